@@ -1,0 +1,39 @@
+/* Room diffusion: noise schedule, corruption, objective (MODEL, "Corruption and objective"). */
+#ifndef PERTURBDIFF_DIFFUSION_H
+#define PERTURBDIFF_DIFFUSION_H
+
+#include <perturbdiff/runtime/random.h>
+#include <perturbdiff/runtime/real.h>
+#include <petscsys.h>
+
+typedef enum { SCHEDULE_LINEAR, SCHEDULE_COSINE, SCHEDULE_COSINE_POWER } ScheduleKind;
+
+/* Discrete variance-preserving schedule of `steps` steps; arrays of steps entries, owned by the struct. */
+typedef struct {
+  ScheduleKind kind;
+  PetscInt     steps;
+  double       gamma; /* of SCHEDULE_COSINE_POWER */
+  double      *beta, *alpha_bar;
+} NoiseSchedule;
+
+PetscErrorCode schedule_create(ScheduleKind kind, PetscInt steps, double gamma, NoiseSchedule *schedule);
+PetscErrorCode schedule_destroy(NoiseSchedule *schedule);
+/* Half log signal-to-noise lambda(t) = log(sqrt(abar)/sqrt(1-abar)) at step t (need not be whole: log-linear between), and its inverse. */
+double schedule_lambda(const NoiseSchedule *schedule, double step);
+double schedule_step_of_lambda(const NoiseSchedule *schedule, double lambda);
+
+/* corrupt - noisy = sqrt(abar_t) clean + sqrt(1-abar_t) noise for each set; clean, noise, noisy (B, n), step (B) whole. noise may be noisy. */
+void corrupt(const NoiseSchedule *schedule, PetscInt sets, size_t n, const double *step, const Real *clean, const Real *noise, Real *noisy);
+
+/* corruption_noise - standard normals (S,G) of one set, keyed by (seed, purpose, step, set, cell). */
+void corruption_noise(uint64_t seed, RandomPurpose purpose, uint32_t step, uint32_t set, PetscInt set_size, PetscInt genes, Real *noise);
+
+/* Per set: mean squared error and half the energy distance (Euclidean, all S*S pairs, distance = sqrt(max(d2,1e-8))). */
+typedef struct Objective Objective;
+PetscErrorCode objective_create(PetscInt set_size, PetscInt genes, double energy_weight, Objective **objective);
+PetscErrorCode objective_destroy(Objective **objective);
+/* objective_evaluate - mse (B), energy (B); d_estimate (B,S,G), if not NULL, = gradient of sum over sets of weight * (mse + lambda energy) with
+   weight the factor given (1/global sets). clean, estimate (B,S,G). No allocation. */
+PetscErrorCode objective_evaluate(Objective *objective, PetscInt sets, const Real *clean, const Real *estimate, double weight, double *mse, double *energy, Real *d_estimate);
+
+#endif

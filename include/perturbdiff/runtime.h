@@ -1,0 +1,15 @@
+/* Room runtime: errors, options, logging, random numbers, dense kernels, time limit, files. Knows Open MPI, PETSc, HDF5,
+   oneDNN and BLAS, and no other room. */
+#ifndef PERTURBDIFF_RUNTIME_H
+#define PERTURBDIFF_RUNTIME_H
+
+#include <perturbdiff/runtime/deadline.h>
+#include <perturbdiff/runtime/dense.h>
+#include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/file.h>
+#include <perturbdiff/runtime/log.h>
+#include <perturbdiff/runtime/options.h>
+#include <perturbdiff/runtime/random.h>
+#include <perturbdiff/runtime/real.h>
+
+#endif

@@ -1,0 +1,58 @@
+/* Files that appear whole or not at all, and small helpers around parallel HDF5. */
+#ifndef PERTURBDIFF_RUNTIME_FILE_H
+#define PERTURBDIFF_RUNTIME_FILE_H
+
+#include <hdf5.h>
+#include <petscsys.h>
+#include <stdint.h>
+
+/* A file being written under a temporary name beside its final one. */
+typedef struct {
+  MPI_Comm comm;
+  char     path[PETSC_MAX_PATH_LEN], temporary[PETSC_MAX_PATH_LEN];
+  hid_t    h5; /* open HDF5 file, or H5I_INVALID_HID */
+} FileDraft;
+
+/* file_draft_create - check that path can be written and create the temporary file as parallel HDF5 (MPI-IO).
+   Collective. User errors: folder missing, no permission, path is a folder. file_draft_commit: flush, close, fsync, rename.
+   file_draft_discard: close and remove (safe to call on a zeroed or committed draft). Disk full shows as a user error. */
+PetscErrorCode file_draft_create(MPI_Comm comm, const char *path, FileDraft *draft);
+PetscErrorCode file_draft_commit(FileDraft *draft);
+PetscErrorCode file_draft_discard(FileDraft *draft);
+
+/* file_open - open an HDF5 file for reading on all ranks. Collective. User errors: missing, no permission, not HDF5, truncated;
+   what: the kind of file for the message ("AnnData file"). */
+PetscErrorCode file_open(MPI_Comm comm, const char *path, const char *what, hid_t *h5);
+
+/* file_write_text - write a small text file from rank 0, atomically. Collective. Same user errors. */
+PetscErrorCode file_write_text(MPI_Comm comm, const char *path, const char *text);
+/* Whole text file, read by rank 0 and broadcast; free with PetscFree. Collective. User errors: missing, unreadable. */
+PetscErrorCode file_read_text(MPI_Comm comm, const char *path, char **text, size_t *length);
+/* Make a folder and its parents. Collective. User errors as above. */
+PetscErrorCode file_make_folder(MPI_Comm comm, const char *path);
+
+/* HDF5: strings are UTF-8, variable length. Collective where the file is open for parallel writing (metadata). */
+PetscErrorCode h5_write_attribute_string(hid_t object, const char *name, const char *value);
+PetscErrorCode h5_write_attribute_int64(hid_t object, const char *name, int64_t value);
+PetscErrorCode h5_write_attribute_double(hid_t object, const char *name, double value);
+/* found may be NULL: then a missing attribute is a program error. String result freed with PetscFree. */
+PetscErrorCode h5_read_attribute_string(hid_t object, const char *name, char **value, PetscBool *found);
+PetscErrorCode h5_read_attribute_int64(hid_t object, const char *name, int64_t *value, PetscBool *found);
+PetscErrorCode h5_read_attribute_double(hid_t object, const char *name, double *value, PetscBool *found);
+/* One-dimensional arrays of strings, same values on all ranks; written by all (rank 0's bytes). */
+PetscErrorCode h5_write_strings(hid_t location, const char *name, PetscInt64 count, const char *const *strings);
+PetscErrorCode h5_read_strings(hid_t location, const char *name, PetscInt64 *count, char ***strings);
+/* h5_write_slab - each rank writes rows [first, first+rows) of a (total_rows, columns) data set (columns 0: one-dimensional),
+   creating it. type: memory and file type. Collective. rows may be 0. */
+PetscErrorCode h5_write_slab(hid_t location, const char *name, hid_t type, PetscInt64 total_rows, PetscInt64 columns, PetscInt64 first, PetscInt64 rows, const void *values);
+/* Read rows [first, first+rows) of a one- or two-dimensional data set into memory of the given type. Independent. */
+PetscErrorCode h5_read_slab(hid_t location, const char *name, hid_t type, PetscInt64 first, PetscInt64 rows, void *values);
+/* Extent of a data set (columns = 0 when one-dimensional). */
+PetscErrorCode h5_extent(hid_t location, const char *name, PetscInt64 *rows, PetscInt64 *columns);
+PetscBool      h5_exists(hid_t location, const char *name);
+
+/* Order-independent 64-bit checksum of a piece of a larger array (XXH-like mix of value bytes and position): the sum over
+   pieces is the checksum of the whole, whatever the number of ranks. */
+uint64_t checksum_piece(const void *bytes, size_t size, uint64_t position);
+
+#endif

@@ -1,0 +1,64 @@
+/* Room training: the step, optimizer, average of weights, learning rate, checkpoint, the loop. */
+#ifndef PERTURBDIFF_TRAINING_H
+#define PERTURBDIFF_TRAINING_H
+
+#include <perturbdiff/data.h>
+#include <perturbdiff/diffusion.h>
+#include <perturbdiff/network.h>
+#include <perturbdiff/runtime.h>
+
+/* What the head's output is added to (x0_hat = ReLU(center + strength * head)); NONE is the published model. */
+typedef enum { CENTER_NONE, CENTER_CONTROL, CENTER_SHIFT } CenterKind;
+
+typedef struct {
+  double lr, beta1, beta2, epsilon, weight_decay, clip;
+} AdamWOptions;
+
+/* adamw_update - one step on the parameters that took part (flags against conditional); steps_taken (count) counts updates of each
+   parameter for bias correction. gradients are scaled by min(1, clip/norm) first; norm: the global norm before clipping. Not collective. */
+PetscErrorCode adamw_update(const ParameterTable *table, const AdamWOptions *options, PetscBool conditional, Real *gradients, Real *parameters, Real *first, Real *second,
+                            int64_t *steps_taken, double *norm);
+/* average = decay * average + (1 - decay) * parameters. */
+void ema_update(size_t n, double decay, const Real *parameters, Real *average);
+
+/* learning_rate - factor of lr at step s of N with warm-up w (MODEL, "lr schedule"). */
+double learning_rate_factor(PetscInt64 step, PetscInt64 warmup, PetscInt64 total);
+
+/* Everything a checkpoint holds. Arrays of table.total elements; the same on all ranks. */
+typedef struct {
+  ParameterTable table;
+  Real          *parameters, *average, *first, *second;
+  int64_t       *steps_taken; /* table.count */
+  int64_t        step;
+  double         best_validation, wall_seconds, strength;
+  CenterKind     center;
+  ScheduleKind   schedule;
+  PetscInt       schedule_steps, set_size;
+  double         schedule_gamma;
+  uint64_t       store_checksum, seed;
+  char          *options_yaml; /* of the run */
+  Vocabulary     gene, perturbation, cell_type, batch;
+} TrainingState;
+
+PetscErrorCode trainingstate_create(const DenoiserShape *shape, TrainingState *state);
+PetscErrorCode trainingstate_destroy(TrainingState *state);
+
+/* checkpoint_write - collective, parallel HDF5, each rank its share of every array, checksum per data set, atomic. */
+PetscErrorCode checkpoint_write(MPI_Comm comm, const char *path, const TrainingState *state);
+/* checkpoint_read - any number of ranks; state is created from the file. optimizer PETSC_FALSE skips the moments. Collective. User errors: missing,
+   not a checkpoint, damaged (checksum), newer version. */
+PetscErrorCode checkpoint_read(MPI_Comm comm, const char *path, PetscBool optimizer, TrainingState *state);
+/* checkpoint_newest - path of the newest intact checkpoint of a run folder, or path itself if it is a file; prefer_best: the best one if
+   there is one. A damaged newest one is named on standard error and the one before used. Collective. */
+PetscErrorCode checkpoint_newest(MPI_Comm comm, const char *run, PetscBool prefer_best, char *path, size_t size);
+
+/* center_fill - center (S,G), log1p/value_scale, of a set: control cells, plus the mean shift of the condition for CENTER_SHIFT
+   (shift: (G) from center_shift, in log1p units; NULL for CENTER_CONTROL). */
+void center_fill(PetscInt set_size, PetscInt genes, const Real *control, const double *shift, double value_scale, Real *center);
+/* center_shift - mean change (perturbed minus paired control mean) of the perturbation over training populations of other cell types (over all other
+   training populations where there are none), log1p units; zero for the control label. use: populations that may contribute (NULL: split train).
+   means from cellstore_means. Not collective. Returns the number of populations averaged in count. */
+PetscErrorCode center_shift(const CellStoreTable *table, const double *means, const unsigned char *use, PetscInt perturbation, PetscInt cell_type, PetscInt batch, double *shift,
+                            PetscInt *count);
+
+#endif

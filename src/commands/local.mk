@@ -1,0 +1,2 @@
+# Files of the room commands.
+program_sources += src/commands/commands.h

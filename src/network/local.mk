@@ -1,0 +1,3 @@
+# Files of the room network.
+nobase_include_HEADERS += include/perturbdiff/network.h
+library_sources +=

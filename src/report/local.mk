@@ -1,0 +1,2 @@
+# Files of the room report.
+library_sources +=

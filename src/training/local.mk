@@ -1,0 +1,3 @@
+# Files of the room training.
+nobase_include_HEADERS += include/perturbdiff/training.h
+library_sources +=
