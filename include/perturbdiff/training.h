@@ -15,13 +15,14 @@ typedef struct {
 } AdamWOptions;
 
 /* adamw_update - one step on the parameters that took part (flags against conditional); steps_taken (count) counts updates of each
-   parameter for bias correction. gradients are scaled by min(1, clip/norm) first; norm: the global norm before clipping. Not collective. */
-PetscErrorCode adamw_update(const ParameterTable *table, const AdamWOptions *options, PetscBool conditional, Real *gradients, Real *parameters, Real *first, Real *second,
-                            int64_t *steps_taken, double *norm);
+   parameter for bias correction. gradients enter scaled by min(1, clip/(norm+1e-6)) (clip 0: not scaled); norm: the global norm of those that took part,
+   before clipping. Not collective. */
+PetscErrorCode adamw_update(const ParameterTable *table, const AdamWOptions *options, PetscBool conditional, const Real *gradients, Real *parameters, Real *first,
+                            Real *second, int64_t *steps_taken, double *norm);
 /* average = decay * average + (1 - decay) * parameters. */
 void ema_update(size_t n, double decay, const Real *parameters, Real *average);
 
-/* learning_rate - factor of lr at step s of N with warm-up w (MODEL, "lr schedule"). */
+/* learning_rate_factor - factor of lr at step s = 0, 1, ... of N with warm-up w: (s+1)/w, then 1 for N/10 steps, then a half cosine to 0.1 (MODEL, "lr schedule"). */
 double learning_rate_factor(PetscInt64 step, PetscInt64 warmup, PetscInt64 total);
 
 /* Everything a checkpoint holds. Arrays of table.total elements; the same on all ranks. */
