@@ -4,6 +4,7 @@
 
 #include <perturbdiff/data/anndata.h>
 #include <perturbdiff/data/cellset.h>
+#include <perturbdiff/data/center.h>
 #include <perturbdiff/data/cellstore.h>
 #include <perturbdiff/data/prepare.h>
 #include <perturbdiff/data/simulate.h>

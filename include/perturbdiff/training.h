@@ -7,9 +7,6 @@
 #include <perturbdiff/network.h>
 #include <perturbdiff/runtime.h>
 
-/* What the head's output is added to (x0_hat = ReLU(center + strength * head)); NONE is the published model. */
-typedef enum { CENTER_NONE, CENTER_CONTROL, CENTER_SHIFT } CenterKind;
-
 typedef struct {
   double lr, beta1, beta2, epsilon, weight_decay, clip;
 } AdamWOptions;
@@ -52,14 +49,5 @@ PetscErrorCode checkpoint_read(MPI_Comm comm, const char *path, PetscBool optimi
 /* checkpoint_newest - path of the newest intact checkpoint of a run folder, or path itself if it is a file; prefer_best: the best one if
    there is one. A damaged newest one is named on standard error and the one before used. Collective. */
 PetscErrorCode checkpoint_newest(MPI_Comm comm, const char *run, PetscBool prefer_best, char *path, size_t size);
-
-/* center_fill - center (S,G), log1p/value_scale, of a set: control cells, plus the mean shift of the condition for CENTER_SHIFT
-   (shift: (G) from center_shift, in log1p units; NULL for CENTER_CONTROL). */
-void center_fill(PetscInt set_size, PetscInt genes, const Real *control, const double *shift, double value_scale, Real *center);
-/* center_shift - mean change (perturbed minus paired control mean) of the perturbation over training populations of other cell types (over all other
-   training populations where there are none), log1p units; zero for the control label. use: populations that may contribute (NULL: split train).
-   means from cellstore_means. Not collective. Returns the number of populations averaged in count. */
-PetscErrorCode center_shift(const CellStoreTable *table, const double *means, const unsigned char *use, PetscInt perturbation, PetscInt cell_type, PetscInt batch, double *shift,
-                            PetscInt *count);
 
 #endif

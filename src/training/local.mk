@@ -1,3 +1,3 @@
 # Files of the room training.
 nobase_include_HEADERS += include/perturbdiff/training.h
-library_sources += src/training/adamw.c src/training/center.c
+library_sources += src/training/adamw.c

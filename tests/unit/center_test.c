@@ -1,6 +1,6 @@
 /* The mean shift of a condition by hand: populations of other cell types first, held-out ones never. */
 #include "check.h"
-#include <perturbdiff/training.h>
+#include <perturbdiff/data/center.h>
 
 enum { GENES = 2 };
 

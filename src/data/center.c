@@ -1,5 +1,6 @@
 /* The centre of a head that predicts a change: control cells, or control cells plus the mean shift of the condition. */
-#include <perturbdiff/training.h>
+#include <perturbdiff/data/center.h>
+#include <perturbdiff/runtime/error.h>
 
 void center_fill(PetscInt set_size, PetscInt genes, const Real *control, const double *shift, double value_scale, Real *center)
 {
