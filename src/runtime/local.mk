@@ -1,5 +1,6 @@
 # Files of the room runtime.
-nobase_include_HEADERS += include/perturbdiff/runtime.h include/perturbdiff/runtime/deadline.h include/perturbdiff/runtime/dense.h \
+nobase_include_HEADERS += include/perturbdiff/runtime.h include/perturbdiff/runtime/deadline.h include/perturbdiff/runtime/clones.h include/perturbdiff/runtime/dense.h \
   include/perturbdiff/runtime/error.h include/perturbdiff/runtime/file.h include/perturbdiff/runtime/log.h \
   include/perturbdiff/runtime/options.h include/perturbdiff/runtime/random.h include/perturbdiff/runtime/real.h
 library_sources += src/runtime/error.c
+library_sources += src/runtime/random.c
