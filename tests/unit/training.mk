@@ -4,4 +4,3 @@ tests_unit_adamw_test_SOURCES = tests/unit/adamw_test.c
 tests_unit_adamw_double_test_SOURCES = tests/unit/adamw_test.c
 tests_unit_adamw_double_test_LDADD = $(AM_TEST_LIBS_DOUBLE)
 tests_unit_adamw_double_test_CPPFLAGS = $(AM_CPPFLAGS) -DPERTURBDIFF_DOUBLE
-tests_unit_center_test_SOURCES =.c
