@@ -1,3 +1,3 @@
 # Files of the room evaluation.
 nobase_include_HEADERS += include/perturbdiff/evaluation.h
-library_sources +=
+library_sources += src/evaluation/scores.c
