@@ -1,0 +1,213 @@
+/* The whole network, forward and backward (MODEL, "Denoiser"). */
+#include "network/denoiser_layout.h"
+
+/* b_x + g0: both streams' embeddings add the null gene embedding to their bias. */
+static void embedding_bias(const Denoiser *d, const Real *parameters, int i)
+{
+  for (PetscInt j = 0; j < d->shape.hidden; j++) d->bias[j] = parameters[d->embed[i].bias + (size_t)j] + parameters[d->null_gene + (size_t)j];
+}
+
+/* x = [X_t ; X_s] W_x' + b_x + g0 and u = [C ; 0] W_u' + b_u + g0, without the products with zeros. */
+static PetscErrorCode embed_forward(Denoiser *d, const Real *parameters, const DenoiserInput *input)
+{
+  const PetscInt g = d->shape.genes, h = d->shape.hidden, rows = input->sets * d->set_size;
+  const Real    *noisy_weight = parameters + d->embed[0].weight, *control_weight = parameters + d->embed[1].weight;
+
+  PetscFunctionBeginUser;
+  embedding_bias(d, parameters, 0);
+  PetscCall(dense_linear_forward(rows, g, h, input->noisy, g, noisy_weight, 2 * g, d->bias, DENSE_LINEAR, PETSC_FALSE, d->stream[0], h, NULL));
+  if (input->self_condition) PetscCall(dense_linear_forward(rows, g, h, input->self_condition, g, noisy_weight + g, 2 * g, NULL, DENSE_LINEAR, PETSC_TRUE, d->stream[0], h, NULL));
+  embedding_bias(d, parameters, 1);
+  if (input->control) PetscCall(dense_linear_forward(rows, g, h, input->control, g, control_weight, 2 * g, d->bias, DENSE_LINEAR, PETSC_FALSE, d->stream[1], h, NULL));
+  else
+    for (PetscInt r = 0; r < rows; r++) PetscCall(PetscArraycpy(d->stream[1] + (size_t)r * (size_t)h, d->bias, (size_t)h));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode embed_backward(Denoiser *d, const Real *parameters, const DenoiserInput *input, Real *gradients)
+{
+  const PetscInt    g = d->shape.genes, h = d->shape.hidden, rows = input->sets * d->set_size;
+  const Real *const x[2] = {input->noisy, input->control};
+
+  PetscFunctionBeginUser;
+  for (int i = 0; i < 2; i++) {
+    const Linear *l = &d->embed[i];
+    PetscCall(PetscArrayzero(d->bias, (size_t)h));
+    PetscCall(dense_linear_backward(rows, g, h, x[i], g, parameters + l->weight, 2 * g, d->d_stream[i], h, PETSC_FALSE, NULL, 0, x[i] ? gradients + l->weight : NULL, 2 * g, d->bias));
+    for (PetscInt j = 0; j < h; j++) {
+      gradients[l->bias + (size_t)j] += d->bias[j];
+      gradients[d->null_gene + (size_t)j] += d->bias[j];
+    }
+  }
+  if (input->self_condition) {
+    const size_t weight = d->embed[0].weight + (size_t)g;
+    PetscCall(dense_linear_backward(rows, g, h, input->self_condition, g, parameters + weight, 2 * g, d->d_stream[0], h, PETSC_FALSE, NULL, 0, gradients + weight, 2 * g, NULL));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* c = tau + k and SiLU(c), one row a set. */
+static PetscErrorCode codes_forward(Denoiser *d, const Real *parameters, const DenoiserInput *input)
+{
+  PetscFunctionBeginUser;
+  PetscCall(timecode_forward(&d->time, parameters, input->sets, input->step, &d->time_saved, d->code));
+  PetscCall(classcode_forward(&d->class, parameters, input, &d->class_saved, d->code));
+  silu_forward((size_t)(input->sets * d->shape.hidden), d->code, d->active);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode codes_backward(Denoiser *d, const Real *parameters, const DenoiserInput *input, Real *gradients)
+{
+  PetscFunctionBeginUser;
+  silu_backward((size_t)(input->sets * d->shape.hidden), d->code, d->d_code);
+  PetscCall(timecode_backward(&d->time, parameters, input->sets, &d->time_saved, d->d_code, d->d_time_hidden, gradients));
+  PetscCall(classcode_backward(&d->class, parameters, input, &d->class_saved, d->d_code, gradients));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The head's one modulation: rows of 2H, shift then scale. */
+static Modulation head_modulation(const Denoiser *d, Real *rows)
+{
+  const PetscInt h = d->shape.hidden;
+
+  return (Modulation){.shift      = d->head_values,
+                      .scale      = d->head_values + h,
+                      .d_shift    = d->d_head_values,
+                      .d_scale    = d->d_head_values ? d->d_head_values + h : NULL,
+                      .stride     = 2 * h,
+                      .rows       = rows,
+                      .row_stride = h};
+}
+
+VECTOR_CLONES static void center_and_clip(size_t n, const Real *restrict center, Real strength, Real *restrict y)
+{
+  for (size_t i = 0; i < n; i++) {
+    const Real value = center[i] + strength * y[i];
+    y[i]             = value > 0 ? value : 0;
+  }
+}
+
+VECTOR_CLONES static void mark_positive(size_t n, const Real *restrict y, unsigned char *restrict positive)
+{
+  for (size_t i = 0; i < n; i++) positive[i] = y[i] > 0;
+}
+
+VECTOR_CLONES static void clip_backward(size_t n, const unsigned char *restrict positive, Real strength, const Real *restrict dy, Real *restrict dx)
+{
+  for (size_t i = 0; i < n; i++) dx[i] = positive[i] ? strength * dy[i] : 0;
+}
+
+/* x0_hat = ReLU((LN(x)*(1+scale_f)+shift_f) W_f' + b_f), or ReLU(center + strength * the same). */
+static PetscErrorCode head_forward(Denoiser *d, const Real *parameters, const DenoiserInput *input, PetscBool keep, Real *y)
+{
+  const PetscInt   g = d->shape.genes, h = d->shape.hidden, rows = input->sets * d->set_size;
+  const size_t     n = (size_t)g;
+  const Modulation modulation = head_modulation(d, d->head_input);
+
+  PetscFunctionBeginUser;
+  PetscCall(linear_forward(&d->head_modulation, parameters, input->sets, d->active, h, DENSE_LINEAR, d->head_values, 2 * h, NULL));
+  norm_forward(input->sets, d->set_size, h, d->stream[0], d->head_normalized, d->head_inverse, 1, &modulation);
+  PetscCall(linear_forward(&d->head, parameters, rows, d->head_input, h, input->center ? DENSE_LINEAR : DENSE_RELU, y, g, NULL));
+  if (!input->center && !keep) PetscFunctionReturn(PETSC_SUCCESS);
+#pragma omp parallel for schedule(static) if (rows *g > PARALLEL_ELEMENTS)
+  for (PetscInt r = 0; r < rows; r++) {
+    const size_t at = (size_t)r * n;
+    if (input->center) center_and_clip(n, input->center + at, input->strength, y + at);
+    if (keep) mark_positive(n, y + at, d->positive + at);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Writes d_stream[0]; adds to d_code (gradient of SiLU(c)). */
+static PetscErrorCode head_backward(Denoiser *d, const Real *parameters, const DenoiserInput *input, const Real *dy, Real *gradients)
+{
+  const PetscInt   g = d->shape.genes, h = d->shape.hidden, rows = input->sets * d->set_size;
+  const size_t     n        = (size_t)g;
+  const Real       strength = input->center ? input->strength : 1;
+  Real *const      d_input  = d->scratch.d_output;
+  const Modulation modulation = head_modulation(d, d_input);
+  const Linear    *l          = &d->head_modulation;
+
+  PetscFunctionBeginUser;
+#pragma omp parallel for schedule(static) if (rows *g > PARALLEL_ELEMENTS)
+  for (PetscInt r = 0; r < rows; r++) clip_backward(n, d->positive + (size_t)r * n, strength, dy + (size_t)r * n, d->d_head + (size_t)r * n);
+  PetscCall(linear_backward(&d->head, parameters, rows, d->head_input, h, d->d_head, g, d_input, h, gradients));
+  norm_backward(input->sets, d->set_size, h, d->head_normalized, d->head_inverse, 1, &modulation, PETSC_FALSE, d->d_stream[0]);
+  PetscCall(dense_linear_backward(input->sets, h, 2 * h, d->active, h, parameters + l->weight, h, d->d_head_values, 2 * h, PETSC_TRUE, d->d_code, h, gradients + l->weight, h,
+                                  gradients + l->bias));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Events of -log_view, registered once in a process. */
+static PetscLogEvent event_forward, event_backward;
+
+static PetscErrorCode register_events(void)
+{
+  static PetscBool registered = PETSC_FALSE;
+
+  PetscFunctionBeginUser;
+  if (registered) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscLogEventRegister("NetForward", PETSC_OBJECT_CLASSID, &event_forward));
+  PetscCall(PetscLogEventRegister("NetBackward", PETSC_OBJECT_CLASSID, &event_backward));
+  registered = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode denoiser_forward(Denoiser *d, const Real *parameters, const DenoiserInput *input, PetscBool keep, Real *clean_estimate, Real *hidden)
+{
+  const PetscInt h = d->shape.hidden, rows = input->sets * d->set_size;
+
+  PetscFunctionBeginUser;
+  PetscCheck(input->sets <= d->max_sets, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%" PetscInt_FMT " sets for a denoiser of %" PetscInt_FMT, input->sets, d->max_sets);
+  PetscCheck(!keep || d->with_gradient, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONGSTATE, "a denoiser without gradients keeps no activations");
+  d->kept = keep;
+  if (!input->sets) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(register_events());
+  PetscCall(PetscLogEventBegin(event_forward, 0, 0, 0, 0));
+  PetscCall(codes_forward(d, parameters, input));
+  PetscCall(embed_forward(d, parameters, input));
+  for (PetscInt i = 0; i < d->shape.depth; i++)
+    PetscCall(block_forward(&d->block[i], parameters, input->sets, d->set_size, d->active, &d->saved[keep ? i : 0], keep, d->stream));
+  if (hidden) PetscCall(PetscArraycpy(hidden, d->stream[0], (size_t)rows * (size_t)h));
+  PetscCall(head_forward(d, parameters, input, keep, clean_estimate));
+  PetscCall(PetscLogFlops((double)input->sets * denoiser_flops(&d->shape, d->set_size, input->self_condition ? PETSC_TRUE : PETSC_FALSE)));
+  PetscCall(PetscLogEventEnd(event_forward, 0, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode call_done(BucketFunction done, void *context, PetscInt bucket) { return done ? done(context, bucket) : PETSC_SUCCESS; }
+
+PetscErrorCode denoiser_backward(Denoiser *d, const Real *parameters, const DenoiserInput *input, const Real *d_estimate, Real *gradients, BucketFunction done, void *context)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(d->kept, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONGSTATE, "backward without a forward that kept its activations");
+  if (!input->sets) {
+    for (PetscInt bucket = d->shape.depth + 1; bucket >= 0; bucket--) PetscCall(call_done(done, context, bucket));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(PetscLogEventBegin(event_backward, 0, 0, 0, 0));
+  PetscCall(PetscArrayzero(d->d_code, (size_t)(input->sets * d->shape.hidden)));
+  PetscCall(head_backward(d, parameters, input, d_estimate, gradients));
+  PetscCall(call_done(done, context, d->shape.depth + 1));
+  for (PetscInt i = d->shape.depth - 1; i >= 0; i--) {
+    PetscCall(block_backward(&d->block[i], parameters, input->sets, d->set_size, d->active, &d->saved[i], &d->scratch, d->d_stream, d->d_code, gradients));
+    PetscCall(call_done(done, context, i + 1));
+  }
+  PetscCall(embed_backward(d, parameters, input, gradients));
+  PetscCall(codes_backward(d, parameters, input, gradients));
+  PetscCall(call_done(done, context, 0));
+  PetscCall(PetscLogFlops(2 * (double)input->sets * denoiser_flops(&d->shape, d->set_size, input->self_condition ? PETSC_TRUE : PETSC_FALSE)));
+  PetscCall(PetscLogEventEnd(event_backward, 0, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+double denoiser_flops(const DenoiserShape *shape, PetscInt set_size, PetscBool self_condition)
+{
+  const double g = (double)shape->genes, h = (double)shape->hidden, depth = (double)shape->depth, s = (double)set_size;
+  const double embed = (self_condition ? 3 : 2) * g * h, head = g * h;
+  /* qkv, scores and mixing, projection, two MLPs; less the last block's control half of the projection and MLP. */
+  const double block = 12 * h * h + 4 * s * h + 4 * h * h + 16 * h * h, unused = 2 * h * h + 8 * h * h;
+  const double codes = 2 * (double)shape->time_frequencies * h + h * h + g * h + 3 * (double)shape->covariate_dim * g + 12 * depth * h * h + 2 * h * h;
+
+  return 2 * (s * (embed + head + depth * block - unused) + codes);
+}

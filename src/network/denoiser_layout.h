@@ -1,0 +1,41 @@
+/* The denoiser's parts and memory (internal to the room). */
+#ifndef NETWORK_DENOISER_LAYOUT_H
+#define NETWORK_DENOISER_LAYOUT_H
+
+#include "network/layers.h"
+
+struct Denoiser {
+  DenoiserShape shape;
+  PetscInt      max_sets, set_size;
+  PetscBool     with_gradient, kept; /* kept: the last forward pass saved what backward needs */
+  /* Where the layers lie in the parameter array. */
+  Linear    embed[2], head_modulation, head;
+  size_t    null_gene;
+  TimeCode  time;
+  ClassCode class;
+  Block    *block;
+  /* What forward saves; one BlockSaved a block with gradients, else one for all. */
+  Real          *bias;      /* (H) b_x + g0 */
+  Real          *stream[2]; /* (rows,H) */
+  Real          *code, *active; /* (sets,H) c and SiLU(c) */
+  TimeCodeSaved  time_saved;
+  ClassCodeSaved class_saved;
+  BlockSaved    *saved;
+  Real          *head_values; /* (sets,2H) shift, scale */
+  Real          *head_normalized, *head_inverse, *head_input; /* (rows,H), (rows), (rows,H) */
+  unsigned char *positive; /* (rows,G) the estimate is above zero */
+  /* Scratch of backward. */
+  Real        *d_head;                        /* (rows,G) */
+  Real        *d_head_values;                 /* (sets,2H) */
+  Real        *d_stream[2];                   /* (rows,H) */
+  Real        *d_code, *d_time_hidden;        /* (sets,H) */
+  BlockScratch scratch;
+  void        *memory;
+};
+
+/* Find every layer in the table. */
+PetscErrorCode denoiser_find_layers(const ParameterTable *table, Denoiser *d);
+/* Lay out all arrays from base (NULL: count only); bytes taken. d->saved must have room for its blocks unless base is NULL. */
+size_t denoiser_lay_out(Denoiser *d, unsigned char *base);
+
+#endif
