@@ -76,7 +76,8 @@ void corrupt(const NoiseSchedule *schedule, PetscInt sets, size_t n, const doubl
 {
   for (PetscInt set = 0; set < sets; set++) {
     const double alpha_bar = schedule->alpha_bar[(PetscInt)step[set]];
-    const Real   signal = (Real)sqrt(alpha_bar), sigma = (Real)sqrt(1 - alpha_bar);
+    /* Factors in single precision in both builds, as in the public code. */
+    const Real   signal = (Real)(float)sqrt(alpha_bar), sigma = (Real)(float)sqrt(1 - alpha_bar);
     const size_t first = (size_t)set * n;
 
 #pragma omp parallel for simd schedule(static) if (n > 16384)
