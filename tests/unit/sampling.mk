@@ -1,1 +1,5 @@
 # Tests of sampling.
+unit_tests += tests/unit/reverse_test
+#parallel_tests += tests/unit/conditions_mpi tests/unit/sample_mpi
+tests_unit_reverse_test_SOURCES = tests/unit/reverse_test.c
+EXTRA_DIST += tests/data/denoiser.h5
