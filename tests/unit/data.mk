@@ -1,3 +1,10 @@
 # Tests of data.
 unit_tests += tests/unit/center_test
 tests_unit_center_test_SOURCES = tests/unit/center_test.c
+EXTRA_DIST += tests/data/anndata/make_fixtures.py tests/data/anndata/v010_csc.h5ad tests/data/anndata/v010_csr_gzip.h5ad \
+  tests/data/anndata/v010_csr_raw.h5ad tests/data/anndata/v010_dense.h5ad tests/data/anndata/v012_csc.h5ad tests/data/anndata/v012_csr_raw.h5ad \
+  tests/data/anndata/v012_dense.h5ad tests/data/anndata/v012_dense_lzf.h5ad tests/data/anndata/v012_dense_types.h5ad \
+  tests/data/anndata/v012_disorder.h5ad tests/data/anndata/v012_obsm.h5ad tests/data/anndata/v012_sparse_types.h5ad \
+  tests/data/anndata/v06_csr_gzip.h5ad tests/data/anndata/v06_csr_raw.h5ad tests/data/anndata/v06_dense.h5ad tests/data/anndata/v06_dense_lzf.h5ad \
+  tests/data/anndata/v07_csc.h5ad tests/data/anndata/v07_csr_raw.h5ad tests/data/anndata/v07_dense.h5ad tests/data/anndata/v07_dense_lzf.h5ad \
+  tests/data/anndata/v08_csc.h5ad tests/data/anndata/v08_csr_raw.h5ad tests/data/anndata/v08_dense.h5ad tests/data/anndata/v08_dense_lzf.h5ad

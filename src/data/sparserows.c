@@ -1,0 +1,36 @@
+/* Rows of a sparse matrix in memory. */
+#include <perturbdiff/data/anndata.h>
+#include <perturbdiff/runtime/error.h>
+
+PetscErrorCode sparserows_free(SparseRows *rows)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFree(rows->offset));
+  PetscCall(PetscFree(rows->column));
+  PetscCall(PetscFree(rows->value));
+  *rows = (SparseRows){0};
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode sparserows_from_dense(PetscInt64 rows, PetscInt64 columns, const double *dense, double cut, SparseRows *sparse)
+{
+  PetscFunctionBeginUser;
+  *sparse = (SparseRows){.rows = rows, .columns = columns};
+  PetscCall(PetscMalloc1(rows + 1, &sparse->offset));
+  sparse->offset[0] = 0;
+  for (PetscInt64 i = 0; i < rows; i++) {
+    int64_t kept = 0;
+    /* Not "> cut": a NaN is kept for the caller to see. */
+    for (PetscInt64 j = 0; j < columns; j++) kept += !(dense[i * columns + j] <= cut);
+    sparse->offset[i + 1] = sparse->offset[i] + kept;
+  }
+  PetscCall(PetscMalloc1(sparse->offset[rows], &sparse->column));
+  PetscCall(PetscMalloc1(sparse->offset[rows], &sparse->value));
+  for (PetscInt64 i = 0, e = 0; i < rows; i++)
+    for (PetscInt64 j = 0; j < columns; j++)
+      if (!(dense[i * columns + j] <= cut)) {
+        sparse->column[e]  = (int32_t)j;
+        sparse->value[e++] = (float)dense[i * columns + j];
+      }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,289 @@
+/* Files written by anndata 0.6 to 0.12 (tests/data/anndata/make_fixtures.py), every form read in ranges on every rank. */
+#include "check.h"
+#include <perturbdiff/data/anndata.h>
+#include <perturbdiff/runtime/options.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CELLS = 12, GENES = 7 };
+
+/* known_matrix() of make_fixtures.py. */
+static float known(PetscInt64 i, PetscInt64 j)
+{
+  return i != 5 && (i * i + 3 * j) % 4 == 0 ? (float)(i + 2 * j + 1) : 0;
+}
+
+static void fixture(char *path, size_t size, const char *name)
+{
+  const char *folder = getenv("srcdir");
+
+  snprintf(path, size, "%s/tests/data/anndata/%s.h5ad", folder ? folder : ".", name);
+}
+
+static AnnData *open_fixture(const char *name)
+{
+  char     path[1024];
+  AnnData *file;
+
+  fixture(path, sizeof path, name);
+  const PetscErrorCode code = anndata_open(PETSC_COMM_WORLD, path, &file);
+  if (code) fail_msg("%s", error_message());
+  return file;
+}
+
+/* Rows [first, first+count): values, order, no zeros. */
+static void check_rows(AnnData *file, const char *what, PetscInt64 first, PetscInt64 count, PetscBool booleans)
+{
+  SparseRows rows;
+  PetscInt64 cells, genes;
+
+  check_call(anndata_shape(file, &cells, &genes));
+  if (anndata_read_rows(file, first, count, &rows)) fail_msg("%s: %s", what, error_message());
+  assert_int_equal(rows.rows, count);
+  assert_int_equal(rows.columns, genes);
+  assert_int_equal(rows.offset[0], 0);
+  for (PetscInt64 i = 0; i < count; i++) {
+    float   found[GENES + 1] = {0};
+    int32_t previous         = -1;
+    for (int64_t e = rows.offset[i]; e < rows.offset[i + 1]; e++) {
+      assert_true(rows.column[e] > previous && rows.column[e] < genes);
+      assert_true(rows.value[e] != 0);
+      previous               = rows.column[e];
+      found[rows.column[e]] = rows.value[e];
+    }
+    for (PetscInt64 j = 0; j < genes; j++) {
+      const float expected = j == GENES ? 0 : booleans ? known(first + i, j) != 0 : known(first + i, j);
+      if (found[j] != expected) fail_msg("%s (%d, %d): %g instead of %g", what, (int)(first + i), (int)j, found[j], expected);
+    }
+  }
+  check_call(sparserows_free(&rows));
+}
+
+/* All rows, every rank's share of them, and single ones in an order of its own. */
+static void check_matrix(AnnData *file, const char *what, PetscInt64 columns)
+{
+  const PetscBool booleans = strstr(what, "bool") != NULL;
+  PetscInt64      cells, genes;
+  int             rank, size;
+
+  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
+  MPI_Comm_size(PETSC_COMM_WORLD, &size);
+  check_call(anndata_shape(file, &cells, &genes));
+  assert_int_equal(cells, CELLS);
+  assert_int_equal(genes, columns);
+  check_rows(file, what, CELLS * rank / size, CELLS * (rank + 1) / size - CELLS * rank / size, booleans);
+  check_rows(file, what, 0, CELLS, booleans);
+  for (int i = 0; i < CELLS; i += 1 + rank) check_rows(file, what, CELLS - 1 - i, 1, booleans);
+  check_rows(file, what, CELLS, 0, booleans);
+}
+
+static void select_and_check(AnnData *file, const char *matrix, PetscInt64 columns)
+{
+  if (anndata_select(file, matrix)) fail_msg("%s", error_message());
+  check_matrix(file, matrix, columns);
+}
+
+static void x_of_every_version(void **state)
+{
+  static const char *const files[] = {"v06_csr_raw", "v06_dense",   "v06_dense_lzf", "v06_csr_gzip", "v07_csr_raw",  "v07_dense",   "v07_dense_lzf",  "v07_csc",
+                                      "v08_csr_raw", "v08_dense",   "v08_dense_lzf", "v08_csc",      "v010_csr_raw", "v010_dense",  "v010_csr_gzip", "v010_csc",
+                                      "v012_csr_raw", "v012_dense", "v012_dense_lzf", "v012_csc",    "v012_dense_types", "v012_sparse_types", "v012_disorder"};
+
+  for (size_t f = 0; f < sizeof files / sizeof *files; f++) {
+    AnnData           *file = open_fixture(files[f]);
+    const char *const *gene;
+    char             **cell;
+    check_matrix(file, files[f], GENES);
+    check_call(anndata_gene_names(file, &gene));
+    assert_string_equal(gene[0], "gene_0");
+    assert_string_equal(gene[3], "HLA-\u03b6");
+    assert_string_equal(gene[6], "gene_6");
+    check_call(anndata_cell_names(file, 9, 3, &cell));
+    assert_string_equal(cell[0], "cell_9");
+    assert_string_equal(cell[2], "cell_11");
+    check_call(strings_free(3, &cell));
+    if (strstr(files[f], "raw")) {
+      select_and_check(file, "raw/X", GENES + 1);
+      check_call(anndata_gene_names(file, &gene));
+      assert_string_equal(gene[7], "extra");
+      select_and_check(file, "X", GENES);
+    }
+    check_call(anndata_close(&file));
+  }
+}
+
+static void layers_of_every_type(void **state)
+{
+  static const char *const dense[]    = {"float16", "float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "bool"};
+  static const char *const sparse[]   = {"int8", "float64", "bool", "csc_int8", "csc_float64", "csc_bool"};
+  static const char *const disorder[] = {"csc", "chunked", "big_endian"};
+  AnnData                 *file;
+  char                     path[64];
+
+  file = open_fixture("v012_dense_types");
+  for (size_t i = 0; i < sizeof dense / sizeof *dense; i++) {
+    snprintf(path, sizeof path, "layers/%s", dense[i]);
+    select_and_check(file, path, GENES);
+  }
+  check_call(anndata_close(&file));
+  file = open_fixture("v012_sparse_types");
+  for (size_t i = 0; i < sizeof sparse / sizeof *sparse; i++) select_and_check(file, sparse[i], GENES);
+  check_call(anndata_close(&file));
+  file = open_fixture("v012_disorder");
+  for (size_t i = 0; i < sizeof disorder / sizeof *disorder; i++) select_and_check(file, disorder[i], GENES);
+  check_call(anndata_close(&file));
+}
+
+static void obsm_matrices(void **state)
+{
+  AnnData           *file = open_fixture("v012_obsm");
+  const char *const *gene;
+  PetscInt64         cells, genes;
+
+  select_and_check(file, "X_hvg", GENES);
+  check_call(anndata_gene_names(file, &gene));
+  assert_string_equal(gene[3], "HLA-\u03b6"); /* var/highly_variable marks all 7 */
+  select_and_check(file, "obsm/sparse", GENES);
+  select_and_check(file, "obsm/scores", GENES);
+  check_call(anndata_gene_names(file, &gene));
+  assert_string_equal(gene[6], "score 6");
+  check_call(anndata_select(file, "obsm/five"));
+  check_call(anndata_shape(file, &cells, &genes));
+  assert_int_equal(genes, 5);
+  check_rows(file, "five", 2, 7, PETSC_FALSE);
+  check_call(anndata_gene_names(file, &gene));
+  assert_string_equal(gene[4], "five_4"); /* uns/X_five_names has two names only */
+  check_call(anndata_close(&file));
+}
+
+/* The column has these labels, and code(i) is the label of cell i. */
+static void check_column(AnnData *file, const char *name, PetscInt levels, const char *const *level, int (*code)(int))
+{
+  AnnColumn column;
+
+  if (anndata_column(file, "obs", name, &column)) fail_msg("%s", error_message());
+  assert_int_equal(column.count, CELLS);
+  assert_int_equal(column.levels, levels);
+  for (PetscInt k = 0; k < levels; k++) assert_string_equal(column.level[k], level[k]);
+  for (int i = 0; i < CELLS; i++)
+    if (column.code[i] != code(i)) fail_msg("%s of cell %d: %d instead of %d", name, i, column.code[i], code(i));
+  check_call(anncolumn_free(&column));
+}
+
+static int of_four(int i) { return i % 4 == 3 ? -1 : i % 4; }
+static int parity(int i) { return i % 2; }
+static int of_barcode(int i) { return i * 5 % 12; }
+static int of_donor(int i) { return i * 5 % 3; }
+static int of_three(int i) { return i % 3 == 2 ? -1 : i % 3; }
+
+/* Rank of i among the guides that are there: g k, k = 5 i mod 12, where i % 4 != 3. */
+static int of_guide(int i)
+{
+  int below = 0;
+
+  for (int k = 0; k < 12; k++) below += k % 4 != 3 && k * 5 % 12 < i * 5 % 12;
+  return i % 4 == 3 ? -1 : below;
+}
+
+static void columns(void **state)
+{
+  static const char *const version[] = {"v06", "v07", "v08", "v010", "v012"};
+  static const char *const drugs[] = {"control", "IFN-\u03b2", "drug b"}, *const plates[] = {"30", "5"}, *const donors[] = {"-1", "0", "1"};
+  static const char *const doses[] = {"0.1", "2.5", "10"}, *const truth[] = {"False", "True"}, *const passages[] = {"4", "5"};
+  const char              *barcodes[12], *guides[9] = {"g00", "g01", "g02", "g04", "g05", "g06", "g08", "g09", "g10"};
+  char                     text[12][8], name[64];
+
+  for (int k = 0; k < 12; k++) {
+    snprintf(text[k], sizeof text[k], "b%02d", k);
+    barcodes[k] = text[k];
+  }
+  for (size_t v = 0; v < sizeof version / sizeof *version; v++) {
+    snprintf(name, sizeof name, "%s_dense", version[v]);
+    AnnData *file = open_fixture(name);
+    check_column(file, "perturbation", 3, drugs, of_four);
+    check_column(file, "plate", 2, plates, parity);
+    check_column(file, "barcode", 12, barcodes, of_barcode);
+    check_column(file, "donor", 3, donors, of_donor);
+    check_column(file, "dose", 3, doses, of_four);
+    check_column(file, "dose32", 3, doses, of_four);
+    check_column(file, "treated", 2, truth, parity);
+    if (v >= 3) {
+      check_column(file, "passage", 2, passages, of_three);
+      check_column(file, "cycling", 2, truth, of_three);
+    }
+    if (v >= 4) check_column(file, "guide", 9, guides, of_guide);
+    check_call(anndata_close(&file));
+  }
+}
+
+/* The call fails as a mistake of the user, and the message holds the words. */
+#define check_refused(call, words)                                                                                     \
+  do {                                                                                                                 \
+    assert_int_equal((call), ERROR_USER);                                                                              \
+    if (!strstr(error_message(), (words))) fail_msg("'%s' does not say '%s'", error_message(), (words));               \
+  } while (0)
+
+static void mistakes_of_users(void **state)
+{
+  AnnData   *file = open_fixture("v012_dense_types"), *none;
+  AnnColumn  column;
+  SparseRows rows;
+  char       path[1024];
+
+  check_refused(anndata_select(file, "layers/flot16"), "did you mean 'layers/float16'?");
+  check_refused(anndata_read_rows(file, 0, 1, &rows), "choose a layer");
+  check_call(anndata_select(file, "X"));
+  check_refused(anndata_read_rows(file, 10, 3, &rows), "there are 12 cells");
+  check_refused(anndata_read_rows(file, -1, 3, &rows), "there are 12 cells");
+  check_refused(anndata_column(file, "obs", "perturbatoin", &column), "did you mean 'perturbation'?");
+  check_refused(anndata_column(file, "obs", "zzzzzzzz", &column), "it has: perturbation");
+  check_call(anndata_close(&file));
+  fixture(path, sizeof path, "no_such_file");
+  check_refused(anndata_open(PETSC_COMM_WORLD, path, &none), "no_such_file");
+  assert_null(none);
+}
+
+/* Real counts; the numbers are those that anndata and scipy give. */
+static void real_cells(void **state)
+{
+  char        path[1024];
+  const char *folder = getenv("srcdir");
+  AnnData    *file;
+  AnnColumn   column;
+  SparseRows  rows;
+  PetscInt64  cells, genes, treated = 0, most;
+  double      sum = 0, of_gene = 0;
+
+  snprintf(path, sizeof path, "%s/inputs/data/kang_ifnb_pbmc.h5ad", folder ? folder : ".");
+  if (anndata_open(PETSC_COMM_WORLD, path, &file)) fail_msg("%s", error_message());
+  check_call(anndata_shape(file, &cells, &genes));
+  assert_int_equal(cells, 1556);
+  assert_int_equal(genes, 1267);
+  check_call(anndata_rows_for_bytes(file, 1e6, &most));
+  assert_true(most > 200 && most < 1556);
+  int64_t entries = 0;
+  for (PetscInt64 first = 0; first < cells; first += most) {
+    check_call(anndata_read_rows(file, first, PetscMin(most, cells - first), &rows));
+    entries += rows.offset[rows.rows];
+    for (int64_t e = 0; e < rows.offset[rows.rows]; e++) {
+      sum += rows.value[e];
+      if (rows.column[e] == 777) of_gene += rows.value[e];
+    }
+    check_call(sparserows_free(&rows));
+  }
+  assert_int_equal(entries, 585251);
+  check_close(sum, 2338396, 0, 1);
+  check_close(of_gene, 2489, 0, 1);
+  check_call(anndata_column(file, "obs", "perturbation", &column));
+  assert_string_equal(column.level[0], "IFN-beta");
+  for (PetscInt64 i = 0; i < cells; i++) treated += column.code[i] == 0;
+  assert_int_equal(treated, 806);
+  check_call(anncolumn_free(&column));
+  check_call(anndata_close(&file));
+}
+
+static const struct CMUnitTest tests[] = {cmocka_unit_test(x_of_every_version), cmocka_unit_test(layers_of_every_type), cmocka_unit_test(obsm_matrices),
+                                          cmocka_unit_test(columns), cmocka_unit_test(mistakes_of_users),
+                                          cmocka_unit_test(real_cells)};
+
+TEST_MAIN(tests)
