@@ -3,4 +3,4 @@ nobase_include_HEADERS += include/perturbdiff/runtime.h include/perturbdiff/runt
   include/perturbdiff/runtime/error.h include/perturbdiff/runtime/file.h include/perturbdiff/runtime/log.h \
   include/perturbdiff/runtime/options.h include/perturbdiff/runtime/random.h include/perturbdiff/runtime/real.h
 library_sources += src/runtime/error.c
-library_sources += src/runtime/random.c
+library_sources += src/runtime/deadline.c src/runtime/draft.c src/runtime/file.c src/runtime/file_private.h src/runtime/h5.c src/runtime/random.c

@@ -6,3 +6,5 @@ tests_unit_random_test_SOURCES = tests/unit/random_test.c
 tests_unit_random_double_test_SOURCES = tests/unit/random_test.c
 tests_unit_random_double_test_CPPFLAGS = $(AM_CPPFLAGS) -DPERTURBDIFF_DOUBLE
 tests_unit_random_double_test_LDADD = $(AM_TEST_LIBS_DOUBLE)
+parallel_tests += tests/unit/file_mpi
+tests_unit_file_mpi_SOURCES = tests/unit/file_mpi.c

@@ -14,11 +14,14 @@ typedef struct {
 } FileDraft;
 
 /* file_draft_create - check that path can be written and create the temporary file as parallel HDF5 (MPI-IO).
-   Collective. User errors: folder missing, no permission, path is a folder. file_draft_commit: flush, close, fsync, rename.
-   file_draft_discard: close and remove (safe to call on a zeroed or committed draft). Disk full shows as a user error. */
+   Collective. User errors: folder missing, no permission, path is a folder. file_draft_commit: flush, close, fsync, rename; every
+   object of the file must have been closed. On an error it discards the draft. file_draft_discard: close and remove (safe to
+   call on a zeroed or committed draft). Disk full shows as a user error. A signal or exit() removes drafts that are still open. */
 PetscErrorCode file_draft_create(MPI_Comm comm, const char *path, FileDraft *draft);
 PetscErrorCode file_draft_commit(FileDraft *draft);
 PetscErrorCode file_draft_discard(FileDraft *draft);
+/* Unlink what is still being written by this rank; safe in signal handlers. Call before MPI_Abort, which skips exit(). */
+void file_drafts_remove(void);
 
 /* file_open - open an HDF5 file for reading on all ranks. Collective. User errors: missing, no permission, not HDF5, truncated;
    what: the kind of file for the message ("AnnData file"). */
@@ -31,19 +34,23 @@ PetscErrorCode file_read_text(MPI_Comm comm, const char *path, char **text, size
 /* Make a folder and its parents. Collective. User errors as above. */
 PetscErrorCode file_make_folder(MPI_Comm comm, const char *path);
 
-/* HDF5: strings are UTF-8, variable length. Collective where the file is open for parallel writing (metadata). */
+/* HDF5: strings are UTF-8: attributes of variable length, data sets of the longest string's length (parallel HDF5 cannot write
+   variable-length data sets); both kinds are read. Collective where the file is open for parallel writing (metadata).
+   User errors, here and below: no space on the device; reading: no such data set, unreadable data. */
 PetscErrorCode h5_write_attribute_string(hid_t object, const char *name, const char *value);
 PetscErrorCode h5_write_attribute_int64(hid_t object, const char *name, int64_t value);
 PetscErrorCode h5_write_attribute_double(hid_t object, const char *name, double value);
-/* found may be NULL: then a missing attribute is a program error. String result freed with PetscFree. */
+PetscErrorCode h5_write_attribute_strings(hid_t object, const char *name, PetscInt count, const char *const *values);
+/* found may be NULL: then a missing attribute is a program error. An attribute of another kind counts as missing, a boolean one is
+   an integer. String result freed with PetscFree. */
 PetscErrorCode h5_read_attribute_string(hid_t object, const char *name, char **value, PetscBool *found);
 PetscErrorCode h5_read_attribute_int64(hid_t object, const char *name, int64_t *value, PetscBool *found);
 PetscErrorCode h5_read_attribute_double(hid_t object, const char *name, double *value, PetscBool *found);
-/* One-dimensional arrays of strings, same values on all ranks; written by all (rank 0's bytes). */
+/* One-dimensional arrays of strings, same values on all ranks; rank 0's bytes are written. Result freed with strings_free. */
 PetscErrorCode h5_write_strings(hid_t location, const char *name, PetscInt64 count, const char *const *strings);
 PetscErrorCode h5_read_strings(hid_t location, const char *name, PetscInt64 *count, char ***strings);
 /* h5_write_slab - each rank writes rows [first, first+rows) of a (total_rows, columns) data set (columns 0: one-dimensional),
-   creating it. type: memory and file type. Collective. rows may be 0. */
+   creating it. type: memory and file type. Collective on the file's ranks. rows may be 0, and values then NULL. */
 PetscErrorCode h5_write_slab(hid_t location, const char *name, hid_t type, PetscInt64 total_rows, PetscInt64 columns, PetscInt64 first, PetscInt64 rows, const void *values);
 /* Read rows [first, first+rows) of a one- or two-dimensional data set into memory of the given type. Independent. */
 PetscErrorCode h5_read_slab(hid_t location, const char *name, hid_t type, PetscInt64 first, PetscInt64 rows, void *values);
@@ -51,8 +58,11 @@ PetscErrorCode h5_read_slab(hid_t location, const char *name, hid_t type, PetscI
 PetscErrorCode h5_extent(hid_t location, const char *name, PetscInt64 *rows, PetscInt64 *columns);
 PetscBool      h5_exists(hid_t location, const char *name);
 
-/* Order-independent 64-bit checksum of a piece of a larger array (XXH-like mix of value bytes and position): the sum over
-   pieces is the checksum of the whole, whatever the number of ranks. */
+/* For a rank whose own H5Dwrite on an object of a draft failed: the user error to return ("no space left ..."). */
+PetscErrorCode h5_write_failed(hid_t object);
+
+/* Order-independent 64-bit checksum of a piece of a larger array (mix of value bytes and position in bytes): the sum modulo 2^64
+   over pieces is the checksum of the whole, whatever the number of ranks. Pieces must start at multiples of 8 bytes. */
 uint64_t checksum_piece(const void *bytes, size_t size, uint64_t position);
 
 #endif

@@ -1,0 +1,249 @@
+/* Files under a temporary name until they are whole; removed however the program ends. */
+#define _GNU_SOURCE
+#include "file_private.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MOST_DRAFTS = 16 };
+
+/* Drafts of this process, for the signal handler; an entry counts while its used flag is set. */
+static char                  open_drafts[MOST_DRAFTS][PETSC_MAX_PATH_LEN];
+static volatile sig_atomic_t used[MOST_DRAFTS];
+
+/* Signals that end a program and can be caught, and what was done about them before. */
+static const int        fatal_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGXCPU};
+static struct sigaction former[sizeof fatal_signals / sizeof *fatal_signals];
+
+void file_drafts_remove(void)
+{
+  for (int i = 0; i < MOST_DRAFTS; i++) {
+    if (used[i]) unlink(open_drafts[i]);
+    used[i] = 0;
+  }
+}
+
+static void remove_and_pass_on(int number)
+{
+  file_drafts_remove();
+  for (size_t i = 0; i < sizeof fatal_signals / sizeof *fatal_signals; i++)
+    if (fatal_signals[i] == number) sigaction(number, &former[i], NULL);
+  raise(number);
+}
+
+static void catch_signals(void)
+{
+  static PetscBool at_exit = PETSC_FALSE;
+
+  if (!at_exit && !atexit(file_drafts_remove)) at_exit = PETSC_TRUE;
+  if (deadline_holds_signals()) return;
+  signal(SIGXFSZ, SIG_IGN); /* a file size limit shows as a failed write */
+  for (size_t i = 0; i < sizeof fatal_signals / sizeof *fatal_signals; i++) {
+    struct sigaction action = {.sa_handler = remove_and_pass_on}, now;
+    sigemptyset(&action.sa_mask);
+    if (sigaction(fatal_signals[i], NULL, &now) || now.sa_handler == remove_and_pass_on || now.sa_handler == SIG_IGN) continue;
+    former[i] = now;
+    sigaction(fatal_signals[i], &action, NULL);
+  }
+}
+
+/* The user's name for a file: "dir/.name.partial" is "dir/name". */
+static void shown_name(const char *path, char shown[PETSC_MAX_PATH_LEN])
+{
+  const char  *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+  const size_t folder = (size_t)(base - path), length = strlen(base), ending = strlen(".partial");
+
+  if (base[0] == '.' && length > ending + 1 && !strcmp(base + length - ending, ".partial"))
+    snprintf(shown, PETSC_MAX_PATH_LEN, "%.*s%.*s", (int)folder, path, (int)(length - ending - 1), base + 1);
+  else snprintf(shown, PETSC_MAX_PATH_LEN, "%s", path);
+}
+
+PetscErrorCode file_error(const char *path, const char *doing, int number)
+{
+  char shown[PETSC_MAX_PATH_LEN];
+
+  shown_name(path, shown);
+  switch (number) {
+  case ENOENT: return error_user("%s: no such file or folder; check the path", shown);
+  case ENOTDIR: return error_user("%s: a part of the path is a file, not a folder; check the path", shown);
+  case EISDIR: return error_user("%s: is a folder; name a file", shown);
+  case EACCES:
+  case EPERM:
+  case EROFS: return error_user("%s: no permission to %s it (%s); choose another path or change its rights", shown, doing, strerror(number));
+  case ENOSPC:
+  case EDQUOT: return error_user("%s: no space left to %s it (%s); free some or choose another folder", shown, doing, strerror(number));
+  case EFBIG: return error_user("%s: larger than the limit on file sizes allows; raise it (ulimit -f) or choose another folder", shown);
+  case ENAMETOOLONG: return error_user("%s: the name is too long; choose a shorter one", shown);
+  default: return error_user("%s: cannot %s it (%s)", shown, doing, strerror(number));
+  }
+}
+
+PetscErrorCode draft_begin(const char *path, char temporary[PETSC_MAX_PATH_LEN])
+{
+  const char *slash = strrchr(path, '/'), *base = slash ? slash + 1 : path;
+  char        folder[PETSC_MAX_PATH_LEN];
+  struct stat status;
+  int         slot = 0;
+
+  temporary[0] = 0;
+  if (!*path) return error_user("the name of a file to write is empty; give one");
+  if (!*base || (!stat(path, &status) && S_ISDIR(status.st_mode))) return file_error(path, "write", EISDIR);
+  if (strlen(path) + strlen("..partial") >= PETSC_MAX_PATH_LEN) return file_error(path, "write", ENAMETOOLONG);
+  snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+  if (stat(folder, &status)) {
+    if (errno == ENOENT) return error_user("%s: its folder does not exist; make it (mkdir -p '%s') or choose another path", path, folder);
+    return file_error(path, "write", errno);
+  }
+  if (!stat(path, &status) && !S_ISREG(status.st_mode)) return error_user("%s: is a device or pipe; name a file", path);
+  /* A name that exists and cannot be written (a read-only file) is the user's to sort out, not ours to replace. */
+  if (!access(path, F_OK) && access(path, W_OK)) return file_error(path, "write", errno);
+  snprintf(temporary, PETSC_MAX_PATH_LEN, "%.*s.%s.partial", (int)(base - path), path, base);
+  while (slot < MOST_DRAFTS && used[slot]) slot++;
+  if (slot == MOST_DRAFTS) SETERRQ(PETSC_COMM_SELF, PETSC_ERR_PLIB, "more than %d files being written at once", MOST_DRAFTS);
+  catch_signals();
+  strcpy(open_drafts[slot], temporary);
+  used[slot]     = 1;
+  const int file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+  if (file < 0) {
+    const int number = errno;
+    used[slot]       = 0;
+    temporary[0]     = 0;
+    return file_error(path, "write", number);
+  }
+  close(file);
+  return PETSC_SUCCESS;
+}
+
+static void forget(const char *temporary)
+{
+  for (int i = 0; i < MOST_DRAFTS; i++)
+    if (used[i] && !strcmp(open_drafts[i], temporary)) used[i] = 0;
+}
+
+PetscErrorCode draft_finish(const char *temporary, const char *path)
+{
+  const char *slash = strrchr(path, '/');
+  char        folder[PETSC_MAX_PATH_LEN];
+  int         file = open(temporary, O_WRONLY), number;
+
+  if (file < 0) return file_error(path, "write", errno);
+  number = fsync(file) ? errno : 0;
+  if (close(file) && !number) number = errno;
+  if (number) return file_error(path, "write", number);
+  if (rename(temporary, path)) return file_error(path, "write", errno);
+  forget(temporary);
+  /* The new name itself must survive a crash; file systems that cannot flush a folder do no harm. */
+  snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+  file = open(folder, O_RDONLY);
+  if (file >= 0) {
+    fsync(file);
+    close(file);
+  }
+  return PETSC_SUCCESS;
+}
+
+PetscErrorCode draft_remove(const char *temporary)
+{
+  if (!temporary[0]) return PETSC_SUCCESS;
+  unlink(temporary);
+  forget(temporary);
+  return PETSC_SUCCESS;
+}
+
+PetscErrorCode draft_reserve(const char *temporary, off_t first, off_t size)
+{
+  const int file = open(temporary, O_WRONLY);
+
+  if (file < 0) return file_error(temporary, "write", errno);
+  const int number = size > 0 && fallocate(file, FALLOC_FL_KEEP_SIZE, first, size) ? errno : 0;
+  close(file);
+  if (number == ENOSPC || number == EDQUOT || number == EFBIG) return file_error(temporary, "write", number);
+  return PETSC_SUCCESS;
+}
+
+PetscErrorCode file_draft_create(MPI_Comm comm, const char *path, FileDraft *draft)
+{
+  PetscErrorCode code = PETSC_SUCCESS;
+  int            rank;
+
+  PetscCall(PetscMemzero(draft, sizeof *draft));
+  draft->comm = comm;
+  draft->h5   = H5I_INVALID_HID;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  if (!rank) {
+    code = draft_begin(path, draft->temporary);
+    if (!code) code = draft_reserve(draft->temporary, 0, 4096);
+    if (code) draft_remove(draft->temporary);
+  }
+  PetscCallAgree(comm, code);
+  PetscCall(PetscStrncpy(draft->path, path, sizeof draft->path));
+  PetscCallMPI(MPI_Bcast(draft->temporary, PETSC_MAX_PATH_LEN, MPI_CHAR, 0, comm));
+
+  const hid_t access_list = H5Pcreate(H5P_FILE_ACCESS);
+  H5Check(access_list);
+  H5Check(H5Pset_fapl_mpio(access_list, comm, MPI_INFO_NULL));
+  H5Check(H5Pset_fclose_degree(access_list, H5F_CLOSE_STRONG));
+  H5Check(H5Pset_libver_bounds(access_list, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18));
+  draft->h5 = H5Fcreate(draft->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access_list);
+  H5Check(H5Pclose(access_list));
+  code = error_agree(comm, draft->h5 < 0 ? file_error(draft->temporary, "write", EIO) : PETSC_SUCCESS);
+  if (code) PetscCall(file_draft_discard(draft));
+  return code;
+}
+
+/* Everything that must be on the device before the new name: space, HDF5's caches, no object left open. */
+static PetscErrorCode draft_flush(FileDraft *draft)
+{
+  hsize_t size;
+  int     rank;
+
+  PetscCallMPI(MPI_Comm_rank(draft->comm, &rank));
+  if (H5Fget_obj_count(draft->h5, H5F_OBJ_ALL | H5F_OBJ_LOCAL) > 1)
+    SETERRQ(PETSC_COMM_SELF, PETSC_ERR_PLIB, "objects of %s are still open", draft->temporary);
+  H5Check(H5Fget_filesize(draft->h5, &size));
+  PetscCallMPI(MPI_Barrier(draft->comm));
+  /* A little more than HDF5 has handed out: it may still place metadata while flushing. */
+  PetscCallAgree(draft->comm, rank ? PETSC_SUCCESS : draft_reserve(draft->temporary, 0, (off_t)size + 65536));
+  PetscCallAgree(draft->comm, H5Fflush(draft->h5, H5F_SCOPE_GLOBAL) < 0 ? file_error(draft->temporary, "write", EIO) : PETSC_SUCCESS);
+  const herr_t closed = H5Fclose(draft->h5);
+  draft->h5           = H5I_INVALID_HID;
+  PetscCallAgree(draft->comm, closed < 0 ? file_error(draft->temporary, "write", EIO) : PETSC_SUCCESS);
+  return PETSC_SUCCESS;
+}
+
+PetscErrorCode file_draft_commit(FileDraft *draft)
+{
+  PetscErrorCode code = draft_flush(draft);
+  int            rank;
+
+  PetscCallMPI(MPI_Comm_rank(draft->comm, &rank));
+  if (!code) code = error_agree(draft->comm, rank ? PETSC_SUCCESS : draft_finish(draft->temporary, draft->path));
+  if (code) {
+    PetscCall(file_draft_discard(draft));
+    return code;
+  }
+  PetscCall(PetscMemzero(draft, sizeof *draft));
+  draft->h5 = H5I_INVALID_HID;
+  return PETSC_SUCCESS;
+}
+
+PetscErrorCode file_draft_discard(FileDraft *draft)
+{
+  int rank;
+
+  if (!draft->temporary[0]) return PETSC_SUCCESS;
+  PetscCallMPI(MPI_Comm_rank(draft->comm, &rank));
+  /* Emptied first: then there is room for what HDF5 insists on writing while it closes. */
+  if (!rank && truncate(draft->temporary, 0)) PetscCall(PetscInfo(NULL, "%s: %s\n", draft->temporary, strerror(errno)));
+  PetscCallMPI(MPI_Barrier(draft->comm));
+  if (draft->h5 > 0) H5Fclose(draft->h5);
+  if (!rank) PetscCall(draft_remove(draft->temporary));
+  PetscCall(PetscMemzero(draft, sizeof *draft));
+  draft->h5 = H5I_INVALID_HID;
+  return PETSC_SUCCESS;
+}

@@ -1,0 +1,24 @@
+/* What the sources on files share inside the room. */
+#ifndef SRC_RUNTIME_FILE_PRIVATE_H
+#define SRC_RUNTIME_FILE_PRIVATE_H
+
+#include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/file.h>
+
+/* User error for a failed system call on path; doing: "write", "read", "create". A draft is called by its final name. */
+PetscErrorCode file_error(const char *path, const char *doing, int number);
+
+/* Temporary name "<folder>/.<name>.partial" beside path, created empty (rank 0 only). User errors: see file_draft_create. */
+PetscErrorCode draft_begin(const char *path, char temporary[PETSC_MAX_PATH_LEN]);
+/* Flush to the device and rename; remove. Rank 0 only. */
+PetscErrorCode draft_finish(const char *temporary, const char *path);
+PetscErrorCode draft_remove(const char *temporary);
+
+/* Claim space of an open draft ahead of writing, so that a full device shows before HDF5 holds data it cannot write.
+   User error: no space. File systems that cannot do so pass. Rank 0 only. */
+PetscErrorCode draft_reserve(const char *temporary, off_t first, off_t size);
+
+/* True between deadline_begin and deadline_end: signals then end the run in order, and drafts with it. */
+PetscBool deadline_holds_signals(void);
+
+#endif
