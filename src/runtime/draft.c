@@ -7,7 +7,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 enum { MOST_DRAFTS = 16 };
@@ -129,10 +131,12 @@ PetscErrorCode draft_finish(const char *temporary, const char *path)
 {
   const char *slash = strrchr(path, '/');
   char        folder[PETSC_MAX_PATH_LEN];
+  struct stat status;
   int         file = open(temporary, O_WRONLY), number;
 
   if (file < 0) return file_error(path, "write", errno);
-  number = fsync(file) ? errno : 0;
+  /* Gives back what was reserved past the end. */
+  number = fstat(file, &status) || ftruncate(file, status.st_size) || fsync(file) ? errno : 0;
   if (close(file) && !number) number = errno;
   if (number) return file_error(path, "write", number);
   if (rename(temporary, path)) return file_error(path, "write", errno);
@@ -155,12 +159,26 @@ PetscErrorCode draft_remove(const char *temporary)
   return PETSC_SUCCESS;
 }
 
-PetscErrorCode draft_reserve(const char *temporary, off_t first, off_t size)
+PetscErrorCode draft_reserve(const char *temporary, hid_t h5, uint64_t extra)
 {
-  const int file = open(temporary, O_WRONLY);
+  size_t      most, least_clean, cached = 0;
+  int         entries;
+  struct stat    status;
+  struct statvfs space;
+  struct rlimit  limit;
+  const int      file = open(temporary, O_WRONLY);
 
+  if (h5 >= 0) H5Check(H5Fget_mdc_size(h5, &most, &least_clean, &cached, &entries));
   if (file < 0) return file_error(temporary, "write", errno);
-  const int number = size > 0 && fallocate(file, FALLOC_FL_KEEP_SIZE, first, size) ? errno : 0;
+  /* Behind what is in the file so far, what is in HDF5's cache, and a little for how HDF5 rounds. */
+  int            number = fstat(file, &status) ? errno : 0;
+  const uint64_t size   = (uint64_t)status.st_size + cached + extra + 4096;
+  if (!number && !getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur) number = EFBIG;
+  if (!number && fallocate(file, FALLOC_FL_KEEP_SIZE, 0, (off_t)size)) {
+    number = errno;
+    /* A file system that cannot reserve: compare with what is free. MPI-IO takes a short write for a whole one, so this matters. */
+    if (number == EOPNOTSUPP && !fstatvfs(file, &space) && (double)space.f_bavail * (double)space.f_frsize + 512. * (double)status.st_blocks < (double)size) number = ENOSPC;
+  }
   close(file);
   if (number == ENOSPC || number == EDQUOT || number == EFBIG) return file_error(temporary, "write", number);
   return PETSC_SUCCESS;
@@ -177,7 +195,7 @@ PetscErrorCode file_draft_create(MPI_Comm comm, const char *path, FileDraft *dra
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   if (!rank) {
     code = draft_begin(path, draft->temporary);
-    if (!code) code = draft_reserve(draft->temporary, 0, 4096);
+    if (!code) code = draft_reserve(draft->temporary, H5I_INVALID_HID, 0);
     if (code) draft_remove(draft->temporary);
   }
   PetscCallAgree(comm, code);
@@ -199,16 +217,13 @@ PetscErrorCode file_draft_create(MPI_Comm comm, const char *path, FileDraft *dra
 /* Everything that must be on the device before the new name: space, HDF5's caches, no object left open. */
 static PetscErrorCode draft_flush(FileDraft *draft)
 {
-  hsize_t size;
-  int     rank;
+  int rank;
 
   PetscCallMPI(MPI_Comm_rank(draft->comm, &rank));
   if (H5Fget_obj_count(draft->h5, H5F_OBJ_ALL | H5F_OBJ_LOCAL) > 1)
     SETERRQ(PETSC_COMM_SELF, PETSC_ERR_PLIB, "objects of %s are still open", draft->temporary);
-  H5Check(H5Fget_filesize(draft->h5, &size));
   PetscCallMPI(MPI_Barrier(draft->comm));
-  /* A little more than HDF5 has handed out: it may still place metadata while flushing. */
-  PetscCallAgree(draft->comm, rank ? PETSC_SUCCESS : draft_reserve(draft->temporary, 0, (off_t)size + 65536));
+  PetscCallAgree(draft->comm, rank ? PETSC_SUCCESS : draft_reserve(draft->temporary, draft->h5, 0));
   PetscCallAgree(draft->comm, H5Fflush(draft->h5, H5F_SCOPE_GLOBAL) < 0 ? file_error(draft->temporary, "write", EIO) : PETSC_SUCCESS);
   const herr_t closed = H5Fclose(draft->h5);
   draft->h5           = H5I_INVALID_HID;
@@ -234,14 +249,20 @@ PetscErrorCode file_draft_commit(FileDraft *draft)
 
 PetscErrorCode file_draft_discard(FileDraft *draft)
 {
-  int rank;
+  struct rlimit limit = {0}, hard;
+  int           rank;
 
   if (!draft->temporary[0]) return PETSC_SUCCESS;
   PetscCallMPI(MPI_Comm_rank(draft->comm, &rank));
-  /* Emptied first: then there is room for what HDF5 insists on writing while it closes. */
+  /* Emptied first, and without a limit: HDF5 insists on writing while it closes, and cannot be left with a file half closed. */
   if (!rank && truncate(draft->temporary, 0)) PetscCall(PetscInfo(NULL, "%s: %s\n", draft->temporary, strerror(errno)));
   PetscCallMPI(MPI_Barrier(draft->comm));
+  const PetscBool limited = !getrlimit(RLIMIT_FSIZE, &limit);
+  hard                    = limit;
+  hard.rlim_cur           = limit.rlim_max;
+  if (limited) setrlimit(RLIMIT_FSIZE, &hard);
   if (draft->h5 > 0) H5Fclose(draft->h5);
+  if (limited) setrlimit(RLIMIT_FSIZE, &limit);
   if (!rank) PetscCall(draft_remove(draft->temporary));
   PetscCall(PetscMemzero(draft, sizeof *draft));
   draft->h5 = H5I_INVALID_HID;

@@ -14,9 +14,9 @@ PetscErrorCode draft_begin(const char *path, char temporary[PETSC_MAX_PATH_LEN])
 PetscErrorCode draft_finish(const char *temporary, const char *path);
 PetscErrorCode draft_remove(const char *temporary);
 
-/* Claim space of an open draft ahead of writing, so that a full device shows before HDF5 holds data it cannot write.
-   User error: no space. File systems that cannot do so pass. Rank 0 only. */
-PetscErrorCode draft_reserve(const char *temporary, off_t first, off_t size);
+/* Claim space for extra bytes and HDF5's cache of an open draft (h5 may be invalid) ahead of writing, so that a full device shows
+   before HDF5 holds data that it cannot write. User error: no space. File systems that cannot do so pass. Rank 0 only. */
+PetscErrorCode draft_reserve(const char *temporary, hid_t h5, uint64_t extra);
 
 /* True between deadline_begin and deadline_end: signals then end the run in order, and drafts with it. */
 PetscBool deadline_holds_signals(void);

@@ -254,15 +254,17 @@ static PetscErrorCode write_slices(hid_t set, MPI_Comm comm, hid_t type, const h
   return status < 0 ? h5_write_failed(set) : PETSC_SUCCESS;
 }
 
-/* The set's bytes are claimed before any rank writes, see draft_reserve. */
-static PetscErrorCode reserve(hid_t set, int rank)
+/* Claim a set's bytes before it is made, see draft_reserve. */
+static PetscErrorCode reserve(hid_t location, uint64_t bytes)
 {
-  char          path[PETSC_MAX_PATH_LEN];
-  const haddr_t offset = H5Dget_offset(set);
+  char        path[PETSC_MAX_PATH_LEN];
+  const hid_t file = H5Iget_file_id(location);
 
-  if (rank || offset == HADDR_UNDEF) return PETSC_SUCCESS;
-  file_name(set, path);
-  return draft_reserve(path, (off_t)offset, (off_t)H5Dget_storage_size(set));
+  H5Check(file);
+  file_name(file, path);
+  PetscErrorCode code = draft_reserve(path, file, bytes);
+  H5Check(H5Fclose(file));
+  return code;
 }
 
 PetscErrorCode h5_write_slab(hid_t location, const char *name, hid_t type, PetscInt64 total_rows, PetscInt64 columns, PetscInt64 first, PetscInt64 rows, const void *values)
@@ -277,6 +279,11 @@ PetscErrorCode h5_write_slab(hid_t location, const char *name, hid_t type, Petsc
     SETERRQ(PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%s: rows %lld to %lld of %lld", name, (long long)first, (long long)(first + rows), (long long)total_rows);
   PetscCall(file_comm(location, &comm));
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  code = error_agree(comm, rank ? PETSC_SUCCESS : reserve(location, (uint64_t)(total_rows * (columns ? columns : 1)) * H5Tget_size(type)));
+  if (code) {
+    PetscCall(free_file_comm(&comm));
+    return code;
+  }
   const hid_t space = H5Screate_simple(dimensions, extent, NULL), creation = H5Pcreate(H5P_DATASET_CREATE), links = H5Pcreate(H5P_LINK_CREATE);
   H5Check(space);
   H5Check(creation);
@@ -286,8 +293,7 @@ PetscErrorCode h5_write_slab(hid_t location, const char *name, hid_t type, Petsc
   H5Check(H5Pset_create_intermediate_group(links, 1));
   const hid_t set = H5Dcreate2(location, name, type, space, links, creation, H5P_DEFAULT);
   H5Check(set);
-  code = error_agree(comm, reserve(set, rank));
-  if (!code) code = error_agree(comm, write_slices(set, comm, type, extent, dimensions, (hsize_t)first, (hsize_t)rows, values));
+  code = error_agree(comm, write_slices(set, comm, type, extent, dimensions, (hsize_t)first, (hsize_t)rows, values));
   H5Check(H5Dclose(set));
   H5Check(H5Pclose(links));
   H5Check(H5Pclose(creation));

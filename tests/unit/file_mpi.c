@@ -31,12 +31,12 @@ static int entries(void)
   DIR           *handle;
   struct dirent *entry;
 
-  MPI_Barrier(PETSC_COMM_WORLD);
+  check_call(MPI_Barrier(PETSC_COMM_WORLD));
   handle = opendir(folder);
   assert_non_null(handle);
   while ((entry = readdir(handle))) count += strcmp(entry->d_name, ".") && strcmp(entry->d_name, "..");
   closedir(handle);
-  MPI_Barrier(PETSC_COMM_WORLD);
+  check_call(MPI_Barrier(PETSC_COMM_WORLD));
   return count;
 }
 
@@ -48,7 +48,7 @@ static int begin(void **state)
   MPI_Comm_size(PETSC_COMM_WORLD, &ranks);
   snprintf(folder, sizeof folder, "%s/file_mpi_XXXXXX", base && *base ? base : "/tmp");
   if (!my_rank && !mkdtemp(folder)) return -1;
-  MPI_Bcast(folder, sizeof folder, MPI_CHAR, 0, PETSC_COMM_WORLD);
+  if (MPI_Bcast(folder, sizeof folder, MPI_CHAR, 0, PETSC_COMM_WORLD)) return -1;
   return 0;
 }
 
@@ -56,7 +56,7 @@ static int end(void **state)
 {
   char command[512];
 
-  MPI_Barrier(PETSC_COMM_WORLD);
+  check_call(MPI_Barrier(PETSC_COMM_WORLD));
   snprintf(command, sizeof command, "rm -rf '%s'", folder);
   return my_rank ? 0 : system(command);
 }
@@ -156,6 +156,8 @@ static void foreign_strings(void **state)
     assert_true(H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, words) >= 0);
     H5Dclose(set);
     H5Sclose(space);
+    H5Tclose(type);
+    type = H5Tcopy(H5T_C_S1);
     H5Tset_size(type, 5);
     H5Tset_strpad(type, H5T_STR_SPACEPAD);
     space = H5Screate_simple(1, &two, NULL);
@@ -217,7 +219,7 @@ static void unreadable_files(void **state)
     snprintf(command, sizeof command, "cp '%s' '%s' && printf '\\377\\377\\377\\377' | dd of='%s' bs=1 seek=96 conv=notrunc 2>/dev/null", in("slabs.h5"), in("bad.h5ad"), in("bad.h5ad"));
     assert_int_equal(system(command), 0);
   }
-  MPI_Barrier(PETSC_COMM_WORLD);
+  check_call(MPI_Barrier(PETSC_COMM_WORLD));
   expect_open_error(in("absent.h5ad"), "no such AnnData file");
   expect_open_error(in("text.h5ad/deeper"), "not a folder");
   expect_open_error(folder, "is a folder");
@@ -228,7 +230,7 @@ static void unreadable_files(void **state)
   expect_open_error("", "empty");
   if (geteuid()) {
     if (!my_rank) chmod(in("text.h5ad"), 0);
-    MPI_Barrier(PETSC_COMM_WORLD);
+    check_call(MPI_Barrier(PETSC_COMM_WORLD));
     expect_open_error(in("text.h5ad"), "no permission");
   }
 }
