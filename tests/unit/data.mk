@@ -8,3 +8,9 @@ EXTRA_DIST += tests/data/anndata/make_fixtures.py tests/data/anndata/v010_csc.h5
   tests/data/anndata/v06_csr_gzip.h5ad tests/data/anndata/v06_csr_raw.h5ad tests/data/anndata/v06_dense.h5ad tests/data/anndata/v06_dense_lzf.h5ad \
   tests/data/anndata/v07_csc.h5ad tests/data/anndata/v07_csr_raw.h5ad tests/data/anndata/v07_dense.h5ad tests/data/anndata/v07_dense_lzf.h5ad \
   tests/data/anndata/v08_csc.h5ad tests/data/anndata/v08_csr_raw.h5ad tests/data/anndata/v08_dense.h5ad tests/data/anndata/v08_dense_lzf.h5ad
+EXTRA_DIST += tests/unit/small_store.h
+unit_tests += tests/unit/cellset_test tests/unit/split_test
+tests_unit_cellset_test_SOURCES = tests/unit/cellset_test.c
+tests_unit_split_test_SOURCES = tests/unit/split_test.c
+parallel_tests += tests/unit/cellstore_mpi
+tests_unit_cellstore_mpi_SOURCES = tests/unit/cellstore_mpi.c

@@ -39,7 +39,11 @@ typedef struct CellStore CellStore;
 /* cellstore_open - map a store for reading. Collective. Cells are read from the mapped file on demand, so that the store
    may be larger than memory (compressed stores are unpacked into memory). User errors: not a store, damaged, newer version. */
 PetscErrorCode cellstore_open(MPI_Comm comm, const char *path, CellStore **store);
+/* Collective for a compressed store, whose memory the ranks of a node share. */
 PetscErrorCode cellstore_close(CellStore **store);
+/* cellstore_verify - read all cells, dealt over the ranks of comm, and compare with the checksum; opening compares the tables only. Collective.
+   User error: damaged. */
+PetscErrorCode cellstore_verify(CellStore *store, MPI_Comm comm);
 const CellStoreTable *cellstore_table(const CellStore *store);
 const char *cellstore_path(const CellStore *store);
 
