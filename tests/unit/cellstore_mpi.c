@@ -47,7 +47,7 @@ static void written_equals_read(void **state)
   MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
   check_call(small_write(PETSC_COMM_WORLD, path, 0, &parallel));
   if (!rank) check_call(small_write(PETSC_COMM_SELF, single, 0, &alone));
-  MPI_Bcast(&alone, 1, MPI_UINT64_T, 0, PETSC_COMM_WORLD);
+  check_call(MPI_Bcast(&alone, 1, MPI_UINT64_T, 0, PETSC_COMM_WORLD));
   assert_true(parallel == alone);
   check_values(path, parallel);
   check_values(single, parallel);
@@ -125,7 +125,7 @@ static void damage(const char *bad, long place, long size)
     fclose(in);
     fclose(out);
   }
-  MPI_Barrier(PETSC_COMM_WORLD);
+  check_call(MPI_Barrier(PETSC_COMM_WORLD));
 }
 
 /* Whatever byte is changed, opening and verifying either notices (a user error, not a crash or trace) or reads the same values. */
@@ -159,7 +159,7 @@ static void damage_is_noticed(void **state)
   }
   if (access(bad, F_OK) == 0) {
     int rank;
-    MPI_Barrier(PETSC_COMM_WORLD);
+    check_call(MPI_Barrier(PETSC_COMM_WORLD));
     MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
     if (!rank) unlink(bad);
   }
@@ -227,7 +227,7 @@ static int remove_files(void **state)
 {
   int rank;
 
-  MPI_Barrier(PETSC_COMM_WORLD);
+  check_call(MPI_Barrier(PETSC_COMM_WORLD));
   MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
   if (!rank) {
     unlink(path);
