@@ -1,1 +1,2 @@
-# Documents.
+# The manual page, made from -help, and the files that travel with a release.
+EXTRA_DIST += .clang-format jobscripts/train.slurm jobscripts/sample-array.slurm

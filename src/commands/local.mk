@@ -1,2 +1,2 @@
 # Files of the room commands.
-program_sources += src/commands/commands.h
+program_sources += src/commands/commands.h src/commands/report.c

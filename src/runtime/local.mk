@@ -4,3 +4,5 @@ nobase_include_HEADERS += include/perturbdiff/runtime.h include/perturbdiff/runt
   include/perturbdiff/runtime/options.h include/perturbdiff/runtime/random.h include/perturbdiff/runtime/real.h
 library_sources += src/runtime/error.c
 library_sources += src/runtime/deadline.c src/runtime/draft.c src/runtime/file.c src/runtime/file_private.h src/runtime/h5.c src/runtime/random.c
+library_sources += src/runtime/options.c src/runtime/input.c src/runtime/input.h
+library_sources += src/runtime/log.c

@@ -29,10 +29,10 @@
     int rank, failed, worst;                                                                                                              \
     if (PetscInitialize(&argc, &argv, NULL, NULL)) return 1;                                                                              \
     error_handler_install();                                                                                                              \
-    MPI_Comm_rank(PETSC_COMM_WORLD, &rank);                                                                                               \
+    if (MPI_Comm_rank(PETSC_COMM_WORLD, &rank)) return 1;                                                                                             \
     if (rank && !freopen("/dev/null", "w", stdout)) return 1;                                                                             \
     failed = cmocka_run_group_tests(tests, NULL, NULL);                                                                                   \
-    MPI_Allreduce(&failed, &worst, 1, MPI_INT, MPI_MAX, PETSC_COMM_WORLD);                                                                \
+    if (MPI_Allreduce(&failed, &worst, 1, MPI_INT, MPI_MAX, PETSC_COMM_WORLD)) return 1;                                               \
     PetscFinalize();                                                                                                                      \
     return worst ? 1 : 0;                                                                                                                 \
   }

@@ -6,8 +6,8 @@ static void one_rank_fails_all_know(void **state)
 {
   int rank, size;
 
-  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
-  MPI_Comm_size(PETSC_COMM_WORLD, &size);
+  check_call(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  check_call(MPI_Comm_size(PETSC_COMM_WORLD, &size));
   for (int culprit = 0; culprit < size; culprit++) {
     char           expected[64];
     PetscErrorCode code = rank >= culprit ? error_user("rank %d cannot read\nits part", rank) : PETSC_SUCCESS;

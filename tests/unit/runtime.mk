@@ -8,3 +8,5 @@ tests_unit_random_double_test_CPPFLAGS = $(AM_CPPFLAGS) -DPERTURBDIFF_DOUBLE
 tests_unit_random_double_test_LDADD = $(AM_TEST_LIBS_DOUBLE)
 parallel_tests += tests/unit/file_mpi
 tests_unit_file_mpi_SOURCES = tests/unit/file_mpi.c
+unit_tests += tests/unit/options_test
+tests_unit_options_test_SOURCES = tests/unit/options_test.c

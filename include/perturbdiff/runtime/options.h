@@ -39,6 +39,11 @@ extern const OptionSpec options_common[];
    value out of type or range, required option missing. Command line wins over YAML. */
 PetscErrorCode options_insert(const Options *options, int argc, char *const argv[]);
 
+/* options_petsc_arguments - the arguments PETSc itself must see when it starts (-log_view, -info, -malloc_...), with the
+   program's name first. Before PetscInitialize; returns nonzero when memory is out. */
+int  options_petsc_arguments(int argc, char **argv, int *petsc_argc, char ***petsc_argv);
+void options_petsc_arguments_free(char **petsc_argv);
+
 /* Values: what the user gave or the default. Not collective. Asking for an undeclared name is a program error.
    Strings are owned by PETSc's database or the table and live until PetscFinalize; "" means none. */
 PetscErrorCode options_string(const Options *options, const char *name, const char **value);
