@@ -17,7 +17,6 @@ PetscErrorCode anndata_allocate(const AnnData *file, const char *object, PetscIn
   PetscFunctionBeginUser;
   if (count < 0 || (double)count > most) return anndata_damaged(file, object);
   PetscCall(PetscMalloc(((size_t)count + 1) * size, (void **)memory));
-  memset(*(void **)memory, 0, ((size_t)count + 1) * size);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -96,6 +95,7 @@ static PetscErrorCode read_attribute_strings(const AnnData *file, const char *pa
   *count = 0;
   if (elements > 0 && H5Tget_class(type) == H5T_STRING) {
     PetscCall(anndata_allocate(file, path, elements, sizeof *list, &list));
+    memset(list, 0, (size_t)elements * sizeof *list);
     if (H5Tis_variable_str(type) > 0) {
       char **raw;
       PetscCall(PetscCalloc1(elements, &raw));

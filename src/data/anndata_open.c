@@ -251,6 +251,7 @@ static PetscErrorCode name_obsm_columns(AnnData *file)
   if (!found) PetscCall(names_of_variable_genes(file, &found));
   if (found) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(anndata_allocate(file, file->matrix, file->columns, sizeof *file->gene_name, &file->gene_name));
+  memset(file->gene_name, 0, (size_t)file->columns * sizeof *file->gene_name);
   file->genes = (PetscInt)file->columns;
   for (PetscInt j = 0; j < file->genes; j++) {
     PetscCall(PetscSNPrintf(text, sizeof text, "%s_%d", matrix, (int)j));

@@ -1,6 +1,10 @@
 # Tests of data.
 unit_tests += tests/unit/center_test
 tests_unit_center_test_SOURCES = tests/unit/center_test.c
+parallel_tests += tests/unit/anndata_read_mpi
+tests_unit_anndata_read_mpi_SOURCES = tests/unit/anndata_read_mpi.c
+parallel_tests += tests/unit/anndata_write_mpi
+tests_unit_anndata_write_mpi_SOURCES = tests/unit/anndata_write_mpi.c
 EXTRA_DIST += tests/data/anndata/make_fixtures.py tests/data/anndata/v010_csc.h5ad tests/data/anndata/v010_csr_gzip.h5ad \
   tests/data/anndata/v010_csr_raw.h5ad tests/data/anndata/v010_dense.h5ad tests/data/anndata/v012_csc.h5ad tests/data/anndata/v012_csr_raw.h5ad \
   tests/data/anndata/v012_dense.h5ad tests/data/anndata/v012_dense_lzf.h5ad tests/data/anndata/v012_dense_types.h5ad \
