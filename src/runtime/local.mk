@@ -6,3 +6,4 @@ library_sources += src/runtime/error.c
 library_sources += src/runtime/deadline.c src/runtime/draft.c src/runtime/file.c src/runtime/file_private.h src/runtime/h5.c src/runtime/random.c
 library_sources += src/runtime/options.c src/runtime/input.c src/runtime/input.h
 library_sources += src/runtime/log.c
+library_sources += src/runtime/dense_cblas.c
