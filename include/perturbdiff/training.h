@@ -27,27 +27,95 @@ typedef struct {
   ParameterTable table;
   Real          *parameters, *average, *first, *second;
   int64_t       *steps_taken; /* table.count */
-  int64_t        step;
-  double         best_validation, wall_seconds, strength;
+  int64_t        step;        /* steps done */
+  double         wall_seconds;                                 /* of all starts */
+  double         strength;                                     /* factor of a centred head's output, chosen by the newest validation; 1 without */
+  double         best_validation, best_pearson, best_strength; /* lowest validation energy distance so far (-1: none), with what came with it */
+  int64_t        best_step;
+  double         pending[2];                              /* mse, energy summed over the steps since the last report */
+  int64_t        pending_steps;
   CenterKind     center;
   ScheduleKind   schedule;
-  PetscInt       schedule_steps, set_size;
+  PetscInt       schedule_steps, set_size, sets;
   double         schedule_gamma;
   uint64_t       store_checksum, seed;
   char          *options_yaml; /* of the run */
   Vocabulary     gene, perturbation, cell_type, batch;
 } TrainingState;
 
+/* Arrays are zero, strength 1; vocabularies and options_yaml are the caller's to fill and then owned. Not collective. */
 PetscErrorCode trainingstate_create(const DenoiserShape *shape, TrainingState *state);
 PetscErrorCode trainingstate_destroy(TrainingState *state);
+/* Copy names and checksum of the store trained on. Not collective. */
+PetscErrorCode trainingstate_set_store(TrainingState *state, const CellStoreTable *table);
+/* trainingstate_check_store - user error where the store does not have the genes and covariates the network was trained on, or, with same_cells, is not the very
+   store. checkpoint, store: paths for the message. Not collective; the same on all ranks. */
+PetscErrorCode trainingstate_check_store(const TrainingState *state, const CellStoreTable *table, const char *checkpoint, const char *store, PetscBool same_cells);
 
 /* checkpoint_write - collective, parallel HDF5, each rank its share of every array, checksum per data set, atomic. */
 PetscErrorCode checkpoint_write(MPI_Comm comm, const char *path, const TrainingState *state);
 /* checkpoint_read - any number of ranks; state is created from the file. optimizer PETSC_FALSE skips the moments. Collective. User errors: missing,
-   not a checkpoint, damaged (checksum), newer version. */
+   not a checkpoint, damaged (checksum), newer version; then state holds nothing. */
 PetscErrorCode checkpoint_read(MPI_Comm comm, const char *path, PetscBool optimizer, TrainingState *state);
 /* checkpoint_newest - path of the newest intact checkpoint of a run folder, or path itself if it is a file; prefer_best: the best one if
-   there is one. A damaged newest one is named on standard error and the one before used. Collective. */
+   there is one. A damaged newest one is named on standard error and the one before used. Collective. User errors: no such folder, no intact checkpoint. */
 PetscErrorCode checkpoint_newest(MPI_Comm comm, const char *run, PetscBool prefer_best, char *path, size_t size);
+/* Steps of the checkpoints of a run folder, ascending; free with PetscFree. A folder that is not there has none. Collective. */
+PetscErrorCode checkpoint_list(MPI_Comm comm, const char *run, PetscInt *count, int64_t **step);
+/* Path of the checkpoint of a step. */
+void checkpoint_path(const char *run, int64_t step, char *path, size_t size);
+/* Remove all but the `keep` last checkpoints of a run folder. Collective. */
+PetscErrorCode checkpoint_prune(MPI_Comm comm, const char *run, PetscInt keep);
+
+/* Populations left out of training inside a run, on which the best step and the strength of a centred head are chosen. */
+typedef struct {
+  PetscInt           patterns; /* "perturbation|cell type|batch" with * for any; with fraction 0 and no patterns: the store's validation split */
+  const char *const *pattern;
+  double             fraction; /* of the (perturbation, cell type) pairs that train */
+  PetscInt64         interval; /* steps between two validations; 0: at the end only */
+  PetscInt           reverse_steps, cells; /* of the generated populations: steps of DDIM from full noise, at most so many cells each */
+  PetscInt           strengths;
+  const double      *strength; /* tried for a centred head */
+  PetscBool          best;     /* keep the step with the lowest energy distance as best.h5 */
+  PetscInt           patience; /* stop after so many validations without a better one; 0: never */
+} ValidationOptions;
+
+/* How a run trains. Strings and lists are not owned. */
+typedef struct {
+  const char       *folder, *options_yaml, *command, *time_limit;
+  PetscBool         resume;
+  PetscInt          hidden, depth, heads, covariate_dim;
+  PetscInt          set_size, sets; /* cells in a set; sets in a step, over all ranks */
+  PetscInt64        steps;          /* 0: by epochs */
+  double            epochs;
+  uint64_t          seed;
+  CenterKind        center;
+  ScheduleKind      schedule;
+  PetscInt          schedule_steps;
+  double            schedule_gamma, energy_weight;
+  double            self_condition, drop_condition, drop_control; /* probabilities, one coin a step */
+  AdamWOptions      adamw;
+  PetscInt64        warmup, ema_interval;
+  double            ema_decay;
+  PetscBool         ema_warmup; /* the average's decay starts low, so that a short run forgets its starting weights */
+  PetscInt64        report_interval, checkpoint_interval; /* steps */
+  PetscInt          checkpoint_keep;
+  double            memory_limit; /* bytes a rank may plan for; 0: no limit */
+  ValidationOptions validation;
+} TrainingOptions;
+
+/* What a run reached; for the command's last lines and for tests. */
+typedef struct {
+  int64_t   step, best_step;
+  double    loss, mse, energy;                 /* means over the last report interval */
+  double    best_validation, pearson, strength; /* -1 without validation */
+  double    seconds, stall;                    /* wall time of this start; time waited for cells */
+  PetscBool stopped;                           /* by the time limit or a signal, checkpoint written */
+} TrainingResult;
+
+/* training_run - train on a store into a run folder: checkpoints, best.h5, log.jsonl, log.csv, options.yaml, run.json. Data parallel; the numbers depend on
+   the options and not on the ranks, up to the order of summation. Collective. Returns ERROR_STOPPED when stopped in time. User errors: folder holds another run,
+   no checkpoint to resume or one of another store or other sizes, nothing to train on, over the memory limit, patterns that match nothing. */
+PetscErrorCode training_run(MPI_Comm comm, CellStore *store, const TrainingOptions *options, TrainingResult *result);
 
 #endif

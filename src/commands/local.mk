@@ -1,2 +1,3 @@
 # Files of the room commands.
 program_sources += src/commands/commands.h src/commands/report.c
+program_sources += src/commands/train.c

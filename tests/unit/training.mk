@@ -4,3 +4,5 @@ tests_unit_adamw_test_SOURCES = tests/unit/adamw_test.c
 tests_unit_adamw_double_test_SOURCES = tests/unit/adamw_test.c
 tests_unit_adamw_double_test_LDADD = $(AM_TEST_LIBS_DOUBLE)
 tests_unit_adamw_double_test_CPPFLAGS = $(AM_CPPFLAGS) -DPERTURBDIFF_DOUBLE
+parallel_tests += tests/unit/checkpoint_mpi
+tests_unit_checkpoint_mpi_SOURCES = tests/unit/checkpoint_mpi.c

@@ -1,0 +1,430 @@
+/* Checkpoints: parallel HDF5, every rank its rows of every array, a checksum on every data set (FORMATS, "Checkpoint"). */
+#include "training/training_internal.h"
+#include <stddef.h>
+#include <string.h>
+
+enum { VERSION = 1, SECTIONS = 4 };
+
+static const char        format_name[]          = "perturbdiff-checkpoint";
+static const char *const section_name[SECTIONS] = {"parameters", "average", "optimizer/first", "optimizer/second"};
+
+static Real *section_values(const TrainingState *state, int section)
+{
+  Real *const values[SECTIONS] = {state->parameters, state->average, state->first, state->second};
+  return values[section];
+}
+
+/* Scalars of the state: name in the file, kind, place. Written to and read from attributes of /state. */
+typedef enum { FIELD_INT64, FIELD_DOUBLE, FIELD_INT, FIELD_CENTER, FIELD_SCHEDULE } FieldKind;
+typedef struct {
+  const char *name;
+  FieldKind   kind;
+  size_t      offset;
+} Field;
+#define FIELD(name, kind) {#name, kind, offsetof(TrainingState, name)}
+static const Field fields[] = {FIELD(step, FIELD_INT64),
+                               FIELD(best_step, FIELD_INT64),
+                               FIELD(best_validation, FIELD_DOUBLE),
+                               FIELD(best_pearson, FIELD_DOUBLE),
+                               FIELD(best_strength, FIELD_DOUBLE),
+                               FIELD(wall_seconds, FIELD_DOUBLE),
+                               FIELD(strength, FIELD_DOUBLE),
+                               {"pending_mse", FIELD_DOUBLE, offsetof(TrainingState, pending)},
+                               {"pending_energy", FIELD_DOUBLE, offsetof(TrainingState, pending) + sizeof(double)},
+                               FIELD(pending_steps, FIELD_INT64),
+                               FIELD(center, FIELD_CENTER),
+                               FIELD(schedule, FIELD_SCHEDULE),
+                               FIELD(schedule_steps, FIELD_INT),
+                               FIELD(schedule_gamma, FIELD_DOUBLE),
+                               FIELD(set_size, FIELD_INT),
+                               FIELD(sets, FIELD_INT),
+                               FIELD(store_checksum, FIELD_INT64),
+                               FIELD(seed, FIELD_INT64)};
+static const size_t field_count = sizeof fields / sizeof *fields;
+
+static const Field shape_fields[] = {{"genes", FIELD_INT, offsetof(DenoiserShape, genes)},
+                                     {"hidden", FIELD_INT, offsetof(DenoiserShape, hidden)},
+                                     {"depth", FIELD_INT, offsetof(DenoiserShape, depth)},
+                                     {"heads", FIELD_INT, offsetof(DenoiserShape, heads)},
+                                     {"perturbations", FIELD_INT, offsetof(DenoiserShape, perturbations)},
+                                     {"cell_types", FIELD_INT, offsetof(DenoiserShape, cell_types)},
+                                     {"batches", FIELD_INT, offsetof(DenoiserShape, batches)},
+                                     {"covariate_dim", FIELD_INT, offsetof(DenoiserShape, covariate_dim)},
+                                     {"time_frequencies", FIELD_INT, offsetof(DenoiserShape, time_frequencies)}};
+static const size_t shape_count = sizeof shape_fields / sizeof *shape_fields;
+
+/* One scalar as eight bytes, whatever its kind. */
+static int64_t field_get(const void *base, const Field *field)
+{
+  const char *place = (const char *)base + field->offset;
+  int64_t     bits;
+
+  switch (field->kind) {
+  case FIELD_INT: return *(const PetscInt *)(const void *)place;
+  case FIELD_CENTER: return *(const CenterKind *)(const void *)place;
+  case FIELD_SCHEDULE: return *(const ScheduleKind *)(const void *)place;
+  default: memcpy(&bits, place, sizeof bits); return bits;
+  }
+}
+
+static void field_set(void *base, const Field *field, int64_t bits)
+{
+  char *place = (char *)base + field->offset;
+
+  switch (field->kind) {
+  case FIELD_INT: *(PetscInt *)(void *)place = (PetscInt)bits; break;
+  case FIELD_CENTER: *(CenterKind *)(void *)place = (CenterKind)bits; break;
+  case FIELD_SCHEDULE: *(ScheduleKind *)(void *)place = (ScheduleKind)bits; break;
+  default: memcpy(place, &bits, sizeof bits);
+  }
+}
+
+static PetscErrorCode write_fields(hid_t object, const void *base, size_t count, const Field *list)
+{
+  PetscFunctionBeginUser;
+  for (size_t i = 0; i < count; i++) {
+    const int64_t bits = field_get(base, &list[i]);
+    double        number;
+
+    memcpy(&number, &bits, sizeof number);
+    if (list[i].kind == FIELD_DOUBLE) PetscCall(h5_write_attribute_double(object, list[i].name, number));
+    else PetscCall(h5_write_attribute_int64(object, list[i].name, bits));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode read_fields(hid_t object, void *base, size_t count, const Field *list)
+{
+  PetscFunctionBeginUser;
+  for (size_t i = 0; i < count; i++) {
+    int64_t bits   = 0;
+    double  number = 0;
+
+    if (list[i].kind == FIELD_DOUBLE) {
+      PetscCall(h5_read_attribute_double(object, list[i].name, &number, NULL));
+      memcpy(&bits, &number, sizeof bits);
+    } else PetscCall(h5_read_attribute_int64(object, list[i].name, &bits, NULL));
+    field_set(base, &list[i], bits);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void add_bytes(const void *bytes, size_t size, uint64_t *position, uint64_t *sum)
+{
+  *sum += checksum_piece(bytes, size, *position);
+  *position += (size + 7) / 8 * 8 + 8;
+}
+
+/* Checksum of everything but the four large sections. */
+static uint64_t header_checksum(const TrainingState *state)
+{
+  const Vocabulary *const vocabulary[] = {&state->gene, &state->perturbation, &state->cell_type, &state->batch};
+  uint64_t                position = 0, sum = 0;
+  int64_t                 bits;
+
+  for (size_t i = 0; i < shape_count; i++) bits = field_get(&state->table.shape, &shape_fields[i]), add_bytes(&bits, sizeof bits, &position, &sum);
+  for (size_t i = 0; i < field_count; i++) bits = field_get(state, &fields[i]), add_bytes(&bits, sizeof bits, &position, &sum);
+  for (PetscInt k = 0; k < state->table.count; k++) add_bytes(&state->steps_taken[k], sizeof(int64_t), &position, &sum);
+  if (state->options_yaml) add_bytes(state->options_yaml, strlen(state->options_yaml), &position, &sum);
+  for (size_t v = 0; v < 4; v++)
+    for (PetscInt i = 0; i < vocabulary[v]->count; i++) add_bytes(vocabulary[v]->name[i], strlen(vocabulary[v]->name[i]), &position, &sum);
+  return sum;
+}
+
+/* First row that a rank writes and reads; even, because checksum_piece adds up over pieces that begin at whole 8 bytes. */
+static PetscInt first_row(PetscInt rows, int rank, int size) { return rank < size ? (PetscInt)((int64_t)rows * rank / size / 2 * 2) : rows; }
+
+static uint64_t piece_checksum(const Parameter *p, const Real *values, PetscInt first, PetscInt rows)
+{
+  const size_t width = (size_t)(p->columns ? p->columns : 1);
+
+  return checksum_piece(values + p->offset + (size_t)first * width, (size_t)rows * width * sizeof(Real), (size_t)first * width * sizeof(Real));
+}
+
+static PetscErrorCode section_checksums(MPI_Comm comm, const TrainingState *state, uint64_t *sum)
+{
+  const PetscInt count = state->table.count;
+  int            rank, size;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  for (int s = 0; s < SECTIONS; s++)
+    for (PetscInt k = 0; k < count; k++) {
+      const Parameter *p     = &state->table.item[k];
+      const PetscInt   first = first_row(p->rows, rank, size);
+      sum[s * count + k]     = piece_checksum(p, section_values(state, s), first, first_row(p->rows, rank + 1, size) - first);
+    }
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, sum, SECTIONS * count, MPI_UINT64_T, MPI_SUM, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode write_section(MPI_Comm comm, hid_t h5, const TrainingState *state, int section, const uint64_t *sum)
+{
+  const Real *values = section_values(state, section);
+  int         rank, size;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  hid_t group = H5Gcreate2(h5, section_name[section], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  H5Check(group);
+  for (PetscInt k = 0; k < state->table.count; k++) {
+    const Parameter *p     = &state->table.item[k];
+    const PetscInt   first = first_row(p->rows, rank, size);
+    const size_t     width = (size_t)(p->columns ? p->columns : 1);
+
+    PetscCall(h5_write_slab(group, p->name, H5T_REAL_TYPE, p->rows, p->columns, first, first_row(p->rows, rank + 1, size) - first, values + p->offset + (size_t)first * width));
+    hid_t set = H5Dopen2(group, p->name, H5P_DEFAULT);
+    H5Check(set);
+    PetscCall(h5_write_attribute_int64(set, "checksum", (int64_t)sum[section * state->table.count + k]));
+    H5Check(H5Dclose(set));
+  }
+  H5Check(H5Gclose(group));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode write_header(MPI_Comm comm, hid_t h5, const TrainingState *state)
+{
+  static const char *const names[]      = {"gene", "perturbation", "cell_type", "batch"};
+  const Vocabulary *const  vocabulary[] = {&state->gene, &state->perturbation, &state->cell_type, &state->batch};
+  int                      size, rank;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCall(h5_write_attribute_string(h5, "format", format_name));
+  PetscCall(h5_write_attribute_int64(h5, "version", VERSION));
+  PetscCall(h5_write_attribute_int64(h5, "step", state->step));
+  PetscCall(h5_write_attribute_string(h5, "options", state->options_yaml ? state->options_yaml : ""));
+  PetscCall(h5_write_attribute_int64(h5, "ranks", size));
+  PetscCall(h5_write_attribute_int64(h5, "checksum", (int64_t)header_checksum(state)));
+  hid_t group = H5Gcreate2(h5, "network", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  H5Check(group);
+  PetscCall(write_fields(group, &state->table.shape, shape_count, shape_fields));
+  H5Check(H5Gclose(group));
+  group = H5Gcreate2(h5, "state", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  H5Check(group);
+  PetscCall(write_fields(group, state, field_count, fields));
+  PetscCall(h5_write_slab(group, "steps_taken", H5T_NATIVE_INT64, state->table.count, 0, 0, rank ? 0 : state->table.count, state->steps_taken));
+  H5Check(H5Gclose(group));
+  group = H5Gcreate2(h5, "vocabulary", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  H5Check(group);
+  for (size_t v = 0; v < 4; v++) PetscCall(h5_write_strings(group, names[v], vocabulary[v]->count, (const char *const *)vocabulary[v]->name));
+  H5Check(H5Gclose(group));
+  group = H5Gcreate2(h5, "optimizer", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  H5Check(group);
+  H5Check(H5Gclose(group));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode write_contents(MPI_Comm comm, hid_t h5, const TrainingState *state)
+{
+  uint64_t *sum;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(SECTIONS * state->table.count, &sum));
+  PetscCall(section_checksums(comm, state, sum));
+  PetscCall(write_header(comm, h5, state));
+  for (int s = 0; s < SECTIONS; s++) PetscCall(write_section(comm, h5, state, s, sum));
+  PetscCall(PetscFree(sum));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode checkpoint_write(MPI_Comm comm, const char *path, const TrainingState *state)
+{
+  FileDraft draft;
+
+  PetscFunctionBeginUser;
+  PetscCall(file_draft_create(comm, path, &draft));
+  const PetscErrorCode code = error_agree(comm, write_contents(comm, draft.h5, state));
+  if (code) {
+    PetscCall(file_draft_discard(&draft));
+    PetscFunctionReturn(code);
+  }
+  PetscCall(file_draft_commit(&draft));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Sizes, scalars and names; every rank reads them itself. state is made here. */
+static PetscErrorCode read_header(hid_t h5, TrainingState *state)
+{
+  static const char *const names[]      = {"gene", "perturbation", "cell_type", "batch"};
+  Vocabulary *const        vocabulary[] = {&state->gene, &state->perturbation, &state->cell_type, &state->batch};
+  DenoiserShape            shape;
+  PetscInt64               rows, columns;
+
+  PetscFunctionBeginUser;
+  hid_t group = H5Gopen2(h5, "network", H5P_DEFAULT);
+  H5Check(group);
+  PetscCall(read_fields(group, &shape, shape_count, shape_fields));
+  H5Check(H5Gclose(group));
+  for (size_t i = 0; i < shape_count; i++) {
+    const int64_t value = field_get(&shape, &shape_fields[i]);
+    PetscCheck(value >= 0 && value < 100000000, PETSC_COMM_SELF, PETSC_ERR_FILE_UNEXPECTED, "size out of range");
+  }
+  PetscCheck(shape.heads > 0 && shape.hidden > 0, PETSC_COMM_SELF, PETSC_ERR_FILE_UNEXPECTED, "size out of range");
+  PetscCall(trainingstate_create(&shape, state));
+  group = H5Gopen2(h5, "state", H5P_DEFAULT);
+  H5Check(group);
+  PetscCall(read_fields(group, state, field_count, fields));
+  PetscCall(h5_extent(group, "steps_taken", &rows, &columns));
+  PetscCheck(rows == state->table.count, PETSC_COMM_SELF, PETSC_ERR_FILE_UNEXPECTED, "parameters do not fit");
+  PetscCall(h5_read_slab(group, "steps_taken", H5T_NATIVE_INT64, 0, rows, state->steps_taken));
+  H5Check(H5Gclose(group));
+  group = H5Gopen2(h5, "vocabulary", H5P_DEFAULT);
+  H5Check(group);
+  for (size_t v = 0; v < 4; v++) {
+    PetscInt64 count = 0;
+
+    PetscCall(h5_read_strings(group, names[v], &count, &vocabulary[v]->name));
+    vocabulary[v]->count = (PetscInt)count;
+  }
+  H5Check(H5Gclose(group));
+  PetscCall(h5_read_attribute_string(h5, "options", &state->options_yaml, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* This rank's rows of every array, no messages. expected, sum: (SECTIONS, count) checksums in the file and of this rank's pieces. */
+static PetscErrorCode read_sections(MPI_Comm comm, hid_t h5, int sections, TrainingState *state, uint64_t *expected, uint64_t *sum)
+{
+  int rank, size;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  for (int s = 0; s < sections; s++) {
+    hid_t group = H5Gopen2(h5, section_name[s], H5P_DEFAULT);
+
+    H5Check(group);
+    for (PetscInt k = 0; k < state->table.count; k++) {
+      const Parameter *p     = &state->table.item[k];
+      const PetscInt   first = first_row(p->rows, rank, size), count = first_row(p->rows, rank + 1, size) - first;
+      const size_t     width = (size_t)(p->columns ? p->columns : 1), place = (size_t)(s * state->table.count + k);
+      PetscInt64       rows, columns;
+      int64_t          bits;
+
+      PetscCall(h5_extent(group, p->name, &rows, &columns));
+      PetscCheck(rows == p->rows && columns == p->columns, PETSC_COMM_SELF, PETSC_ERR_FILE_UNEXPECTED, "%s has other sizes", p->name);
+      PetscCall(h5_read_slab(group, p->name, H5T_REAL_TYPE, first, count, section_values(state, s) + p->offset + (size_t)first * width));
+      hid_t set = H5Dopen2(group, p->name, H5P_DEFAULT);
+      H5Check(set);
+      PetscCall(h5_read_attribute_int64(set, "checksum", &bits, NULL));
+      H5Check(H5Dclose(set));
+      expected[place] = (uint64_t)bits;
+      sum[place]      = piece_checksum(p, section_values(state, s), first, count);
+    }
+    H5Check(H5Gclose(group));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What the file says it is. */
+static PetscErrorCode check_format(hid_t h5, const char *path)
+{
+  char     *format  = NULL;
+  int64_t   version = 0;
+  PetscBool found, known = PETSC_FALSE;
+
+  PetscFunctionBeginUser;
+  PetscCall(h5_read_attribute_string(h5, "format", &format, &found));
+  if (found) known = strcmp(format, format_name) ? PETSC_FALSE : PETSC_TRUE;
+  PetscCall(PetscFree(format));
+  if (!known) PetscFunctionReturn(error_user("%s: not a checkpoint of this program; give a file that `perturbdiff train` wrote", path));
+  PetscCall(h5_read_attribute_int64(h5, "version", &version, NULL));
+  if (version > VERSION) PetscFunctionReturn(error_user("%s: checkpoint of version %d, this program reads up to %d; use a newer program", path, (int)version, VERSION));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Everything of one rank, no messages: what fails here is damage. */
+static PetscErrorCode read_contents(MPI_Comm comm, hid_t h5, const char *path, int sections, TrainingState *state, uint64_t **expected, uint64_t **sum)
+{
+  int64_t bits;
+
+  PetscFunctionBeginUser;
+  PetscCall(check_format(h5, path));
+  PetscCall(read_header(h5, state));
+  PetscCall(h5_read_attribute_int64(h5, "checksum", &bits, NULL));
+  PetscCheck((uint64_t)bits == header_checksum(state), PETSC_COMM_SELF, PETSC_ERR_FILE_UNEXPECTED, "checksum");
+  PetscCall(PetscCalloc2(SECTIONS * state->table.count, expected, SECTIONS * state->table.count, sum));
+  PetscCall(read_sections(comm, h5, sections, state, *expected, *sum));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Pieces of all ranks put together. */
+static PetscErrorCode gather_sections(MPI_Comm comm, int sections, TrainingState *state)
+{
+  int size, *counts, *displacements;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  PetscCall(PetscMalloc2(size, &counts, size, &displacements));
+  for (int s = 0; s < sections; s++)
+    for (PetscInt k = 0; k < state->table.count; k++) {
+      const Parameter *p = &state->table.item[k];
+      MPI_Datatype     row;
+
+      for (int r = 0; r < size; r++) displacements[r] = (int)first_row(p->rows, r, size), counts[r] = (int)first_row(p->rows, r + 1, size) - displacements[r];
+      PetscCallMPI(MPI_Type_contiguous(p->columns ? p->columns : 1, MPI_REAL_TYPE, &row));
+      PetscCallMPI(MPI_Type_commit(&row));
+      PetscCallMPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, section_values(state, s) + p->offset, counts, displacements, row, comm));
+      PetscCallMPI(MPI_Type_free(&row));
+    }
+  PetscCall(PetscFree2(counts, displacements));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Read, compare checksums, and put the pieces together unless only asked whether the file is intact. */
+static PetscErrorCode load(MPI_Comm comm, const char *path, int sections, PetscBool gather, TrainingState *state)
+{
+  uint64_t      *expected = NULL, *sum = NULL;
+  const char    *culprit = NULL;
+  hid_t          h5;
+  PetscErrorCode code;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMemzero(state, sizeof *state));
+  PetscCall(file_open(comm, path, "checkpoint", &h5));
+  /* A damaged file makes library calls fail that cannot fail otherwise: silence, then one line. */
+  PetscCall(PetscPushErrorHandler(PetscReturnErrorHandler, NULL));
+  code = read_contents(comm, h5, path, sections, state, &expected, &sum);
+  (void)H5Fclose(h5);
+  PetscCall(PetscPopErrorHandler());
+  if (code && code != ERROR_USER) code = error_user("%s: damaged checkpoint; take an earlier one", path);
+  code = error_agree(comm, code);
+  if (!code) {
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, sum, SECTIONS * state->table.count, MPI_UINT64_T, MPI_SUM, comm));
+    for (PetscInt i = 0; i < sections * state->table.count && !culprit; i++)
+      if (sum[i] != expected[i]) culprit = state->table.item[i % state->table.count].name;
+    if (culprit) code = error_user("%s: damaged checkpoint (checksum of %s); take an earlier one", path, culprit);
+    code = error_agree(comm, code);
+  }
+  PetscCall(PetscFree2(expected, sum));
+  if (code) {
+    PetscCall(trainingstate_destroy(state));
+    PetscFunctionReturn(code);
+  }
+  if (gather) PetscCall(gather_sections(comm, sections, state));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode checkpoint_read(MPI_Comm comm, const char *path, PetscBool optimizer, TrainingState *state)
+{
+  PetscFunctionBeginUser;
+  PetscCall(load(comm, path, optimizer ? SECTIONS : 2, PETSC_TRUE, state));
+  if (!optimizer) {
+    PetscCall(PetscFree(state->first));
+    PetscCall(PetscFree(state->second));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode checkpoint_verify(MPI_Comm comm, const char *path)
+{
+  TrainingState state;
+
+  PetscFunctionBeginUser;
+  PetscCall(load(comm, path, SECTIONS, PETSC_FALSE, &state));
+  PetscCall(trainingstate_destroy(&state));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,71 @@
+/* Shared between the files of the room. */
+#ifndef TRAINING_INTERNAL_H
+#define TRAINING_INTERNAL_H
+
+#include <perturbdiff/training.h>
+#include <petsclog.h>
+
+enum { PHASE_READ, PHASE_PREPARE, PHASE_FORWARD, PHASE_BACKWARD, PHASE_REDUCE, PHASE_OPTIMIZER, PHASES };
+
+/* One run on this rank. */
+typedef struct {
+  MPI_Comm               comm;
+  int                    rank, ranks;
+  const TrainingOptions *options;
+  CellStore             *store;
+  const CellStoreTable  *cells;
+  TrainingState          state;
+  NoiseSchedule          schedule;
+  unsigned char         *use, *held; /* (populations) 1: trains; 1: left out for validation */
+  double                *means;      /* (populations, genes) log1p; NULL when not needed */
+  double                *shift;      /* (populations, genes) mean shift of each, CENTER_SHIFT only */
+  CellSets              *sets;
+  Prefetch              *prefetch;
+  PetscInt               first_set, own_sets, max_sets; /* this rank's block of the step's sets; room in the arrays below */
+  PetscInt64             steps;                         /* of the whole run */
+  Denoiser              *denoiser;
+  Objective             *objective;
+  Real                  *gradients;
+  Real                  *noisy, *self_condition, *estimate, *d_estimate, *center; /* (max_sets, set_size, genes) */
+  double                *time, *mse, *energy;                                     /* (max_sets) */
+  double                 local[2];                                                /* mse, energy of this rank's sets since the last sum over ranks */
+  double                 norm, lr;                                                /* of the last step */
+  double                 seconds[PHASES], stall;
+  PetscLogEvent          event[PHASES];
+} Trainer;
+
+/* One step: cells, noise, network forward and backward, reduction, AdamW, average. Collective. User error: diverged. */
+PetscErrorCode trainer_step(Trainer *trainer);
+
+/* Share of a step's sets of a rank: contiguous blocks, the first ranks one more. */
+void share_of_sets(PetscInt sets, int rank, int ranks, PetscInt *first, PetscInt *count);
+
+/* checkpoint_verify - user error unless the file is an intact checkpoint; reads all of it. Collective. */
+PetscErrorCode checkpoint_verify(MPI_Comm comm, const char *path);
+
+/* memory_plan - what a rank will take, printed before anything is allocated; held: populations are left out for validation. Collective. User error: over options->memory_limit. */
+PetscErrorCode memory_plan(MPI_Comm comm, const TrainingOptions *options, const CellStoreTable *cells, const DenoiserShape *shape, PetscInt max_sets, PetscBool held);
+
+/* Populations that train and those left out for validation. Collective. User errors: pattern matches nothing, nothing left to train on. */
+PetscErrorCode choose_populations(MPI_Comm comm, const CellStoreTable *cells, const ValidationOptions *options, uint64_t seed, unsigned char *use, unsigned char *held);
+
+/* Scores of generated populations against held-out cells, means over the validation populations. */
+typedef struct {
+  double strength, energy_distance, pearson_delta;
+} ValidationScore;
+typedef struct Validation Validation;
+/* validation_create - NULL where nothing is held out. Collective; prints what simple predictions reach. */
+PetscErrorCode validation_create(Trainer *trainer, Validation **validation);
+PetscErrorCode validation_destroy(Validation **validation);
+/* validation_run - scores of the average weights: objective at fixed noise, and one score for each strength (count, owned by validation); best: index of the
+   lowest energy distance. Collective. */
+PetscErrorCode validation_run(Validation *validation, double *objective, PetscInt *count, const ValidationScore **scores, PetscInt *best);
+
+/* The files of a run folder that people and machines read; rank 0 writes. All collective. */
+PetscErrorCode record_begin(const Trainer *trainer, PetscBool resumed);
+PetscErrorCode record_step(const Trainer *trainer, const TrainingResult *result, double cells_per_second);
+PetscErrorCode record_validation(const Trainer *trainer, double objective, PetscInt count, const ValidationScore *scores, PetscInt best);
+/* state: "running", "finished", "stopped", "failed". */
+PetscErrorCode record_run(const Trainer *trainer, const char *state, const TrainingResult *result);
+
+#endif
