@@ -3,6 +3,7 @@
 #include "config.h"
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #pragma weak command_simulate
 #pragma weak command_prepare
@@ -109,27 +110,48 @@ static PetscErrorCode run(int argc, char **argv)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* True once all ranks have come here as well; false when some have not within the patience, because only some saw the mistake
+   and the others wait for them elsewhere. */
+static PetscBool all_arrive(MPI_Comm farewell, double patience)
+{
+  MPI_Request  request;
+  int          arrived = 0;
+  const double end     = MPI_Wtime() + patience;
+
+  if (MPI_Ibarrier(farewell, &request)) return PETSC_FALSE;
+  while (!arrived && MPI_Wtime() < end) {
+    if (MPI_Test(&request, &arrived, MPI_STATUS_IGNORE)) return PETSC_FALSE;
+    if (!arrived) usleep(1000);
+  }
+  return arrived ? PETSC_TRUE : PETSC_FALSE;
+}
+
 /* One line on standard error; a mistake seen by one rank only ends all of them. */
-static int report_error(PetscErrorCode code)
+static int report_error(MPI_Comm farewell, PetscErrorCode code)
 {
   if (code == ERROR_STOPPED) return STATUS_STOPPED;
   if (code != ERROR_USER) MPI_Abort(MPI_COMM_WORLD, STATUS_PROGRAM_ERROR);
-  if (leading_rank() || !error_is_agreed()) fprintf(stderr, "perturbdiff: %s\n", error_message());
+  const PetscBool together = error_is_agreed() ? PETSC_TRUE : all_arrive(farewell, 5);
+  if (leading_rank() || !together) fprintf(stderr, "perturbdiff: %s\n", error_message());
   fflush(stderr);
+  if (!together) MPI_Abort(MPI_COMM_WORLD, STATUS_USER_ERROR);
   return STATUS_USER_ERROR;
 }
 
 int main(int argc, char **argv)
 {
-  int    status = STATUS_SUCCESS, petsc_argc = 0;
-  char **petsc_argv = NULL;
+  int      status = STATUS_SUCCESS, petsc_argc = 0;
+  char   **petsc_argv = NULL;
+  MPI_Comm farewell;
 
   remember(argc, argv);
   if (options_petsc_arguments(argc, argv, &petsc_argc, &petsc_argv)) return STATUS_PROGRAM_ERROR;
   if (PetscInitialize(&petsc_argc, &petsc_argv, NULL, NULL)) return STATUS_PROGRAM_ERROR;
+  if (MPI_Comm_dup(PETSC_COMM_WORLD, &farewell)) return STATUS_PROGRAM_ERROR;
   PetscErrorCode code = error_handler_install();
   if (!code) code = run(argc, argv);
-  if (code) status = report_error(code);
+  if (code) status = report_error(farewell, code);
+  if (MPI_Comm_free(&farewell)) status = STATUS_PROGRAM_ERROR;
   if (PetscFinalize()) status = STATUS_PROGRAM_ERROR;
   options_petsc_arguments_free(petsc_argv);
   return status;
