@@ -132,12 +132,15 @@ static PetscBool find_dataset(const FileSplit *s, const char *name, size_t lengt
   return datasets->count == 1 ? PETSC_TRUE : PETSC_FALSE;
 }
 
-/* "cell type" or "dataset.cell type"; dataset -1: any. */
-static PetscErrorCode find_target(const FileSplit *s, const SplitStatement *at, PetscInt *dataset, PetscInt *cell_type)
+/* "cell type" or "dataset.cell type", the keys of the path from 1 up to end; without quotes they come in parts. dataset -1: any. */
+static PetscErrorCode find_target(const FileSplit *s, const SplitStatement *at, int end, PetscInt *dataset, PetscInt *cell_type)
 {
-  const Vocabulary *types  = &s->table->cell_type;
-  const char       *target = at->path[1], *rest = target;
+  const Vocabulary *types = &s->table->cell_type;
+  char              target[512];
+  const char       *rest   = target;
+  size_t            length = 0;
 
+  for (int i = 1; i < end && length < sizeof target; i++) length += (size_t)snprintf(target + length, sizeof target - length, "%s%s", i > 1 ? "." : "", at->path[i]);
   *dataset = -1;
   if ((*cell_type = vocabulary_find(types, target)) >= 0) return PETSC_SUCCESS;
   for (const char *dot = strchr(target, '.'); dot; dot = strchr(dot + 1, '.')) {
@@ -156,9 +159,9 @@ static PetscErrorCode apply_zeroshot(const FileSplit *s, const SplitStatement *a
   Split    split = SPLIT_TRAIN;
 
   PetscFunctionBeginUser;
-  if (at->depth != 2) return error_user("%s, line %d: zeroshot holds \"dataset.cell type\" = \"test\" or \"val\"", s->path, at->line);
+  if (at->depth < 2) return error_user("%s, line %d: zeroshot holds \"dataset.cell type\" = \"test\" or \"val\"", s->path, at->line);
   PetscCall(split_word(s, at, at->value, &split));
-  PetscCall(find_target(s, at, &dataset, &cell_type));
+  PetscCall(find_target(s, at, at->depth, &dataset, &cell_type));
   for (PetscInt i = 0; i < s->table->populations; i++) {
     Population *p = &s->table->population[i];
     if (!is_control(s->table, p) && p->cell_type == cell_type && (dataset < 0 || p->dataset == dataset)) p->split = split;
@@ -173,9 +176,9 @@ static PetscErrorCode apply_fewshot(const FileSplit *s, const SplitStatement *at
   Split             split = SPLIT_TRAIN;
 
   PetscFunctionBeginUser;
-  if (at->depth != 3) return error_user("%s, line %d: fewshot holds lists of perturbations by cell type: val = [...], test = [...]", s->path, at->line);
-  PetscCall(split_word(s, at, at->path[2], &split));
-  PetscCall(find_target(s, at, &dataset, &cell_type));
+  if (at->depth < 3) return error_user("%s, line %d: fewshot holds lists of perturbations by cell type: val = [...], test = [...]", s->path, at->line);
+  PetscCall(split_word(s, at, at->path[at->depth - 1], &split));
+  PetscCall(find_target(s, at, at->depth - 1, &dataset, &cell_type));
   if ((perturbation = vocabulary_find(perturbations, at->value)) < 0)
     return error_user("%s, line %d: there is no perturbation '%s'; %s", s->path, at->line, at->value, suggestion(at->value, perturbations));
   for (PetscInt i = 0; i < s->table->populations; i++) {
