@@ -18,3 +18,10 @@ tests_unit_cellset_test_SOURCES = tests/unit/cellset_test.c
 tests_unit_split_test_SOURCES = tests/unit/split_test.c
 parallel_tests += tests/unit/cellstore_mpi
 tests_unit_cellstore_mpi_SOURCES = tests/unit/cellstore_mpi.c
+EXTRA_DIST += tests/unit/kang_genes.h tests/data/prepare/make_fixtures.py tests/data/prepare/a.h5ad tests/data/prepare/b.h5ad tests/data/prepare/expected.h5 \
+  tests/data/prepare/kang_genes.csv tests/data/prepare/bad_nan.h5ad tests/data/prepare/bad_negative.h5ad tests/data/prepare/bad_scaled.h5ad \
+  tests/data/prepare/bad_twice.h5ad inputs/kang_prepare.yaml inputs/kang_split.yaml inputs/kang_split.toml
+unit_tests += tests/unit/hvg_test
+tests_unit_hvg_test_SOURCES = tests/unit/hvg_test.c tests/unit/kang_genes.h
+parallel_tests += tests/unit/prepare_mpi
+tests_unit_prepare_mpi_SOURCES = tests/unit/prepare_mpi.c tests/unit/kang_genes.h
