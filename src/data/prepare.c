@@ -78,7 +78,7 @@ static PetscErrorCode open_input(Preparation *preparation, PetscInt i)
   input->blocks         = (input->cells + input->block_rows - 1) / input->block_rows;
   input->first_cell     = preparation->cells;
   preparation->cells += input->cells;
-  PetscCall(log_line(preparation->comm, "prepare  %s: %lld cells, %lld genes in %s", input->path, (long long)input->cells, (long long)input->genes, options->matrix));
+  PetscCall(log_line(preparation->comm, "             %s: %lld cells, %lld genes in %s", input->path, (long long)input->cells, (long long)input->genes, options->matrix));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -139,7 +139,7 @@ static PetscErrorCode log_split(const Preparation *preparation)
     sets[p->split] += p->perturbation != table->control;
     cells[p->split] += p->cells;
   }
-  PetscCall(log_line(preparation->comm, "prepare  perturbed populations (cells): train %d (%lld with control), validation %d (%lld), test %d (%lld)", (int)sets[0], (long long)cells[0],
+  PetscCall(log_line(preparation->comm, "             perturbed populations (cells): train %d (%lld with control), validation %d (%lld), test %d (%lld)", (int)sets[0], (long long)cells[0],
                      (int)sets[1], (long long)cells[1], (int)sets[2], (long long)cells[2]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -97,7 +97,7 @@ static PetscErrorCode separate_batches(const Preparation *preparation, Labels *l
       column->level[a] = name;
     }
   }
-  PetscCall(log_line(preparation->comm, "prepare  inputs share names of batches: batches are called 'data set:batch'"));
+  PetscCall(log_line(preparation->comm, "             inputs share names of batches: batches are called 'data set:batch'"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -319,11 +319,11 @@ static PetscErrorCode log_populations(const Preparation *preparation, PetscInt64
 
   PetscFunctionBeginUser;
   for (PetscInt i = 0; i < table->populations; i++) perturbed += table->population[i].perturbation != table->control;
-  if (unlabelled) PetscCall(log_line(preparation->comm, "prepare  %lld cells dropped: a label is missing", (long long)unlabelled));
+  if (unlabelled) PetscCall(log_line(preparation->comm, "             %lld cells dropped: a label is missing", (long long)unlabelled));
   if (alone)
-    PetscCall(log_line(preparation->comm, "prepare  %d populations dropped (%lld cells): no control cells in their batch or cell type", (int)alone, (long long)alone_cells));
-  if (fallbacks) PetscCall(log_line(preparation->comm, "prepare  %d populations have no control of their own and are paired with that of a neighbour", (int)fallbacks));
-  PetscCall(log_line(preparation->comm, "prepare  %d perturbed and %d control populations: %d perturbations, %d cell types, %d batches", (int)perturbed,
+    PetscCall(log_line(preparation->comm, "             %d populations dropped (%lld cells): no control cells in their batch or cell type", (int)alone, (long long)alone_cells));
+  if (fallbacks) PetscCall(log_line(preparation->comm, "             %d populations have no control of their own and are paired with that of a neighbour", (int)fallbacks));
+  PetscCall(log_line(preparation->comm, "             %d perturbed and %d control populations: %d perturbations, %d cell types, %d batches", (int)perturbed,
                      (int)(table->populations - perturbed), (int)table->perturbation.count - 1, (int)table->cell_type.count, (int)table->batch.count));
   if (!perturbed) return error_user("no perturbed population has a control: '%s' cells share neither a batch nor a cell type with any perturbed cell", preparation->options->control);
   PetscFunctionReturn(PETSC_SUCCESS);

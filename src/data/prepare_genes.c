@@ -50,7 +50,7 @@ PetscErrorCode prepare_gene_union(Preparation *preparation)
   PetscCall(nameindex_destroy(&index));
   PetscCall(code);
   for (PetscInt i = 0; i < preparation->inputs && preparation->inputs > 1; i++)
-    PetscCall(log_line(preparation->comm, "prepare  %s: %lld of the %d genes of all inputs", preparation->table.dataset.name[i], (long long)preparation->input[i].genes,
+    PetscCall(log_line(preparation->comm, "             %s: %lld of the %d genes of all inputs", preparation->table.dataset.name[i], (long long)preparation->input[i].genes,
                        (int)all->count));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -95,7 +95,7 @@ static PetscErrorCode keep_listed(Preparation *preparation, const char *path, Pe
   PetscCall(nameindex_destroy(&twice));
   PetscCall(code);
   if (missing == count) return error_user("%s: none of the listed genes is in the input (the first is '%s'); -genes takes a number or a file with one gene name a line", path, first ? first : "");
-  if (missing) PetscCall(log_line(preparation->comm, "prepare  %d of the %d listed genes are not in the input and stay zero ('%s' first)", (int)missing, (int)count, first));
+  if (missing) PetscCall(log_line(preparation->comm, "             %d of the %d listed genes are not in the input and stay zero ('%s' first)", (int)missing, (int)count, first));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -132,7 +132,7 @@ static PetscErrorCode keep_variable(Preparation *preparation, PetscInt wanted, P
     if (variable[g]) preparation->chosen[next++] = g;
   PetscCall(PetscFree3(log_mean, dispersion, variable));
   if (!*count) return error_user("no gene varies over the training cells: nothing to choose highly variable genes from; use -genes all");
-  if (*count > wanted) PetscCall(log_line(preparation->comm, "prepare  %d genes share the last place: %d are kept", (int)(*count - wanted + 1), (int)*count));
+  if (*count > wanted) PetscCall(log_line(preparation->comm, "             %d genes share the last place: %d are kept", (int)(*count - wanted + 1), (int)*count));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -185,6 +185,6 @@ PetscErrorCode prepare_gene_choice(Preparation *preparation)
     PetscCall(PetscFree(place));
   }
   if (preparation->moments) PetscCall(describe_genes(preparation, variable));
-  PetscCall(log_line(preparation->comm, "prepare  %d of %d genes kept%s", (int)count, (int)preparation->all_genes.count, variable ? ", the most variable in the training cells" : ""));
+  PetscCall(log_line(preparation->comm, "             %d of %d genes kept%s", (int)count, (int)preparation->all_genes.count, variable ? ", the most variable in the training cells" : ""));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -237,8 +237,8 @@ static PetscErrorCode log_kinds(const Preparation *preparation)
   static const char *const text[3] = {"counts: scaled to 10,000 a cell, log1p taken", "values with decimals below 15: already log1p, left as they are", "values taken as they are"};
 
   PetscFunctionBeginUser;
-  for (PetscInt i = 0; i < preparation->inputs; i++) PetscCall(log_line(preparation->comm, "prepare  %s: %s", preparation->table.dataset.name[i], text[preparation->input[i].kind]));
-  if (preparation->empty_cells) PetscCall(log_line(preparation->comm, "prepare  %lld cells hold no counts at all and are kept as zeros", (long long)preparation->empty_cells));
+  for (PetscInt i = 0; i < preparation->inputs; i++) PetscCall(log_line(preparation->comm, "             %s: %s", preparation->table.dataset.name[i], text[preparation->input[i].kind]));
+  if (preparation->empty_cells) PetscCall(log_line(preparation->comm, "             %lld cells hold no counts at all and are kept as zeros", (long long)preparation->empty_cells));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -332,7 +332,7 @@ static PetscErrorCode run_windows(Preparation *preparation, int64_t entries, Cel
   PetscErrorCode   code       = PETSC_SUCCESS;
 
   PetscFunctionBeginUser;
-  if (step < cells) PetscCall(log_line(preparation->comm, "prepare  written in %lld windows of %lld cells (-chunk_bytes)", (long long)((cells + step - 1) / step), (long long)step));
+  if (step < cells) PetscCall(log_line(preparation->comm, "             written in %lld windows of %lld cells (-chunk_bytes)", (long long)((cells + step - 1) / step), (long long)step));
   PetscCallMPI(MPI_Type_contiguous(3, MPI_INT64_T, &window.header_type));
   PetscCallMPI(MPI_Type_commit(&window.header_type));
   PetscCallMPI(MPI_Type_contiguous((int)window.name_length, MPI_CHAR, &window.name_type));
