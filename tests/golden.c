@@ -364,7 +364,7 @@ int main(int argc, char **argv)
   if (PetscInitialize(&argc, &argv, NULL, NULL)) return STATUS_PROGRAM_ERROR;
   error_handler_install();
   code = argc == 2 ? run(argv[1], &passed) : error_user("usage: golden FILE");
-  if (code == ERROR_USER) fprintf(stderr, "%s\n", error_message());
+  if (code == ERROR_USER) PetscFPrintf(PETSC_COMM_WORLD, stderr, "golden: %s\n", error_message());
   dense_release();
   PetscFinalize();
   return code == ERROR_USER ? STATUS_USER_ERROR : code || !passed ? STATUS_PROGRAM_ERROR : STATUS_SUCCESS;
