@@ -19,7 +19,7 @@ static const OptionSpec specs[] = {
   {"value_scale", VALUE_NUMBER, "10", 1e-6, 1e6, "", "stored log1p values are divided by this for the network"},
   {"compress", VALUE_INTEGER, "0", 0, 9, "", "deflate level; 0: none, then the store is mapped and may be larger than memory"},
   {"chunk_bytes", VALUE_NUMBER, "512e6", 1e5, 8e9, "bytes", "memory one rank may use for cells"},
-  {NULL},
+  {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
 };
 static const OptionSpec *const groups[] = {specs, options_common, NULL};
 
