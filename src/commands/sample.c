@@ -59,33 +59,6 @@ typedef struct {
   char     **name;
 } Sample;
 
-/* The same names in the same order, or a user error that says how many of the model's are missing and which. */
-static PetscErrorCode same_names(const Sample *sample, const char *what, const Vocabulary *model, const Vocabulary *store, const char *advice)
-{
-  const char *missing[3] = {"", "", ""};
-  PetscInt    count = 0, place = 0;
-
-  PetscFunctionBeginUser;
-  if (model->count == store->count) {
-    while (place < model->count && !strcmp(model->name[place], store->name[place])) place++;
-    if (place == model->count) PetscFunctionReturn(PETSC_SUCCESS);
-  }
-  for (PetscInt i = 0; i < model->count; i++) {
-    if (vocabulary_find(store, model->name[i]) >= 0) continue;
-    if (count < 3) missing[count] = model->name[i];
-    count++;
-  }
-  const char *path = cellstore_path(sample->store);
-  if (count)
-    return error_user("%s does not belong to %s: %d of the %d %s of the model are not in it (%s%s%s%s%s%s); %s", path, sample->checkpoint, (int)count,
-                      (int)model->count, what, missing[0], count > 1 ? ", " : "", missing[1], count > 2 ? ", " : "", missing[2], count > 3 ? ", ..." : "",
-                      advice);
-  if (store->count > model->count)
-    return error_user("%s does not belong to %s: it has %d %s, the model %d; %s", path, sample->checkpoint, (int)store->count, what, (int)model->count, advice);
-  return error_user("%s does not belong to %s: the %s are in another order (number %d is '%s', the model's '%s'); %s", path, sample->checkpoint, what,
-                    (int)place + 1, store->name[place], model->name[place], advice);
-}
-
 static PetscErrorCode open_inputs(Sample *sample)
 {
   const char *checkpoint, *data;
@@ -103,10 +76,7 @@ static PetscErrorCode open_inputs(Sample *sample)
   sample->table = cellstore_table(sample->store);
   const TrainingState  *state = &sample->state;
   const CellStoreTable *table = sample->table;
-  PetscCall(same_names(sample, "genes", &state->gene, &table->gene, "prepare the store with the model's genes (-genes FILE)"));
-  PetscCall(same_names(sample, "perturbations", &state->perturbation, &table->perturbation, "use the store the model was trained on"));
-  PetscCall(same_names(sample, "cell types", &state->cell_type, &table->cell_type, "use the store the model was trained on"));
-  PetscCall(same_names(sample, "batches", &state->batch, &table->batch, "use the store the model was trained on"));
+  PetscCall(trainingstate_check_store(state, table, sample->checkpoint, data, PETSC_FALSE));
   if (state->store_checksum != table->checksum)
     PetscCall(log_line(sample->comm, "note: %s is not the store the model was trained on, but its genes and names are the same", data));
   PetscCall(schedule_create(state->schedule, state->schedule_steps, state->schedule_gamma, &sample->schedule));

@@ -55,15 +55,28 @@ PetscErrorCode trainingstate_set_store(TrainingState *state, const CellStoreTabl
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The same names in the same order, or a user error that says how many of the trained ones are missing and which. */
 static PetscErrorCode compare_names(const char *what, const Vocabulary *trained, const Vocabulary *given, const char *checkpoint, const char *store)
 {
-  for (PetscInt i = 0; i < trained->count && i < given->count; i++)
-    if (strcmp(trained->name[i], given->name[i]))
-      return error_user("%s: its %s are not those of %s (the first that differs: '%s', trained '%s'); give the store the run was trained on", store, what, checkpoint,
-                        given->name[i], trained->name[i]);
+  const char *missing[3] = {"", "", ""};
+  PetscInt    count = 0, place = 0;
+
+  if (trained->count == given->count) {
+    while (place < trained->count && !strcmp(trained->name[place], given->name[place])) place++;
+    if (place == trained->count) return PETSC_SUCCESS;
+  }
+  for (PetscInt i = 0; i < trained->count; i++) {
+    if (vocabulary_find(given, trained->name[i]) >= 0) continue;
+    if (count < 3) missing[count] = trained->name[i];
+    count++;
+  }
+  if (count)
+    return error_user("%s: lacks %d of the %d %s that %s was trained on (%s%s%s%s%s%s); give the store the run was trained on", store, (int)count, (int)trained->count, what,
+                      checkpoint, missing[0], count > 1 ? ", " : "", missing[1], count > 2 ? ", " : "", missing[2], count > 3 ? ", ..." : "");
   if (trained->count != given->count)
     return error_user("%s: has %d %s where %s was trained on %d; give the store the run was trained on", store, (int)given->count, what, checkpoint, (int)trained->count);
-  return PETSC_SUCCESS;
+  return error_user("%s: its %s are in another order than in %s (the first that differs: '%s', trained '%s'); give the store the run was trained on", store, what, checkpoint,
+                    given->name[place], trained->name[place]);
 }
 
 PetscErrorCode trainingstate_check_store(const TrainingState *state, const CellStoreTable *table, const char *checkpoint, const char *store, PetscBool same_cells)
