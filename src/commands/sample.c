@@ -417,7 +417,7 @@ static PetscErrorCode sample_all(Sample *sample)
   PetscCall(write_origin(sample));
   PetscCall(anndata_commit(&sample->writer));
   PetscCall(log_stage_end(&stage, "%s", sample->out));
-  PetscCall(log_line(sample->comm, "next: perturbdiff evaluate -real REAL.h5ad -predicted %s -perturbation_column %s -control %s -out scores", sample->out,
+  PetscCall(log_line(sample->comm, "next        perturbdiff evaluate -real REAL.h5ad -predicted %s -perturbation_column %s -control %s -out scores", sample->out,
                      sample->table->perturbation_column, sample->table->perturbation.name[sample->table->control]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
