@@ -156,7 +156,9 @@ static PetscErrorCode read_variable_strings(const AnnData *file, const AnnArray 
   H5Check(H5Tset_cset(type, array->encoding));
   H5Check(space = H5Screate_simple(1, &length, NULL));
   PetscCall(PetscCalloc1(count, &raw));
+  heap_guard_begin(file);
   const PetscErrorCode code = read_elements(file, array, type, first, count, raw);
+  heap_guard_end();
   if (!code) {
     for (PetscInt64 i = 0; i < count; i++) PetscCall(PetscStrallocpy(raw[i] ? raw[i] : "", &strings[i]));
     H5Check(H5Dvlen_reclaim(type, space, H5P_DEFAULT, raw));

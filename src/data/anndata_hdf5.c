@@ -99,7 +99,9 @@ static PetscErrorCode read_attribute_strings(const AnnData *file, const char *pa
     if (H5Tis_variable_str(type) > 0) {
       char **raw;
       PetscCall(PetscCalloc1(elements, &raw));
+      heap_guard_begin(file);
       const herr_t status = H5Aread(attribute, type, raw);
+      heap_guard_end();
       for (hssize_t i = 0; i < elements && status >= 0; i++) PetscCall(PetscStrallocpy(raw[i] ? raw[i] : "", &list[i]));
       if (status >= 0) H5Check(H5Dvlen_reclaim(type, space, H5P_DEFAULT, raw));
       PetscCall(PetscFree(raw));

@@ -45,6 +45,10 @@ PetscErrorCode anndata_damaged(const AnnData *file, const char *object);
     if ((expression) < 0) return anndata_damaged((file), (object)); \
   } while (0)
 
+/* Around reads of strings of variable length: a fault of HDF5 there is a damaged file. Not nested. */
+void heap_guard_begin(const AnnData *file);
+void heap_guard_end(void);
+
 /* Decompression of h5py's lzf filter; done once a process. */
 PetscErrorCode lzf_filter_register(void);
 

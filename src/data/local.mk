@@ -3,7 +3,7 @@ nobase_include_HEADERS += include/perturbdiff/data.h include/perturbdiff/data/an
   include/perturbdiff/data/cellstore.h include/perturbdiff/data/prepare.h include/perturbdiff/data/simulate.h include/perturbdiff/data/split.h
 library_sources += src/data/center.c
 library_sources += src/data/anndata_private.h src/data/anndata_hdf5.c src/data/anndata_array.c src/data/anndata_open.c src/data/anndata_rows.c \
-  src/data/anndata_column.c src/data/anndata_write.c src/data/lzf_filter.c src/data/sparserows.c
+  src/data/anndata_column.c src/data/anndata_write.c src/data/heap_guard.c src/data/lzf_filter.c src/data/sparserows.c
 EXTRA_DIST += inputs/data/README.md inputs/data/kang_ifnb_pbmc.h5ad
 library_sources += src/data/cellstore.c src/data/cellstore_array.c src/data/cellstore_array.h src/data/cellstore_format.h \
   src/data/cellstore_table.c src/data/cellstore_write.c src/data/cellstore_write.h src/data/cellset.c src/data/prefetch.c

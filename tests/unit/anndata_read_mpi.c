@@ -1,5 +1,6 @@
 /* Files written by anndata 0.6 to 0.12 (tests/data/anndata/make_fixtures.py), every form read in ranges on every rank. */
 #include "check.h"
+#include <hdf5.h>
 #include <perturbdiff/data/anndata.h>
 #include <perturbdiff/runtime/options.h>
 #include <stdlib.h>
@@ -282,8 +283,99 @@ static void real_cells(void **state)
   check_call(anndata_close(&file));
 }
 
+/* Rank 0 makes a copy of a fixture, cut to a part of its length. */
+static void copy_fixture(const char *name, const char *copy, double part)
+{
+  char path[1024];
+  int  rank;
+
+  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
+  MPI_Barrier(PETSC_COMM_WORLD);
+  if (!rank) {
+    static char bytes[1 << 17];
+    fixture(path, sizeof path, name);
+    FILE *in = fopen(path, "rb"), *out = fopen(copy, "wb");
+    assert_true(in && out);
+    const size_t size = fread(bytes, 1, sizeof bytes, in);
+    assert_true(size > 0 && size < sizeof bytes);
+    assert_int_equal(fwrite(bytes, 1, (size_t)((double)size * part), out), (size_t)((double)size * part));
+    fclose(in);
+    fclose(out);
+  }
+  MPI_Barrier(PETSC_COMM_WORLD);
+}
+
+/* Rank 0 overwrites one element of a data set, or the attribute "shape" of a group. */
+static void spoil(const char *path, const char *object, hsize_t element, int64_t value)
+{
+  int rank;
+
+  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
+  if (!rank) {
+    const hid_t   file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), thing = H5Oopen(file, object, H5P_DEFAULT);
+    const hsize_t one = 1;
+    const int64_t shape[2] = {CELLS, value};
+    if (H5Iget_type(thing) == H5I_GROUP) {
+      const hid_t attribute = H5Aopen(thing, "shape", H5P_DEFAULT);
+      assert_true(H5Awrite(attribute, H5T_NATIVE_INT64, shape) >= 0);
+      H5Aclose(attribute);
+    } else {
+      const hid_t space = H5Dget_space(thing), memory = H5Screate_simple(1, &one, NULL);
+      H5Sselect_elements(space, H5S_SELECT_SET, 1, &element);
+      assert_true(H5Dwrite(thing, H5T_NATIVE_INT64, memory, space, H5P_DEFAULT, &value) >= 0);
+      H5Sclose(space);
+      H5Sclose(memory);
+    }
+    H5Oclose(thing);
+    H5Fclose(file);
+  }
+  MPI_Barrier(PETSC_COMM_WORLD);
+}
+
+static void damaged_files(void **state)
+{
+  static const struct {
+    const char *fixture, *object;
+    hsize_t     element;
+    int64_t     value;
+    const char *words;
+  } damage[] = {{"v012_csr_raw", "X/indices", 3, 7, "column index 7"},       {"v012_csr_raw", "X/indices", 3, -2, "column index -2"},
+                {"v012_csr_raw", "X/indptr", 2, 1000, "X/indptr"},           {"v012_csr_raw", "X/indptr", 4, 0, "X/indptr"},
+                {"v012_csr_raw", "X", 0, 9, "columns but 'var' names 7"},    {"v012_csc", "X", 0, 9, "do not agree"},
+                {"v012_csc", "X/indices", 5, 12, "row index 12"},            {"v012_csc", "X/indptr", 1, 1 << 20, "X/indptr"},
+                {"v07_csr_raw", "obs/perturbation", 2, 3, "category number 3"}, {"v012_csc", "obs/perturbation/codes", 2, -2, "category number -2"}};
+  const char *const copy = "anndata_damaged.h5ad";
+  AnnData          *file;
+  AnnColumn         column;
+  SparseRows        rows;
+  int               rank;
+
+  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
+  for (int part = 0; part < 20; part++) {
+    copy_fixture("v012_csr_raw", copy, 0.05 * part);
+    check_refused(anndata_open(PETSC_COMM_WORLD, copy, &file), copy);
+    assert_null(file);
+  }
+  for (size_t d = 0; d < sizeof damage / sizeof *damage; d++) {
+    copy_fixture(damage[d].fixture, copy, 1);
+    spoil(copy, damage[d].object, damage[d].element, damage[d].value);
+    PetscErrorCode code = anndata_open(PETSC_COMM_WORLD, copy, &file);
+    if (!code) {
+      code = error_agree(PETSC_COMM_WORLD, anndata_read_rows(file, 0, CELLS, &rows));
+      if (!code) {
+        check_call(sparserows_free(&rows));
+        code = anndata_column(file, "obs", "perturbation", &column);
+      }
+      assert_int_equal(anndata_close(&file), 0);
+    }
+    check_refused(code, damage[d].words);
+  }
+  MPI_Barrier(PETSC_COMM_WORLD);
+  if (!rank) remove(copy);
+}
+
 static const struct CMUnitTest tests[] = {cmocka_unit_test(x_of_every_version), cmocka_unit_test(layers_of_every_type), cmocka_unit_test(obsm_matrices),
                                           cmocka_unit_test(columns), cmocka_unit_test(mistakes_of_users),
-                                          cmocka_unit_test(real_cells)};
+                                          cmocka_unit_test(real_cells), cmocka_unit_test(damaged_files)};
 
 TEST_MAIN(tests)
