@@ -4,6 +4,7 @@
 
 #include <perturbdiff/data.h>
 #include <petscsys.h>
+#include <stdio.h>
 
 /* Numbers of one group (perturbation x cell type [x batch]); means over cells on log1p values. pearson_delta is NaN where a delta does not vary over genes,
    r2 where the real mean does not. */
@@ -37,8 +38,60 @@ extern const char *const baseline_name[BASELINES];
 PetscErrorCode baseline_predict(CellStore *store, const double *means, BaselineMethod method, PetscInt perturbation, PetscInt cell_type, PetscInt batch, PetscInt64 count,
                                 uint64_t seed, double *cells);
 
-/* baseline_additive_shift - shift (G) = a_perturbation + b_cell_type, the least-squares fit of the mean changes of all training populations, one weight each; effects that no training
-   population shows are zero. Not collective. */
-PetscErrorCode baseline_additive_shift(const CellStoreTable *table, const double *means, PetscInt perturbation, PetscInt cell_type, double *shift);
+/* baseline_additive_shift - shift (G) = a_perturbation + b_cell_type, the least-squares fit of the mean changes of all training populations but the condition itself, each with the
+   same weight, b of smallest norm; effects that no training population shows are zero. Not collective. */
+PetscErrorCode baseline_additive_shift(const CellStoreTable *table, const double *means, PetscInt perturbation, PetscInt cell_type, PetscInt batch, double *shift);
+
+typedef struct {
+  const char           *real;      /* AnnData file or cell store */
+  PetscInt              predictions;
+  const char *const    *predicted; /* AnnData paths */
+  const char *const    *model;     /* their names; the same name again: another repeat of that model */
+  const char           *perturbation_column, *control, *cell_type_column, *batch_column; /* "": the store's, else perturbation, control, none, none */
+  PetscInt              baselines;
+  const BaselineMethod *baseline;
+  PetscBool             ceiling;
+  double                library_size; /* of files that hold counts; 0: their median (the store's, when real is one) */
+  uint64_t              seed;
+} EvaluateOptions;
+
+/* What a row of scores belongs to. */
+typedef enum { ROW_PREDICTION, ROW_BASELINE, ROW_CEILING } ScoreRowKind;
+
+/* Scores of every row (prediction, baseline, ceiling) in every group (perturbation, cell type, batch); the same on all ranks. */
+typedef struct {
+  PetscInt          rows, groups, axes;      /* axes: bits 1 perturbation, 2 cell type, 4 batch: the columns that are used */
+  char            **model;                   /* (rows) */
+  PetscInt         *repeat;                  /* (rows) from 1 */
+  ScoreRowKind     *kind;                    /* (rows) */
+  char            **label[3];                /* (groups) each; "" where the axis is not used */
+  PetscInt64       *cells_real;              /* (groups) */
+  PetscInt64       *cells_predicted;         /* (rows, groups) */
+  PopulationScores *scores;                  /* (rows, groups) */
+  PetscInt          genes;
+  char            **gene;                    /* (genes) */
+  double           *change_real, *change;    /* (genes), (rows, genes): mean change from control, averaged over groups; rank 0 only */
+} ScoreTable;
+
+/* evaluate_files - groups are the populations of the predicted files. Real cells are brought to the scale METRICS names, restricted to the genes predicted. Groups are dealt over
+   ranks; scores are the same on any number of ranks. Collective. User errors: files that cannot be read, columns or control label absent, genes or populations that the real file
+   does not have, predicted files that differ in genes or populations, values below 0 or above 15 that are not counts. */
+PetscErrorCode evaluate_files(MPI_Comm comm, const EvaluateOptions *options, ScoreTable *table);
+PetscErrorCode scoretable_destroy(ScoreTable *table);
+
+/* Mean and standard deviation over groups of one score of one model: mean over repeats of the mean over groups; over_groups: standard deviation over groups of the mean over repeats;
+   over_repeats: standard deviation of the repeats' means (0 with one). NaN are left out. */
+typedef struct {
+  double mean, over_groups, over_repeats;
+} ScoreSummary;
+/* summary of the model of a row (its first repeat). */
+ScoreSummary scoretable_summary(const ScoreTable *table, PetscInt row, int score);
+/* Number of repeats of the model of a row. */
+PetscInt scoretable_repeats(const ScoreTable *table, PetscInt row);
+
+/* scoretable_write - scores.csv, summary.csv, deltas.csv in a folder that is made. Collective. User errors as file_write_text. */
+PetscErrorCode scoretable_write(MPI_Comm comm, const ScoreTable *table, const char *folder);
+/* scoretable_print - aligned table, the best prediction or baseline of each score marked. Rank 0 of comm prints. */
+PetscErrorCode scoretable_print(MPI_Comm comm, const ScoreTable *table, FILE *stream);
 
 #endif
