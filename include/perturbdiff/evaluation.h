@@ -73,6 +73,9 @@ typedef struct {
   double           *change_real, *change;    /* (genes), (rows, genes): mean change from control, averaged over groups; rank 0 only */
 } ScoreTable;
 
+/* evaluate_is_store - is the file of real cells a cell store, not AnnData? Collective. User errors as file_open. */
+PetscErrorCode evaluate_is_store(MPI_Comm comm, const char *path, PetscBool *store);
+
 /* evaluate_files - groups are the populations of the predicted files. Real cells are brought to the scale METRICS names, restricted to the genes predicted. Groups are dealt over
    ranks; scores are the same on any number of ranks. Collective. User errors: files that cannot be read, columns or control label absent, genes or populations that the real file
    does not have, predicted files that differ in genes or populations, values below 0 or above 15 that are not counts. */

@@ -25,8 +25,7 @@ typedef struct {
   SlotCells              real_cells, *file_cells;
 } Evaluation;
 
-/* Is the real file a cell store? Missing or unreadable files are left to the reader that follows. */
-static PetscErrorCode is_store(MPI_Comm comm, const char *path, PetscBool *store)
+PetscErrorCode evaluate_is_store(MPI_Comm comm, const char *path, PetscBool *store)
 {
   hid_t     h5;
   char     *format;
@@ -92,7 +91,7 @@ static PetscErrorCode open_all(Evaluation *e, KeyTable *real)
   PetscBool              store;
 
   PetscFunctionBeginUser;
-  PetscCall(is_store(e->comm, o->real, &store));
+  PetscCall(evaluate_is_store(e->comm, o->real, &store));
   if (store) PetscCall(cellstore_open(e->comm, o->real, &e->store));
   PetscCall(choose_columns(e));
   const CellStoreTable *table   = e->store ? cellstore_table(e->store) : NULL;

@@ -1,0 +1,140 @@
+/* evaluate: predicted cells against real ones, with baselines and the ceiling in the same table. */
+#include "commands/commands.h"
+#include <perturbdiff/evaluation.h>
+#include <string.h>
+
+static const OptionSpec own[] = {
+  {"real", VALUE_PATH, NULL, 0, 0, "", "Real cells: AnnData file, or the cell store made by prepare (then all baselines are possible)"},
+  {"predicted", VALUE_LIST, NULL, 0, 0, "", "Predicted cells: a.h5ad or name=a.h5ad; the same name again is another run of that model"},
+  {"out", VALUE_PATH, NULL, 0, 0, "", "Folder to write scores.csv, summary.csv and deltas.csv into"},
+  {"perturbation_column", VALUE_STRING, "", 0, 0, "", "Column of obs with the perturbation; none: the store's, else 'perturbation'"},
+  {"control", VALUE_STRING, "", 0, 0, "", "Label of the control cells; none: the store's, else 'control'"},
+  {"cell_type_column", VALUE_STRING, "", 0, 0, "", "Column with the cell type; none: the store's, else cell types are not told apart"},
+  {"batch_column", VALUE_STRING, "", 0, 0, "", "Column with the batch; none: the store's, else batches are not told apart"},
+  {"baselines", VALUE_LIST, "all", 0, 0, "", "Among control, mean_shift, additive, nearest; all: what -real allows; none"},
+  {"ceiling", VALUE_SWITCH, "true", 0, 0, "", "Score two halves of the real cells against each other"},
+  {"library_size", VALUE_NUMBER, "0", 0, 1e9, "counts", "Counts of a cell are brought to this; 0: the store's, else the median of each file"},
+  {"seed", VALUE_INTEGER, "0", 0, 9e15, "", "Seed of the halves and of the baselines' draws"},
+  {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
+};
+static const OptionSpec *const groups[] = {own, options_common, NULL};
+
+/* "name=path" or "path", whose name is the file's without folder and ending. */
+static PetscErrorCode split_name(const char *given, char **model, char **path)
+{
+  const char *equal = strchr(given, '='), *slash = strchr(given, '/');
+
+  PetscFunctionBeginUser;
+  if (equal && equal > given && (!slash || equal < slash)) {
+    PetscCall(PetscStrallocpy(equal + 1, path));
+    PetscCall(PetscStrallocpy(given, model));
+    (*model)[equal - given] = '\0';
+    if (!**path) return error_user("-predicted %s: no file after '='", given);
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  slash = strrchr(given, '/');
+  PetscCall(PetscStrallocpy(given, path));
+  PetscCall(PetscStrallocpy(slash ? slash + 1 : given, model));
+  char *dot = strrchr(*model, '.');
+  if (dot && dot > *model) *dot = '\0';
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode choose_baselines(PetscInt count, char *const *name, const char *real, BaselineMethod *baseline, PetscInt *baselines)
+{
+  PetscBool store;
+
+  PetscFunctionBeginUser;
+  *baselines = 0;
+  if (count == 1 && !strcmp(name[0], "none")) PetscFunctionReturn(PETSC_SUCCESS);
+  if (count == 1 && !strcmp(name[0], "all")) {
+    PetscCall(evaluate_is_store(PETSC_COMM_WORLD, real, &store));
+    for (int m = 0; m < (store ? BASELINES : 1); m++) baseline[(*baselines)++] = (BaselineMethod)m;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  for (PetscInt i = 0; i < count; i++) {
+    int m = 0;
+    while (m < BASELINES && strcmp(name[i], baseline_name[m])) m++;
+    if (m == BASELINES) return error_user("-baselines %s: not one of control, mean_shift, additive, nearest, all, none", name[i]);
+    for (PetscInt j = 0; j < *baselines; j++)
+      if (baseline[j] == (BaselineMethod)m) return error_user("-baselines: '%s' is given twice", name[i]);
+    baseline[(*baselines)++] = (BaselineMethod)m;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode read_options(const Options *options, EvaluateOptions *o)
+{
+  PetscInt64 seed;
+
+  PetscFunctionBeginUser;
+  PetscCall(options_string(options, "real", &o->real));
+  PetscCall(options_string(options, "perturbation_column", &o->perturbation_column));
+  PetscCall(options_string(options, "control", &o->control));
+  PetscCall(options_string(options, "cell_type_column", &o->cell_type_column));
+  PetscCall(options_string(options, "batch_column", &o->batch_column));
+  PetscCall(options_switch(options, "ceiling", &o->ceiling));
+  PetscCall(options_number(options, "library_size", &o->library_size));
+  PetscCall(options_integer(options, "seed", &seed));
+  o->seed = (uint64_t)seed;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode score(const EvaluateOptions *o, const char *folder)
+{
+  MPI_Comm   comm = PETSC_COMM_WORLD;
+  ScoreTable table;
+  LogStage   stage;
+
+  PetscFunctionBeginUser;
+  PetscCall(log_stage_begin(comm, "evaluate", &stage));
+  PetscCall(evaluate_files(comm, o, &table));
+  PetscCall(log_stage_end(&stage, "%lld populations, %lld rows", (long long)table.groups, (long long)table.rows));
+  PetscCall(scoretable_write(comm, &table, folder));
+  PetscCall(scoretable_print(comm, &table, stdout));
+  PetscCall(scoretable_destroy(&table));
+  PetscCall(log_line(comm, "wrote %s/scores.csv, summary.csv and deltas.csv", folder));
+  PetscCall(log_line(comm, "next: perturbdiff report -evaluation %s -out report.html", folder));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode evaluate(const Options *options)
+{
+  EvaluateOptions o = {0};
+  BaselineMethod  baseline[BASELINES];
+  PetscInt        given, names;
+  char          **predicted, **name, **model, **path;
+  const char     *folder;
+
+  PetscFunctionBeginUser;
+  PetscCall(read_options(options, &o));
+  PetscCall(options_string(options, "out", &folder));
+  PetscCall(options_list(options, "baselines", &names, &name));
+  PetscCall(choose_baselines(names, name, o.real, baseline, &o.baselines));
+  PetscCall(strings_free(names, &name));
+  PetscCall(options_list(options, "predicted", &given, &predicted));
+  if (!given) return error_user("-predicted: no file; give a.h5ad or name=a.h5ad");
+  PetscCall(PetscMalloc1(given, &model));
+  PetscCall(PetscMalloc1(given, &path));
+  for (PetscInt i = 0; i < given; i++) PetscCall(split_name(predicted[i], &model[i], &path[i]));
+  PetscCall(strings_free(given, &predicted));
+  o.baseline    = baseline;
+  o.predictions = given;
+  o.predicted   = (const char *const *)path;
+  o.model       = (const char *const *)model;
+  PetscCall(score(&o, folder));
+  PetscCall(strings_free(given, &model));
+  PetscCall(strings_free(given, &path));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+const Command command_evaluate = {
+  .name     = "evaluate",
+  .summary  = "scores of predicted cells against real ones, with baselines and ceiling",
+  .usage    = "evaluate [INPUT.yaml] -real cells.h5|real.h5ad -predicted [name=]a.h5ad[,...] -out DIR [options]",
+  .examples = "perturbdiff evaluate -real cells.h5 -predicted predicted.h5ad -out scores\n"
+              "perturbdiff evaluate -real cells.h5 -predicted model=seed1.h5ad,model=seed2.h5ad,other=other.h5ad -out scores\n"
+              "mpirun -n 4 perturbdiff evaluate -real real.h5ad -predicted predicted.h5ad -perturbation_column drug -control DMSO -cell_type_column cell_type -out scores",
+  .options  = {groups, NULL},
+  .run      = evaluate,
+};
