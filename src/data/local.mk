@@ -10,3 +10,4 @@ library_sources += src/data/cellstore.c src/data/cellstore_array.c src/data/cell
 library_sources += src/data/hvg.c src/data/hvg.h src/data/name_index.c src/data/name_index.h src/data/prepare.c src/data/prepare_columns.c \
   src/data/prepare_genes.c src/data/prepare_internal.h src/data/prepare_statistics.c src/data/prepare_write.c
 library_sources += src/data/split.c src/data/split_file.c src/data/split_file.h src/data/toml.c
+library_sources += src/data/count_draw.c src/data/count_draw.h src/data/simulate.c src/data/simulate_write.c

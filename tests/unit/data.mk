@@ -25,3 +25,5 @@ unit_tests += tests/unit/hvg_test
 tests_unit_hvg_test_SOURCES = tests/unit/hvg_test.c tests/unit/kang_genes.h
 parallel_tests += tests/unit/prepare_mpi
 tests_unit_prepare_mpi_SOURCES = tests/unit/prepare_mpi.c tests/unit/kang_genes.h
+parallel_tests += tests/unit/simulate_mpi
+tests_unit_simulate_mpi_SOURCES = tests/unit/simulate_mpi.c

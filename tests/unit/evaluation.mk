@@ -1,3 +1,8 @@
 # Tests of evaluation.
 unit_tests += tests/unit/scores_test
 tests_unit_scores_test_SOURCES = tests/unit/scores_test.c
+unit_tests += tests/unit/baseline_test
+tests_unit_baseline_test_SOURCES = tests/unit/baseline_test.c
+parallel_tests += tests/unit/evaluate_mpi
+tests_unit_evaluate_mpi_SOURCES = tests/unit/evaluate_mpi.c
+EXTRA_DIST += tests/data/evaluate/predicted.h5ad tests/data/evaluate/real.h5ad tests/data/evaluate/results.csv
