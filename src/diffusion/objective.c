@@ -1,5 +1,6 @@
 /* Mean squared error and half the energy distance of two cell sets, with the gradient (MODEL, "Corruption and objective").
-   Distances come from Gram matrices; where two cells are so close that the difference of the squares would lose digits, from the cells. */
+   Distances come from Gram matrices; where two cells are so close that the difference of the squares would lose digits, from the cells.
+   Within the estimate they come from the cells less their mean, so that an estimate that is nearly the same for all cells has a gradient. */
 #include <perturbdiff/diffusion.h>
 #include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/dense.h>
@@ -16,6 +17,7 @@ struct Objective {
   double   energy_weight;
   Real    *gram;                         /* (S,S): a Gram matrix, then 1/distance */
   Real    *clean_norm, *estimate_norm;   /* (S) squared norms */
+  Real    *mean, *centered;              /* (G) and (S,G): the estimate's mean, the estimate less it */
   double  *row_sum, *row_weight, *row_error; /* (S) sums of a row's distances, of its 1/distances, of its squared errors */
 };
 
@@ -29,6 +31,7 @@ PetscErrorCode objective_create(PetscInt set_size, PetscInt genes, double energy
   o->genes         = genes;
   o->energy_weight = energy_weight;
   PetscCall(PetscMalloc3(set_size * set_size, &o->gram, set_size, &o->clean_norm, set_size, &o->estimate_norm));
+  PetscCall(PetscMalloc2(genes, &o->mean, (size_t)set_size * (size_t)genes, &o->centered));
   PetscCall(PetscMalloc3(set_size, &o->row_sum, set_size, &o->row_weight, set_size, &o->row_error));
   *objective = o;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -39,6 +42,7 @@ PetscErrorCode objective_destroy(Objective **objective)
   PetscFunctionBeginUser;
   if (!*objective) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscFree3((*objective)->gram, (*objective)->clean_norm, (*objective)->estimate_norm));
+  PetscCall(PetscFree2((*objective)->mean, (*objective)->centered));
   PetscCall(PetscFree3((*objective)->row_sum, (*objective)->row_weight, (*objective)->row_error));
   PetscCall(PetscFree(*objective));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -135,6 +139,27 @@ static PetscErrorCode distance_gradient(Objective *o, double factor, const Real 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* o->centered = estimate less its mean cell, with the squared norms. */
+static void center_estimate(Objective *o, const Real *estimate)
+{
+  const PetscInt s = o->set_size, g = o->genes;
+  const Real     share = 1 / (Real)s;
+
+#pragma omp parallel for schedule(static) if (s *g > 16384)
+  for (PetscInt first = 0; first < g; first += 64) {
+    const PetscInt end = PetscMin(g, first + 64);
+    for (PetscInt k = first; k < end; k++) o->mean[k] = 0;
+    for (PetscInt i = 0; i < s; i++)
+      for (PetscInt k = first; k < end; k++) o->mean[k] += share * estimate[(size_t)i * (size_t)g + (size_t)k];
+  }
+#pragma omp parallel for schedule(static) if (s *g > 16384)
+  for (PetscInt i = 0; i < s; i++) {
+    const size_t row = (size_t)i * (size_t)g;
+    for (PetscInt k = 0; k < g; k++) o->centered[row + (size_t)k] = estimate[row + (size_t)k] - o->mean[k];
+    o->estimate_norm[i] = (Real)squared_norm(g, o->centered + row);
+  }
+}
+
 /* Squared error and norms of a set; d = gradient of weight * mse. */
 static double squared_errors(Objective *o, const Real *clean, const Real *estimate, double weight, Real *d)
 {
@@ -174,8 +199,9 @@ PetscErrorCode objective_evaluate(Objective *o, PetscInt sets, const Real *clean
     PetscCall(mean_distance(o, q, o->estimate_norm, p, o->clean_norm, &across));
     if (d) PetscCall(distance_gradient(o, factor, q, p, d));
     /* A pair within the estimate counts twice, times one half. */
-    PetscCall(mean_distance(o, q, o->estimate_norm, q, o->estimate_norm, &within_estimate));
-    if (d) PetscCall(distance_gradient(o, -factor, q, q, d));
+    center_estimate(o, q);
+    PetscCall(mean_distance(o, o->centered, o->estimate_norm, o->centered, o->estimate_norm, &within_estimate));
+    if (d) PetscCall(distance_gradient(o, -factor, o->centered, o->centered, d));
     energy[set] = across - 0.5 * within_clean - 0.5 * within_estimate;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
