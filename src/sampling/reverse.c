@@ -280,6 +280,7 @@ PetscErrorCode TSReverseSolve(TS ts, Vec x)
   PetscCall(TSSetStepNumber(ts, 0));
   PetscCall(TSSetTime(ts, reverse->lambda[0]));
   if (discrete) {
+    PetscCall(TSSetTimeStep(ts, reverse->lambda[1] - reverse->lambda[0]));
     PetscCall(TSSolve(ts, x));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
