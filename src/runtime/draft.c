@@ -184,6 +184,15 @@ PetscErrorCode draft_reserve(const char *temporary, hid_t h5, uint64_t extra)
   return PETSC_SUCCESS;
 }
 
+PetscErrorCode file_draft_reserve(const FileDraft *draft, uint64_t extra)
+{
+  int rank;
+
+  PetscCallMPI(MPI_Comm_rank(draft->comm, &rank));
+  PetscCallAgree(draft->comm, rank ? PETSC_SUCCESS : draft_reserve(draft->temporary, draft->h5, extra));
+  return PETSC_SUCCESS;
+}
+
 PetscErrorCode file_draft_create(MPI_Comm comm, const char *path, FileDraft *draft)
 {
   PetscErrorCode code = PETSC_SUCCESS;

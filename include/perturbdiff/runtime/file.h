@@ -20,6 +20,9 @@ typedef struct {
 PetscErrorCode file_draft_create(MPI_Comm comm, const char *path, FileDraft *draft);
 PetscErrorCode file_draft_commit(FileDraft *draft);
 PetscErrorCode file_draft_discard(FileDraft *draft);
+/* Claim room for extra bytes before a data set grows by H5Dwrite: on a full device MPI-IO takes a short write for a whole one.
+   Collective. User error: no space. h5_write_slab and h5_write_strings do so themselves. */
+PetscErrorCode file_draft_reserve(const FileDraft *draft, uint64_t extra);
 /* Unlink what is still being written by this rank; safe in signal handlers. Call before MPI_Abort, which skips exit(). */
 void file_drafts_remove(void);
 
