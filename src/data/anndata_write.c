@@ -275,6 +275,16 @@ static PetscErrorCode check_piece(const AnnWriter *writer, const SparseRows *row
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Room for these rows, the last chunk of each data set included. */
+static PetscErrorCode reserve(const AnnWriter *writer, PetscInt64 rows, PetscInt64 entries)
+{
+  const uint64_t sets = 2 + (uint64_t)writer->columns;
+
+  PetscFunctionBeginUser;
+  PetscCall(file_draft_reserve(&writer->draft, (uint64_t)entries * 8 + (uint64_t)rows * 4 * sets + sets * CHUNK_BYTES));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode anndata_append(AnnWriter *writer, const SparseRows *rows, const int32_t *const *codes, const char *const *cell_names)
 {
   const MPI_Comm comm   = writer->draft.comm;
@@ -287,6 +297,7 @@ PetscErrorCode anndata_append(AnnWriter *writer, const SparseRows *rows, const i
   PetscCallMPI(MPI_Exscan(own, before, 2, MPIU_INT64, MPI_SUM, comm));
   if (!rank) before[0] = before[1] = 0;
   PetscCallMPI(MPI_Allreduce(own, all, 2, MPIU_INT64, MPI_SUM, comm));
+  PetscCall(reserve(writer, all[0], all[1]));
   if (writer->data < 0) PetscCall(create_matrix(writer, all[0], all[1]));
   if (!all[0]) PetscFunctionReturn(PETSC_SUCCESS);
 
@@ -488,6 +499,7 @@ static PetscErrorCode finish(AnnWriter *writer)
   PetscFunctionBeginUser;
   if (writer->data < 0) PetscCall(create_matrix(writer, 0, 0));
   PetscCall(agree_on_sizes(writer, &ranges, &width));
+  PetscCall(file_draft_reserve(&writer->draft, (uint64_t)writer->rows * (uint64_t)(width + 8) + CHUNK_BYTES));
   PetscCall(write_names(writer, ranges, width));
   PetscCall(write_pointers(writer, ranges));
   PetscCall(PetscMalloc1(writer->columns + 1, &names));

@@ -3,6 +3,7 @@
 #include <perturbdiff/data/anndata.h>
 #include <perturbdiff/runtime/options.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { CELLS = 37, GENES = 11, FIRST = 20 }; /* the first append holds 20 cells, the second 17 */
@@ -139,6 +140,37 @@ static void discarded_leaves_nothing(void **state)
   assert_null(writer);
 }
 
+/* No room for the file shows as a mistake of the user while writing, and nothing is left behind. */
+static void no_space(void **state)
+{
+  AnnWriter    *writer = begin("anndata_full_mpi.h5ad");
+  struct rlimit before, small = {.rlim_cur = 100000, .rlim_max = RLIM_INFINITY};
+  SparseRows    rows = {.rows = 0, .columns = GENES};
+
+  assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+  small.rlim_max = before.rlim_max;
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+  check_call(PetscCalloc1(50001, &rows.offset));
+  check_call(PetscCalloc1(50000, &rows.column));
+  check_call(PetscCalloc1(50000, &rows.value));
+  rows.rows = 50000;
+  for (int i = 0; i <= 50000; i++) rows.offset[i] = i;
+  int32_t     *code;
+  const char **name;
+  check_call(PetscCalloc1(50000, &code));
+  check_call(PetscMalloc1(50000, &name));
+  for (int i = 0; i < 50000; i++) name[i] = "cell";
+  assert_int_equal(anndata_append(writer, &rows, (const int32_t *const[]){code, code}, name), ERROR_USER);
+  check_call(anndata_discard(&writer));
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+  MPI_Barrier(PETSC_COMM_WORLD);
+  assert_int_not_equal(access("anndata_full_mpi.h5ad", F_OK), 0);
+  assert_int_not_equal(access(".anndata_full_mpi.h5ad.partial", F_OK), 0);
+  check_call(sparserows_free(&rows));
+  check_call(PetscFree(code));
+  check_call(PetscFree(name));
+}
+
 static void no_cells(void **state)
 {
   AnnData   *file;
@@ -169,7 +201,7 @@ static void dense_to_sparse(void **state)
   check_call(sparserows_free(&rows));
 }
 
-static const struct CMUnitTest tests[] = {cmocka_unit_test(written_is_read), cmocka_unit_test(discarded_leaves_nothing), cmocka_unit_test(no_cells),
+static const struct CMUnitTest tests[] = {cmocka_unit_test(written_is_read), cmocka_unit_test(discarded_leaves_nothing), cmocka_unit_test(no_cells), cmocka_unit_test(no_space),
                                           cmocka_unit_test(dense_to_sparse)};
 
 TEST_MAIN(tests)

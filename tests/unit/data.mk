@@ -5,6 +5,9 @@ parallel_tests += tests/unit/anndata_read_mpi
 tests_unit_anndata_read_mpi_SOURCES = tests/unit/anndata_read_mpi.c
 parallel_tests += tests/unit/anndata_write_mpi
 tests_unit_anndata_write_mpi_SOURCES = tests/unit/anndata_write_mpi.c
+check_PROGRAMS += validation/anndata/rewrite
+validation_anndata_rewrite_SOURCES = validation/anndata/rewrite.c
+EXTRA_DIST += validation/anndata/roundtrip
 EXTRA_DIST += tests/data/anndata/make_fixtures.py tests/data/anndata/v010_csc.h5ad tests/data/anndata/v010_csr_gzip.h5ad \
   tests/data/anndata/v010_csr_raw.h5ad tests/data/anndata/v010_dense.h5ad tests/data/anndata/v012_csc.h5ad tests/data/anndata/v012_csr_raw.h5ad \
   tests/data/anndata/v012_dense.h5ad tests/data/anndata/v012_dense_lzf.h5ad tests/data/anndata/v012_dense_types.h5ad \
