@@ -15,7 +15,7 @@ struct CellStoreWriter {
   PetscInt64 cells, cells_written;
   int64_t    entries, entries_written;
   size_t     name_length;
-  PetscInt   genes;
+  PetscInt   compress;
   PetscBool  narrow; /* gene indices fit 16 bits */
   hid_t      offset, gene, value, name, source_row;
   uint64_t   table_checksum, cells_checksum; /* cells: this rank's part */
@@ -150,12 +150,17 @@ static PetscErrorCode create_cells(const CellStoreWriter *writer, const char *na
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Bytes of a gene index and a value in the file. */
+static size_t entry_bytes(const CellStoreWriter *writer) { return (writer->narrow ? sizeof(uint16_t) : sizeof(uint32_t)) + sizeof(float); }
+
 static PetscErrorCode create_cell_arrays(CellStoreWriter *writer, PetscInt compress)
 {
-  hid_t text;
+  const size_t cell_bytes = 2 * sizeof(int64_t) + writer->name_length;
+  hid_t        text;
 
   PetscFunctionBeginUser;
   PetscCall(make_group(writer->draft.h5, "cells"));
+  PetscCall(file_draft_reserve(&writer->draft, (uint64_t)(writer->cells + 1) * cell_bytes + (compress ? 0 : (uint64_t)writer->entries * entry_bytes(writer))));
   H5Check(text = H5Tcopy(H5T_C_S1));
   H5Check(H5Tset_size(text, writer->name_length));
   H5Check(H5Tset_strpad(text, H5T_STR_NULLPAD));
@@ -166,6 +171,18 @@ static PetscErrorCode create_cell_arrays(CellStoreWriter *writer, PetscInt compr
   PetscCall(create_cells(writer, "cells/name", text, writer->cells, 0, &writer->name));
   PetscCall(create_cells(writer, "cells/source_row", H5T_NATIVE_INT64, writer->cells, 0, &writer->source_row));
   H5Check(H5Tclose(text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode write_tables(CellStoreWriter *writer, const CellStoreTable *table, const CellStoreContent *content)
+{
+  PetscFunctionBeginUser;
+  PetscCall(write_attributes(writer, table, content));
+  PetscCall(write_genes(writer, table, content));
+  PetscCall(write_vocabularies(writer, table));
+  PetscCall(write_populations(writer, table));
+  PetscCall(write_sources(writer, content));
+  PetscCall(create_cell_arrays(writer, content->compress));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -180,20 +197,15 @@ PetscErrorCode cellstore_create(MPI_Comm comm, const char *path, const CellStore
   w->comm        = comm;
   w->cells       = table->cells;
   w->entries     = content->entries;
-  w->genes       = table->gene.count;
+  w->compress    = content->compress;
   w->narrow      = table->gene.count <= 65536 ? PETSC_TRUE : PETSC_FALSE;
   w->name_length = content->name_length ? content->name_length : 1;
   PetscCallMPI(MPI_Comm_rank(comm, &w->rank));
   PetscCall(cellstore_table_checksum(table, &w->table_checksum));
   code = file_draft_create(comm, path, &w->draft);
-  if (code) PetscCall(PetscFree(w));
+  if (!code) code = write_tables(w, table, content);
+  if (code) PetscCall(cellstore_discard(&w));
   PetscCall(code);
-  PetscCall(write_attributes(w, table, content));
-  PetscCall(write_genes(w, table, content));
-  PetscCall(write_vocabularies(w, table));
-  PetscCall(write_populations(w, table));
-  PetscCall(write_sources(w, content));
-  PetscCall(create_cell_arrays(w, content->compress));
   *writer = w;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -221,7 +233,7 @@ static PetscErrorCode write_part(hid_t dataset, hid_t type, int64_t first, int64
   H5Check(H5Sclose(memory));
   H5Check(H5Sclose(file));
   H5Check(H5Tclose(own));
-  if (failed < 0) return error_user("writing the cell store failed: is the disk full?");
+  if (failed < 0) return error_user("writing the cell store failed; is the disk full or the connection to it lost?");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -257,6 +269,8 @@ PetscErrorCode cellstore_append(CellStoreWriter *writer, const SparseRows *rows,
   if (writer->cells_written + all[0] > writer->cells || writer->entries_written + all[1] > writer->entries)
     SETERRQ(PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ, "more cells or entries than the store was created for");
 
+  /* Before compression, since how far it goes is not known. */
+  if (writer->compress) PetscCall(file_draft_reserve(&writer->draft, (uint64_t)all[1] * entry_bytes(writer)));
   /* Each row's end is written with the row; rank 0 adds the beginning of the very first. */
   const int64_t lead = !writer->rank && !writer->cells_written ? 1 : 0;
   PetscCall(PetscMalloc1((size_t)(own[0] + 1), &offset));
@@ -279,18 +293,19 @@ PetscErrorCode cellstore_append(CellStoreWriter *writer, const SparseRows *rows,
 
 static PetscErrorCode close_arrays(CellStoreWriter *writer)
 {
+  const hid_t arrays[5] = {writer->offset, writer->gene, writer->value, writer->name, writer->source_row};
+
   PetscFunctionBeginUser;
-  H5Check(H5Dclose(writer->offset));
-  H5Check(H5Dclose(writer->gene));
-  H5Check(H5Dclose(writer->value));
-  H5Check(H5Dclose(writer->name));
-  H5Check(H5Dclose(writer->source_row));
+  /* Those that were made before something failed. */
+  for (int i = 0; i < 5; i++)
+    if (arrays[i] > 0) H5Check(H5Dclose(arrays[i]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode cellstore_commit(CellStoreWriter **writer, uint64_t *checksum)
 {
   CellStoreWriter *w = *writer;
+  PetscErrorCode   code;
   uint64_t         all;
 
   PetscFunctionBeginUser;
@@ -300,9 +315,10 @@ PetscErrorCode cellstore_commit(CellStoreWriter **writer, uint64_t *checksum)
   PetscCall(h5_write_attribute_int64(w->draft.h5, "checksum", (int64_t)all));
   if (checksum) *checksum = all;
   PetscCall(close_arrays(w));
-  PetscCall(file_draft_commit(&w->draft));
+  code = file_draft_commit(&w->draft);
+  if (code) PetscCall(file_draft_discard(&w->draft));
   PetscCall(PetscFree(*writer));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(code);
 }
 
 PetscErrorCode cellstore_discard(CellStoreWriter **writer)

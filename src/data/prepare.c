@@ -55,6 +55,15 @@ static PetscErrorCode file_checksum(const Preparation *preparation, const char *
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Whatever way its path is written, an input is not overwritten. */
+static PetscErrorCode not_the_output(const char *path, const char *output)
+{
+  struct stat in, out;
+
+  if (!stat(path, &in) && !stat(output, &out) && in.st_dev == out.st_dev && in.st_ino == out.st_ino) return error_user("%s: -out is one of the inputs; give it another name", output);
+  return PETSC_SUCCESS;
+}
+
 static PetscErrorCode open_input(Preparation *preparation, PetscInt i)
 {
   const PrepareOptions *options = preparation->options;
@@ -64,7 +73,7 @@ static PetscErrorCode open_input(Preparation *preparation, PetscInt i)
 
   PetscFunctionBeginUser;
   input->path = options->input[i];
-  if (!strcmp(input->path, options->output)) return error_user("%s: -out is one of the inputs; give it another name", options->output);
+  PetscCallAgree(preparation->comm, not_the_output(input->path, options->output));
   PetscCall(anndata_open(preparation->comm, input->path, &input->file));
   PetscCall(anndata_select(input->file, options->matrix));
   PetscCall(anndata_shape(input->file, &input->cells, &input->genes));

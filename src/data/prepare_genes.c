@@ -163,6 +163,7 @@ PetscErrorCode prepare_gene_choice(Preparation *preparation)
   const long  wanted = strtol(genes, &end, 10);
 
   PetscFunctionBeginUser;
+  if (*genes && !*end && wanted < 1) return error_user("-genes %s: at least one gene is needed; give a number, 'all' or a file with one gene name a line", genes);
   if (!*genes || !strcmp(genes, "all") || (isdigit((unsigned char)*genes) && !*end && wanted >= preparation->all_genes.count)) PetscCall(keep_all(preparation, &count));
   else if (isdigit((unsigned char)*genes) && !*end) {
     PetscCall(keep_variable(preparation, (PetscInt)wanted, &count));
