@@ -41,12 +41,17 @@ static PetscErrorCode member_names(hid_t h5, const char *path, PetscInt *count, 
 
 static PetscErrorCode print_members(hid_t h5, const char *group)
 {
-  PetscInt count;
-  char   **name;
+  PetscInt     count, shown = 0;
+  char       **name;
+  const char **kept;
 
   PetscFunctionBeginUser;
   PetscCall(member_names(h5, group, &count, &name));
-  if (count) inspect_names(group, count, (const char *const *)name);
+  PetscCall(PetscMalloc1(count, &kept));
+  for (PetscInt i = 0; i < count; i++)
+    if (name[i][0] != '_') kept[shown++] = name[i];
+  if (shown) inspect_names(group, shown, kept);
+  PetscCall(PetscFree(kept));
   PetscCall(strings_free(count, &name));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -14,7 +14,7 @@ static const OptionSpec own[] = {
   {"effect_size", VALUE_NUMBER, "1", 0, 20, "log", "Typical change of the log mean of a moved gene"},
   {"responders", VALUE_NUMBER, "0.75", 0, 1, "", "Share of cell types that respond to a program (at least one does)"},
   {"opposed", VALUE_NUMBER, "0.5", 0, 1, "", "Share of those that respond in the opposite direction; 0: the mean shift of other cell types predicts well"},
-  {"without_effect", VALUE_NUMBER, "0.125", 0, 1, "", "Share of perturbations that change nothing"},
+  {"without_effect", VALUE_NUMBER, "0.125", 0, 1, "", "Share of perturbations that change nothing: the last ones"},
   {"batch_effect", VALUE_NUMBER, "0.2", 0, 5, "log", "Standard deviation over batches of log means and of the log strength of the response"},
   {"dispersion", VALUE_NUMBER, "0.25", 0, 100, "", "Counts of mean mu have variance mu + dispersion mu^2; 0: Poisson"},
   {"library_size", VALUE_NUMBER, "2000", 1, 1e8, "counts", "Median counts of a cell"},

@@ -11,3 +11,4 @@ library_sources += src/data/hvg.c src/data/hvg.h src/data/name_index.c src/data/
   src/data/prepare_genes.c src/data/prepare_internal.h src/data/prepare_statistics.c src/data/prepare_write.c
 library_sources += src/data/split.c src/data/split_file.c src/data/split_file.h src/data/toml.c
 library_sources += src/data/count_draw.c src/data/count_draw.h src/data/simulate.c src/data/simulate_write.c
+EXTRA_DIST += inputs/simulate.yaml inputs/simulate_large.yaml inputs/simulate_shared.yaml

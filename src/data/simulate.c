@@ -65,9 +65,8 @@ static void draw_response(SimulatedScreen *s)
   const PetscInt         opposed = PetscMin(respond, (PetscInt)floor(o->opposed * respond + 0.5));
   CountDraw              draw;
 
-  /* A perturbation works through two programs, with its own strength and direction in each. */
-  for (PetscInt k = 0; k < active; k++) {
-    const PetscInt p = 1 + chosen(o, DRAW_LOADING, 0, o->perturbations, k);
+  /* A perturbation works through two programs, with its own strength and direction in each; those without effect are the last ones. */
+  for (PetscInt p = 1; p <= active; p++) {
     count_draw_begin(o->seed, DRAW_LOADING, (uint64_t)p, &draw);
     for (PetscInt j = 0; j < loads; j++) {
       const double direction = sign(&draw);

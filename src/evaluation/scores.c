@@ -61,7 +61,10 @@ PetscErrorCode mean_distance(PetscInt64 n, const double *x, PetscInt64 m, const 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Pearson correlation of a - b and c - d over genes. */
+/* Differences of log values below this are rounding. */
+static const double no_change = 1e-10;
+
+/* Pearson correlation of a - b and c - d over genes; NaN where one of them does not vary. */
 static double pearson_of_differences(PetscInt64 genes, const double *a, const double *b, const double *c, const double *d)
 {
   double mean_x = 0, mean_y = 0, xx = 0, yy = 0, xy = 0;
@@ -76,7 +79,7 @@ static double pearson_of_differences(PetscInt64 genes, const double *a, const do
     yy += y * y;
     xy += x * y;
   }
-  return xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : NAN;
+  return PetscMin(xx, yy) > no_change * no_change * (double)genes ? xy / sqrt(xx * yy) : NAN;
 }
 
 static void mean_scores(PetscInt64 genes, const double *real, const double *predicted, PopulationScores *scores)

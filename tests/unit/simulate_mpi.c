@@ -2,7 +2,9 @@
 #include "check.h"
 #include "data/count_draw.h"
 #include <perturbdiff/data/simulate.h>
+#include <perturbdiff/runtime.h>
 #include <string.h>
+#include <unistd.h>
 
 static const SimulateOptions small = {.cells = 500, .genes = 60, .perturbations = 11, .cell_types = 4, .batches = 2, .programs = 3, .effect_genes = 12, .effect_size = 1.2,
                                       .batch_effect = 0.2, .responders = 0.5, .opposed = 0.5, .without_effect = 0.2, .dispersion = 0.25, .library_size = 900, .seed = 5};
@@ -100,6 +102,8 @@ static void law_of_a_screen(void **state)
   /* Two of eleven perturbations do nothing, as the control; each program moves its genes in two of four cell types. */
   for (PetscInt q = 0; q <= 11; q++) silent += s.loading[q * 3] == 0 && s.loading[q * 3 + 1] == 0 && s.loading[q * 3 + 2] == 0;
   assert_int_equal(silent, 3);
+  assert_true(s.loading[9 * 3] != 0 || s.loading[9 * 3 + 1] != 0);
+  assert_true(s.loading[10 * 3] == 0 && s.loading[11 * 3] == 0);
   for (PetscInt k = 0; k < 3; k++) {
     PetscInt moved = 0;
     double   product = 1;
@@ -153,6 +157,67 @@ static void cells_of_a_screen(void **state)
   check_call(simulated_screen_destroy(&s));
 }
 
+static void check_file(const char *path, const SimulatedScreen *s, const SparseRows *expected)
+{
+  AnnData   *file;
+  AnnColumn  column[3];
+  SparseRows rows;
+  PetscInt64 cells, genes;
+
+  check_call(anndata_open(PETSC_COMM_WORLD, path, &file));
+  check_call(anndata_shape(file, &cells, &genes));
+  assert_int_equal(cells, small.cells);
+  assert_int_equal(genes, small.genes);
+  check_call(anndata_column(file, "obs", "perturbation", &column[0]));
+  check_call(anndata_column(file, "obs", "cell_type", &column[1]));
+  check_call(anndata_column(file, "obs", "batch", &column[2]));
+  for (PetscInt64 i = 0; i < cells; i++)
+    assert_int_equal((column[0].code[i] * small.cell_types + column[1].code[i]) * small.batches + column[2].code[i], simulated_screen_population(s, i));
+  assert_string_equal(column[0].level[0], "control");
+  assert_string_equal(column[0].level[11], "drug11");
+  check_call(anndata_read_rows(file, 0, cells, &rows));
+  assert_memory_equal(rows.offset, expected->offset, (size_t)(cells + 1) * sizeof *rows.offset);
+  assert_memory_equal(rows.column, expected->column, (size_t)rows.offset[cells] * sizeof *rows.column);
+  assert_memory_equal(rows.value, expected->value, (size_t)rows.offset[cells] * sizeof *rows.value);
+  check_call(sparserows_free(&rows));
+  for (int c = 0; c < 3; c++) check_call(anncolumn_free(&column[c]));
+  check_call(anndata_close(&file));
+}
+
+/* The file that these ranks write holds the cells that one rank makes; the table of changes is log share over the control's share without batch effects. */
+static void file_of_a_screen(void **state)
+{
+  const char       *path = "simulate_mpi.h5ad";
+  SimulateOptions   o = small;
+  SimulatedScreen   s;
+  SparseRows        cells;
+  hid_t             h5;
+  double            change[60], total = 0, control_total = 0;
+  const PetscInt    p = 3, c = 2, G = small.genes, K = small.programs;
+
+  o.output = path;
+  check_call(simulated_screen_create(&o, &s));
+  check_call(simulated_screen_cells(&s, 0, o.cells, &cells));
+  check_call(simulate_write(PETSC_COMM_WORLD, &o));
+  check_file(path, &s, &cells);
+  check_call(file_open(PETSC_COMM_WORLD, path, "AnnData file", &h5));
+  check_call(h5_read_slab(h5, "uns/truth/log_fold_change", H5T_NATIVE_DOUBLE, (p - 1) * small.cell_types + c, 1, change));
+  H5Fclose(h5);
+  for (int pass = 0; pass < 2; pass++) {
+    for (PetscInt g = 0; g < G; g++) {
+      double response = 0;
+      for (PetscInt k = 0; k < K; k++) response += s.loading[p * K + k] * s.responsiveness[c * K + k] * s.program[k * G + g];
+      if (pass) check_close(change[g], response - log(total / control_total), 1e-12, 1);
+      total += pass ? 0 : exp(s.base[g] + s.cell_type[c * G + g] + response);
+      control_total += pass ? 0 : exp(s.base[g] + s.cell_type[c * G + g]);
+    }
+  }
+  check_call(sparserows_free(&cells));
+  check_call(simulated_screen_destroy(&s));
+  MPI_Barrier(PETSC_COMM_WORLD);
+  unlink(path);
+}
+
 static void sizes_that_do_not_fit(void **state)
 {
   SimulateOptions few = small, wide = small;
@@ -166,6 +231,6 @@ static void sizes_that_do_not_fit(void **state)
 }
 
 static const struct CMUnitTest tests[] = {cmocka_unit_test(moments_of_draws), cmocka_unit_test(probabilities_of_poisson), cmocka_unit_test(law_of_a_screen),
-                                          cmocka_unit_test(cells_of_a_screen), cmocka_unit_test(sizes_that_do_not_fit)};
+                                          cmocka_unit_test(cells_of_a_screen), cmocka_unit_test(file_of_a_screen), cmocka_unit_test(sizes_that_do_not_fit)};
 
 TEST_MAIN(tests)

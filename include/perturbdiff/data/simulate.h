@@ -14,7 +14,7 @@ typedef struct {
   double      effect_size;                               /* typical change of the log mean of a moved gene */
   double      batch_effect;                              /* standard deviation over batches, of log means and of the log strength of the response */
   double      responders, opposed;                       /* share of cell types that respond to a program; share of those that respond in the opposite direction */
-  double      without_effect;                            /* share of perturbations that change nothing */
+  double      without_effect;                            /* share of perturbations that change nothing: the last ones */
   double      dispersion;                                /* variance mu + dispersion mu^2 */
   double      library_size;                              /* median counts of a cell */
   uint64_t    seed;
