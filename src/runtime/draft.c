@@ -240,16 +240,6 @@ static PetscErrorCode draft_flush(FileDraft *draft)
   return PETSC_SUCCESS;
 }
 
-PetscErrorCode file_draft_reserve(FileDraft *draft, uint64_t bytes)
-{
-  int rank;
-
-  PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Comm_rank(draft->comm, &rank));
-  PetscCallAgree(draft->comm, rank ? PETSC_SUCCESS : draft_reserve(draft->temporary, draft->h5, bytes));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode file_draft_commit(FileDraft *draft)
 {
   PetscErrorCode code = draft_flush(draft);

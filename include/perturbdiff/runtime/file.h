@@ -19,9 +19,6 @@ typedef struct {
    call on a zeroed or committed draft). Disk full shows as a user error. A signal or exit() removes drafts that are still open. */
 PetscErrorCode file_draft_create(MPI_Comm comm, const char *path, FileDraft *draft);
 PetscErrorCode file_draft_commit(FileDraft *draft);
-/* file_draft_reserve - claim space for bytes that are about to be written, so that a full disk shows as a user error before any is lost (h5_write_slab
-   does so itself). Collective. */
-PetscErrorCode file_draft_reserve(FileDraft *draft, uint64_t bytes);
 PetscErrorCode file_draft_discard(FileDraft *draft);
 /* Claim room for extra bytes before a data set grows by H5Dwrite: on a full device MPI-IO takes a short write for a whole one.
    Collective. User error: no space. h5_write_slab and h5_write_strings do so themselves. */
