@@ -223,6 +223,50 @@ static void prefetch_delivers(void **state)
   check_call(cellstore_close(&store));
 }
 
+/* More genes than 16 bits count: the last one survives. */
+static void many_genes(void **state)
+{
+  enum { GENES = 70000 };
+  CellStoreTable   table = small_table();
+  Population       one   = {.cells = 1};
+  CellStoreContent content = {.entries = 2, .name_length = 4, .command = "test"};
+  CellStoreWriter *writer;
+  CellStore       *store;
+  PetscInt         entries;
+  int32_t         *gene, column[2] = {66000, GENES - 1};
+  float           *value, values[2] = {1, 2};
+  int64_t          offset[2] = {0, 2}, row = 0;
+  char           **names;
+  int              rank, ranks, own;
+
+  check_call(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  check_call(PetscMalloc3(GENES, &names, GENES, &gene, GENES, &value));
+  for (int g = 0; g < GENES; g++) {
+    check_call(PetscMalloc1(16, &names[g]));
+    snprintf(names[g], 16, "gene%d", g);
+  }
+  table.gene        = (Vocabulary){GENES, names};
+  table.population  = &one;
+  table.populations = table.cells = 1;
+  /* The last rank has the only cell. */
+  check_call(MPI_Comm_size(PETSC_COMM_WORLD, &ranks));
+  own                   = rank == ranks - 1;
+  const SparseRows rows = {own, GENES, offset, column, values};
+  check_call(cellstore_create(PETSC_COMM_WORLD, path, &table, &content, &writer));
+  check_call(cellstore_append(writer, &rows, "name", &row));
+  check_call(cellstore_commit(&writer, NULL));
+  check_call(cellstore_open(PETSC_COMM_WORLD, path, &store));
+  check_call(cellstore_verify(store, PETSC_COMM_WORLD));
+  check_call(cellstore_row(store, 0, &entries, gene, value));
+  assert_int_equal(entries, 2);
+  assert_int_equal(gene[0], 66000);
+  assert_int_equal(gene[1], GENES - 1);
+  check_close(value[1], 2, 0, 0);
+  check_call(cellstore_close(&store));
+  for (int g = 0; g < GENES; g++) check_call(PetscFree(names[g]));
+  check_call(PetscFree3(names, gene, value));
+}
+
 static int remove_files(void **state)
 {
   int rank;
@@ -239,6 +283,7 @@ static int remove_files(void **state)
 
 static const struct CMUnitTest tests[] = {cmocka_unit_test(written_equals_read), cmocka_unit_test(tables_and_lookups), cmocka_unit_test(means_match),
                                           cmocka_unit_test(control_fallbacks),   cmocka_unit_test(prefetch_delivers),  cmocka_unit_test(damage_is_noticed),
+                                          cmocka_unit_test(many_genes),
                                           cmocka_unit_test_teardown(changed_value_is_found, remove_files)};
 
 TEST_MAIN(tests)
