@@ -7,6 +7,7 @@
 #include <perturbdiff/runtime/deadline.h>
 #include <perturbdiff/runtime/dense.h>
 #include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/exponential.h>
 #include <perturbdiff/runtime/file.h>
 #include <perturbdiff/runtime/log.h>
 #include <perturbdiff/runtime/options.h>

@@ -1,5 +1,5 @@
 /* Attention over the cells of a set, RMSNorm with weight on q and k per head (MODEL, "Denoiser"). */
-#include "network/exponential.h"
+#include <perturbdiff/runtime/exponential.h>
 #include "network/layers.h"
 #include <math.h>
 

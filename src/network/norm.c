@@ -1,6 +1,6 @@
 /* Element-wise neighbours of the products: SiLU, layer norm with its modulations, gates with the residual (MODEL, "Denoiser").
    Loops over rows run in parallel; sums over the rows of a set run over columns, so that their order is fixed. */
-#include "network/exponential.h"
+#include <perturbdiff/runtime/exponential.h>
 #include "network/layers.h"
 #include <math.h>
 

@@ -1,6 +1,6 @@
 /* An exponential that loops can take in vectors: the library's is a call for each element without -ffast-math. */
-#ifndef NETWORK_EXPONENTIAL_H
-#define NETWORK_EXPONENTIAL_H
+#ifndef PERTURBDIFF_RUNTIME_EXPONENTIAL_H
+#define PERTURBDIFF_RUNTIME_EXPONENTIAL_H
 
 #include <math.h>
 #include <perturbdiff/runtime/real.h>

@@ -1,0 +1,34 @@
+/* What dense.c asks of a back end. */
+#ifndef SRC_RUNTIME_DENSE_PRIVATE_H
+#define SRC_RUNTIME_DENSE_PRIVATE_H
+
+#ifdef HAVE_CONFIG_H
+  #include "config.h"
+#endif
+#include <perturbdiff/runtime/dense.h>
+#include <perturbdiff/runtime/error.h>
+
+#if defined(DENSE_ONEDNN) && !defined(PERTURBDIFF_DOUBLE)
+  #define DENSE_BY_ONEDNN
+#endif
+
+/* C_i = activation(alpha op(A_i) op(B_i) + bias + beta C_i), i < count; m, n, k, count > 0. bias (n) may be NULL and comes
+   with alpha 1 only; an activation comes with beta 0 only. */
+typedef struct {
+  PetscInt        count;
+  PetscBool       transpose_a, transpose_b;
+  PetscInt        m, n, k;
+  Real            alpha, beta;
+  const Real     *a, *b, *bias;
+  Real           *c;
+  PetscInt        lda, ldb, ldc;
+  size_t          stride_a, stride_b, stride_c;
+  DenseActivation activation;
+} DenseProduct;
+
+PetscErrorCode dense_backend_product(const DenseProduct *product);
+
+/* bias and activation on rows of y in place, for a back end whose product does not take them. */
+void dense_finish(PetscInt rows, PetscInt columns, const Real *bias, DenseActivation activation, Real *y, PetscInt ldy);
+
+#endif
