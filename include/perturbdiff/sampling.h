@@ -35,11 +35,13 @@ PetscErrorCode sampling_register(void);
 
 /* TSReverseSetProblem - what ts solves: a copy of *problem is kept. Collective on ts. Time is lambda = log(sqrt(abar)/sqrt(1-abar)), from that of step[0] up;
    a step of ddim or ddpm leads from lambda(step[k]) to lambda(step[k+1]), the last one to the clean end, which stands at 2 lambda(0) - lambda(1).
-   PETSc's own types (rk) get the probability-flow ODE  dx/dlambda = sqrt(abar) (x0_hat(x, lambda) - sqrt(abar) x)  as right-hand side. Call before TSSetFromOptions. */
+   PETSc's own types (rk) get the probability-flow ODE  dx/dlambda = sqrt(abar) (x0_hat(x, lambda) - sqrt(abar) x)  as right-hand side. Call before
+   TSSetFromOptions. */
 PetscErrorCode TSReverseSetProblem(TS ts, const ReverseProblem *problem);
 
-/* TSReverseSolve - x: the noisy state at step[0] in, clean cells out. Collective on ts; may be called again. For ddim and ddpm the same as TSSolve (whose -ts_max_steps
-   and -ts_max_time may stop it early, then x is the noisy state reached); the ODE ends at lambda(step[steps-1]), and the clean estimate there is the result. */
+/* TSReverseSolve - x: the noisy state at step[0] in, clean cells out. Collective on ts; may be called again. For ddim and ddpm the same as TSSolve (whose
+   -ts_max_steps and -ts_max_time may stop it early, then x is the noisy state reached); the ODE ends at lambda(step[steps-1]), and the clean estimate there is
+   the result. */
 PetscErrorCode TSReverseSolve(TS ts, Vec x);
 
 /* Steps spaced evenly from first to 0 in n steps: round(first * (1 - i/(n-1))); n = first+1 gives every step. steps holds n. */
@@ -63,9 +65,10 @@ typedef struct {
 /* conditions_of_split - the perturbed populations of a split, in store order. cells: so many of each; 0: as many as the real population has. Not collective.
    User error: none in that split. */
 PetscErrorCode conditions_of_split(const CellStoreTable *table, Split split, PetscInt64 cells, ConditionList *list);
-/* conditions_read - rows of a CSV file with the columns perturbation, cell_type, batch and, if given, cells, found by name (these, or the store's own column names); cell type and
-   batch may be left out where the store has one only. cells: where a row says none; 0: as many as the real population has, else otherwise. Collective. User errors, with the line:
-   no such column, unknown name (nearest known), the control label, not a number, twice the same condition, no control cells. */
+/* conditions_read - rows of a CSV file with the columns perturbation, cell_type, batch and, if given, cells, found by name (these, or the store's own column
+   names); cell type and batch may be left out where the store has one only. cells: where a row says none; 0: as many as the real population has, else
+   otherwise. Collective. User errors, with the line: no such column, unknown name (nearest known), the control label, not a number, twice the same condition,
+   no control cells. */
 PetscErrorCode conditions_read(MPI_Comm comm, const char *path, const CellStoreTable *table, PetscInt64 cells, PetscInt64 otherwise, ConditionList *list);
 PetscErrorCode conditions_free(ConditionList *list);
 
@@ -80,8 +83,8 @@ typedef struct {
 } SampleModel;
 
 typedef struct {
-  const char     *type;         /* TSType: ddim, ddpm, rk */
-  PetscInt        steps;        /* see ReverseProblem */
+  const char     *type;  /* TSType: ddim, ddpm, rk */
+  PetscInt        steps; /* see ReverseProblem */
   const PetscInt *step;
   double          eta, noise_weight, guidance;
   double          cut;          /* clean values below it are 0 */
@@ -103,14 +106,14 @@ typedef struct {
 typedef struct Generator Generator;
 
 /* Not collective; conditions, model and settings are kept by pointer. generator_bytes: what creation will take. */
-PetscErrorCode generator_create(const SampleModel *model, const SampleSettings *settings, const ConditionList *conditions, ControlFunction controls, void *context,
-                                Generator **generator);
+PetscErrorCode generator_create(const SampleModel *model, const SampleSettings *settings, const ConditionList *conditions, ControlFunction controls,
+                                void *context, Generator **generator);
 PetscErrorCode generator_destroy(Generator **generator);
 size_t         generator_bytes(const SampleModel *model, const SampleSettings *settings);
 /* Sets of all conditions and draws: condition by condition, draw by draw. */
 PetscInt64 generator_sets(const Generator *generator);
-/* generator_run - sets first .. first+count-1 (at most sets_at_once), cells (count, set_size, G) in units of log1p / value_scale, valid until the next call. A set's cells depend
-   on the model, the settings, its condition and their numbers only, not on what else is generated or where. Not collective. */
+/* generator_run - sets first .. first+count-1 (at most sets_at_once), cells (count, set_size, G) in units of log1p / value_scale, valid until the next call. A
+   set's cells depend on the model, the settings, its condition and their numbers only, not on what else is generated or where. Not collective. */
 PetscErrorCode generator_run(Generator *generator, PetscInt64 first, PetscInt count, GeneratedSet *sets, const double **cells);
 
 #endif

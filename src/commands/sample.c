@@ -167,7 +167,7 @@ static PetscErrorCode make_generator(Sample *sample)
 {
   const PetscInt64 set_size = sample->state.set_size;
   PetscInt64       batch, sets = 0;
-  char             bytes[32];
+  char             bytes[32], steps[32];
 
   PetscFunctionBeginUser;
   for (PetscInt c = 0; c < sample->conditions.count; c++) sets += sample->settings.draws * ((sample->conditions.item[c].cells + set_size - 1) / set_size);
@@ -176,8 +176,12 @@ static PetscErrorCode make_generator(Sample *sample)
   sample->settings.sets_at_once = (PetscInt)PetscMin(batch, (sets + sample->ranks - 1) / sample->ranks);
   format_bytes((double)generator_bytes(&sample->model, &sample->settings), bytes, sizeof bytes);
   PetscCall(generator_create(&sample->model, &sample->settings, &sample->conditions, dense_controls, sample, &sample->generator));
-  PetscCall(log_line(sample->comm, "%d conditions, %lld sets of %d cells, %s in %d steps from step %d, guidance %g, %d sets at once, %s a rank",
-                     (int)sample->conditions.count, (long long)sets, (int)set_size, sample->settings.type, (int)sample->settings.steps, (int)sample->step[0],
+  if (!strcmp(sample->settings.type, "rk"))
+    snprintf(steps, sizeof steps, "adaptive steps");
+  else
+    snprintf(steps, sizeof steps, "%d steps", (int)sample->settings.steps);
+  PetscCall(log_line(sample->comm, "             %d conditions, %lld sets of %d cells: %s in %s from step %d, guidance %g, %d sets at once, %s a rank",
+                     (int)sample->conditions.count, (long long)sets, (int)set_size, sample->settings.type, steps, (int)sample->step[0],
                      sample->settings.guidance, (int)sample->settings.sets_at_once, bytes));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -395,7 +399,22 @@ static PetscErrorCode write_origin(Sample *sample)
   PetscCall(anndata_write_text(sample->writer, "uns/perturbdiff/checkpoint", sample->checkpoint));
   PetscCall(anndata_write_text(sample->writer, "uns/perturbdiff/store", cellstore_path(sample->store)));
   PetscCall(anndata_write_text(sample->writer, "uns/perturbdiff/options", yaml));
+  PetscCall(anndata_write_array(sample->writer, "uns/perturbdiff/library_size", 1, 0, &sample->table->library_size));
   PetscCall(PetscFree(yaml));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The command that scores the file, with what it must know of the file's columns and scale. */
+static PetscErrorCode say_next(const Sample *sample)
+{
+  const CellStoreTable *table = sample->table;
+  char                  cell_type[256] = "", library[64] = "";
+
+  PetscFunctionBeginUser;
+  if (*table->cell_type_column) snprintf(cell_type, sizeof cell_type, " -cell_type_column '%s'", table->cell_type_column);
+  if (table->library_size > 0) snprintf(library, sizeof library, " -library_size %g", table->library_size);
+  PetscCall(log_line(sample->comm, "next        perturbdiff evaluate -real REAL.h5ad -predicted '%s' -perturbation_column '%s' -control '%s'%s%s -out scores",
+                     sample->out, table->perturbation_column, table->perturbation.name[table->control], cell_type, library));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -417,8 +436,7 @@ static PetscErrorCode sample_all(Sample *sample)
   PetscCall(write_origin(sample));
   PetscCall(anndata_commit(&sample->writer));
   PetscCall(log_stage_end(&stage, "%s", sample->out));
-  PetscCall(log_line(sample->comm, "next        perturbdiff evaluate -real REAL.h5ad -predicted %s -perturbation_column %s -control %s -out scores", sample->out,
-                     sample->table->perturbation_column, sample->table->perturbation.name[sample->table->control]));
+  PetscCall(say_next(sample));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
