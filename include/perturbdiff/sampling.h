@@ -79,6 +79,7 @@ typedef struct {
   const NoiseSchedule  *schedule;
   PetscInt              set_size;
   CenterKind            center;
+  PetscBool             sees_cell_type, sees_batch; /* covariates the network was told */
   double                strength, value_scale;
 } SampleModel;
 

@@ -35,6 +35,7 @@ typedef struct {
   double         pending[2];                              /* mse, energy summed over the steps since the last report */
   int64_t        pending_steps;
   CenterKind     center;
+  PetscInt       sees_cell_type, sees_batch; /* 0: the network is told number 0 whatever the cell type or batch */
   ScheduleKind   schedule;
   PetscInt       schedule_steps, set_size, sets;
   double         schedule_gamma;
@@ -67,6 +68,13 @@ void checkpoint_path(const char *run, int64_t step, char *path, size_t size);
 /* Remove all but the `keep` last checkpoints of a run folder. Collective. */
 PetscErrorCode checkpoint_prune(MPI_Comm comm, const char *run, PetscInt keep);
 
+/* Scores of generated populations against held-out cells, means over the validation populations. */
+typedef struct {
+  double strength, energy_distance, pearson_delta;
+} ValidationScore;
+/* Called on all ranks after each validation. */
+typedef PetscErrorCode (*ValidationFunction)(void *context, int64_t step, PetscInt count, const ValidationScore *scores);
+
 /* Populations left out of training inside a run, on which the best step and the strength of a centred head are chosen. */
 typedef struct {
   PetscInt           patterns; /* "perturbation|cell type|batch" with * for any; with fraction 0 and no patterns: the store's validation split */
@@ -78,6 +86,8 @@ typedef struct {
   const double      *strength; /* tried for a centred head */
   PetscBool          best;     /* keep the step with the lowest energy distance as best.h5 */
   PetscInt           patience; /* stop after so many validations without a better one; 0: never */
+  ValidationFunction observe;  /* may be NULL */
+  void              *observe_context;
 } ValidationOptions;
 
 /* How a run trains. Strings and lists are not owned. */
@@ -90,6 +100,9 @@ typedef struct {
   double            epochs;
   uint64_t          seed;
   CenterKind        center;
+  double            strength; /* of a centred head where no validation chooses it */
+  PetscBool         sees_cell_type, sees_batch, controls; /* covariates told to the network; control populations train as well */
+  PetscInt64        stop_step; /* end there, on the schedules of all `steps`; 0: at the end */
   ScheduleKind      schedule;
   PetscInt          schedule_steps;
   double            schedule_gamma, energy_weight;
@@ -117,5 +130,10 @@ typedef struct {
    the options and not on the ranks, up to the order of summation. Collective. Returns ERROR_STOPPED when stopped in time. User errors: folder holds another run,
    no checkpoint to resume or one of another store or other sizes, nothing to train on, over the memory limit, patterns that match nothing. */
 PetscErrorCode training_run(MPI_Comm comm, CellStore *store, const TrainingOptions *options, TrainingResult *result);
+
+/* training_run_folds - leave each cell type of the training populations out in turn (RUN/fold-1, ...), choose the step and the strength that make the mean ratio of
+   the energy distance to that at strength 0 smallest without a lower mean pearson_delta, and train on all with them into RUN. Scores and choice are kept in
+   RUN/folds.json, from which a resumed run goes on. Collective. User errors: as training_run; fewer than two cell types; no centre. */
+PetscErrorCode training_run_folds(MPI_Comm comm, CellStore *store, const TrainingOptions *options, TrainingResult *result);
 
 #endif

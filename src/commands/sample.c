@@ -85,6 +85,8 @@ static PetscErrorCode open_inputs(Sample *sample)
                                 .schedule = &sample->schedule,
                                 .set_size = state->set_size,
                                 .center = state->center,
+                                .sees_cell_type = state->sees_cell_type ? PETSC_TRUE : PETSC_FALSE,
+                                .sees_batch = state->sees_batch ? PETSC_TRUE : PETSC_FALSE,
                                 .strength = state->strength,
                                 .value_scale = table->value_scale};
   PetscCall(

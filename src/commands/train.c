@@ -20,6 +20,10 @@ static const OptionSpec own[] = {
   {"covariate_dim", VALUE_INTEGER, "128", 1, 65536, "", "Width of the embeddings of perturbation, cell type and batch"},
   {"denoiser_center", VALUE_CHOICE, "none", 0, 0, "none|control|shift",
    "What the network's output is added to: nothing (published), the control cell, or the control cell moved by the mean change in other cell types"},
+  {"strength", VALUE_NUMBER, "1", 0, 10, "", "Factor of a centred head's correction where no validation chooses it"},
+  {"covariates", VALUE_LIST, "perturbation,cell_type,batch", 0, 0, "",
+   "What the network is told besides the cells; leave out cell_type or batch when it must predict them unseen"},
+  {"train_controls", VALUE_SWITCH, "true", 0, 0, "", "Control populations train as well, as one more perturbation"},
   {"schedule", VALUE_CHOICE, "linear", 0, 0, "linear|cosine|cosine_power", "Noise schedule"},
   {"schedule_steps", VALUE_INTEGER, "1000", 2, 1000000, "steps", "Diffusion steps"},
   {"schedule_gamma", VALUE_NUMBER, "0.3", 1e-3, 10, "", "Power of the cosine_power schedule"},
@@ -34,15 +38,15 @@ static const OptionSpec own[] = {
   {"epsilon", VALUE_NUMBER, "1e-8", 0, 1, "", "Added to the root of AdamW's second moment"},
   {"weight_decay", VALUE_NUMBER, "0.01", 0, 10, "", "AdamW's decay of everything but biases"},
   {"clip", VALUE_NUMBER, "1", 0, 1e9, "", "Largest gradient norm; 0: any"},
-  {"ema_decay", VALUE_NUMBER, "0.99", 0, 0.9999999, "", "Decay of the average of the weights, which sampling uses"},
+  {"ema_decay", VALUE_NUMBER, "0.9", 0, 0.9999999, "", "Decay of the average of the weights, which sampling uses (published: 0.99)"},
   {"ema_interval", VALUE_INTEGER, "10", 1, 1000000, "steps", "Steps between two updates of the average"},
   {"ema_warmup", VALUE_SWITCH, "true", 0, 0, "", "Let the average forget the starting weights early (published: false)"},
   {"report_interval", VALUE_INTEGER, "50", 1, 1e9, "steps", "Steps between two lines of the logs"},
   {"checkpoint_interval", VALUE_INTEGER, "1000", 0, 4e9, "steps", "Steps between two checkpoints; 0: at the end only"},
   {"checkpoint_keep", VALUE_INTEGER, "2", 1, 1000000, "", "Checkpoints kept besides best.h5"},
   {"train_validate", VALUE_LIST, "", 0, 0, "",
-   "Populations left out of training to choose the best step and strength: a fraction such as 0.2, patterns 'perturbation|cell type|batch' with * for any, or none; "
-   "empty: the store's validation split"},
+   "Populations left out of training to choose the best step and strength: a fraction such as 0.2, patterns 'perturbation|cell type|batch' with * for any, folds "
+   "(each cell type in turn, then all with what was chosen), or none; empty: the store's validation split"},
   {"validation_interval", VALUE_INTEGER, "500", 0, 4e9, "steps", "Steps between two validations; 0: at the end only"},
   {"validation_steps", VALUE_INTEGER, "1", 1, 1000, "steps", "Reverse steps from full noise that generate the cells which are scored"},
   {"validation_cells", VALUE_INTEGER, "256", 2, 1000000, "cells", "Most cells generated for a validation population"},
@@ -63,6 +67,25 @@ static PetscErrorCode read_integer(const Options *options, const char *name, Pet
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode read_covariates(const Options *options, TrainingOptions *training)
+{
+  static const char *const known[] = {"perturbation", "cell_type", "batch"};
+  PetscInt                 count;
+  char                   **part;
+  PetscErrorCode           code = PETSC_SUCCESS;
+
+  PetscFunctionBeginUser;
+  training->sees_cell_type = training->sees_batch = PETSC_FALSE;
+  PetscCall(options_list(options, "covariates", &count, &part));
+  for (PetscInt i = 0; i < count && !code; i++) {
+    if (!strcmp(part[i], known[1])) training->sees_cell_type = PETSC_TRUE;
+    else if (!strcmp(part[i], known[2])) training->sees_batch = PETSC_TRUE;
+    else if (strcmp(part[i], known[0])) code = error_user("-covariates: '%s' is none of perturbation, cell_type, batch", part[i]);
+  }
+  PetscCall(strings_free(count, &part));
+  PetscFunctionReturn(code);
+}
+
 static PetscErrorCode read_network(const Options *options, TrainingOptions *training)
 {
   PetscInt choice;
@@ -74,6 +97,9 @@ static PetscErrorCode read_network(const Options *options, TrainingOptions *trai
   PetscCall(read_integer(options, "covariate_dim", &training->covariate_dim));
   PetscCall(options_choice(options, "denoiser_center", &choice));
   training->center = (CenterKind)choice;
+  PetscCall(options_number(options, "strength", &training->strength));
+  PetscCall(options_switch(options, "train_controls", &training->controls));
+  PetscCall(read_covariates(options, training));
   PetscCall(options_choice(options, "schedule", &choice));
   training->schedule = (ScheduleKind)choice;
   PetscCall(read_integer(options, "schedule_steps", &training->schedule_steps));
@@ -125,8 +151,8 @@ static PetscErrorCode read_loop(const Options *options, TrainingOptions *trainin
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* "none", one number, or patterns. */
-static PetscErrorCode read_held(PetscInt count, char *const *part, ValidationOptions *validation)
+/* "none", "folds", one number, or patterns. */
+static PetscErrorCode read_held(PetscInt count, char *const *part, ValidationOptions *validation, PetscBool *folds)
 {
   char *end;
 
@@ -135,10 +161,15 @@ static PetscErrorCode read_held(PetscInt count, char *const *part, ValidationOpt
     validation->fraction = -1;
     return PETSC_SUCCESS;
   }
+  if (count == 1 && !strcmp(part[0], "folds")) {
+    *folds               = PETSC_TRUE;
+    validation->fraction = -1;
+    return PETSC_SUCCESS;
+  }
   if (count == 1 && !strchr(part[0], '|')) {
     validation->fraction = strtod(part[0], &end);
     if (*end || !(validation->fraction > 0 && validation->fraction < 1))
-      return error_user("-train_validate %s: takes a fraction between 0 and 1, patterns 'perturbation|cell type|batch', or none", part[0]);
+      return error_user("-train_validate %s: takes a fraction between 0 and 1, patterns 'perturbation|cell type|batch', folds, or none", part[0]);
     return PETSC_SUCCESS;
   }
   validation->patterns = count;
@@ -169,13 +200,13 @@ static PetscErrorCode read_validation(const Options *options, ValidationOptions 
 }
 
 /* Train on the opened store and say what came of it. */
-static PetscErrorCode train_on(CellStore *store, const char *path, TrainingOptions *training)
+static PetscErrorCode train_on(CellStore *store, const char *path, TrainingOptions *training, PetscBool folds)
 {
   TrainingResult result;
   char           text[64];
 
   PetscFunctionBeginUser;
-  PetscCall(training_run(PETSC_COMM_WORLD, store, training, &result));
+  PetscCall((folds ? training_run_folds : training_run)(PETSC_COMM_WORLD, store, training, &result));
   format_seconds(result.seconds, text, sizeof text);
   PetscCall(log_line(PETSC_COMM_WORLD, "trained     step %lld in %s", (long long)result.step, text));
   if (result.best_validation >= 0)
@@ -193,6 +224,7 @@ static PetscErrorCode train(const Options *options)
   double         *strength;
   const char     *path;
   CellStore      *store;
+  PetscBool       folds = PETSC_FALSE;
 
   PetscFunctionBeginUser;
   PetscCall(read_network(options, &training));
@@ -200,7 +232,7 @@ static PetscErrorCode train(const Options *options)
   PetscCall(read_loop(options, &training));
   PetscCall(read_validation(options, &training.validation));
   PetscCall(options_list(options, "train_validate", &held, &pattern));
-  PetscCall(read_held(held, pattern, &training.validation));
+  PetscCall(read_held(held, pattern, &training.validation, &folds));
   PetscCall(options_list(options, "validation_strengths", &strengths, &part));
   PetscCall(PetscMalloc1(strengths + 1, &strength));
   PetscCall(read_strengths(strengths, part, strength));
@@ -211,7 +243,7 @@ static PetscErrorCode train(const Options *options)
   training.command      = command_line();
   PetscCall(options_string(options, "data", &path));
   PetscCall(cellstore_open(PETSC_COMM_WORLD, path, &store));
-  PetscErrorCode code = train_on(store, path, &training);
+  PetscErrorCode code = train_on(store, path, &training, folds);
   PetscCall(cellstore_close(&store));
   PetscCall(PetscFree(yaml));
   PetscCall(PetscFree(strength));

@@ -167,8 +167,8 @@ static PetscErrorCode prepare_sets(Generator *g, PetscInt64 first, PetscInt coun
   for (PetscInt row = 0; row < passes(g->settings) * count; row++) {
     const Condition *condition = &g->conditions->item[g->set[row % count].condition];
     g->perturbation[row] = condition->perturbation;
-    g->cell_type[row] = condition->cell_type;
-    g->batch[row] = condition->batch;
+    g->cell_type[row] = g->model->sees_cell_type ? condition->cell_type : 0;
+    g->batch[row] = g->model->sees_batch ? condition->batch : 0;
     g->dropped[row] = row >= count;
   }
   PetscCall(repeat_sets(g, g->control));

@@ -48,7 +48,8 @@ static PetscErrorCode hold_fraction(const CellStoreTable *cells, double fraction
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode choose_populations(MPI_Comm comm, const CellStoreTable *cells, const ValidationOptions *options, uint64_t seed, unsigned char *use, unsigned char *held)
+PetscErrorCode choose_populations(MPI_Comm comm, const CellStoreTable *cells, const ValidationOptions *options, PetscBool controls, uint64_t seed, unsigned char *use,
+                                  unsigned char *held)
 {
   PetscInt perturbed = 0;
 
@@ -62,7 +63,7 @@ PetscErrorCode choose_populations(MPI_Comm comm, const CellStoreTable *cells, co
     const Population *p = &cells->population[k];
 
     if (p->cells == 0 || p->control < 0) held[k] = 0;
-    use[k] = p->split == SPLIT_TRAIN && !held[k] && p->cells > 0 && p->control >= 0;
+    use[k] = p->split == SPLIT_TRAIN && !held[k] && p->cells > 0 && p->control >= 0 && (controls || p->perturbation != cells->control);
     perturbed += use[k] && p->perturbation != cells->control;
   }
   if (!perturbed) PetscFunctionReturn(error_user("no perturbed population is left to train on; hold out less (-train_validate, or -holdout of prepare)"));

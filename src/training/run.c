@@ -52,6 +52,9 @@ static PetscErrorCode start_state(Trainer *t, const DenoiserShape *shape)
   PetscCall(parameters_start(&state->table, options->seed, options->center == CENTER_NONE ? PETSC_FALSE : PETSC_TRUE, state->parameters));
   PetscCall(PetscArraycpy(state->average, state->parameters, state->table.total));
   state->center         = options->center;
+  state->strength       = options->center == CENTER_NONE ? 1 : options->strength;
+  state->sees_cell_type = options->sees_cell_type;
+  state->sees_batch     = options->sees_batch;
   state->schedule       = options->schedule;
   state->schedule_steps = options->schedule_steps;
   state->schedule_gamma = options->schedule_gamma;
@@ -75,6 +78,8 @@ static PetscErrorCode check_resumed(const Trainer *t, const DenoiserShape *shape
               {"covariate_dim", state->table.shape.covariate_dim, shape->covariate_dim},
               {"set_size", state->set_size, options->set_size},
               {"sets", state->sets, options->sets},
+              {"covariates (cell_type)", state->sees_cell_type, options->sees_cell_type},
+              {"covariates (batch)", state->sees_batch, options->sees_batch},
               {"schedule_steps", state->schedule_steps, options->schedule_steps},
               {"schedule_gamma", state->schedule_gamma, options->schedule_gamma},
               {"seed", (double)state->seed, (double)options->seed}};
@@ -144,6 +149,7 @@ static PetscErrorCode allocate(Trainer *t)
   PetscCall(PetscMalloc4(n, &t->noisy, n, &t->self_condition, n, &t->estimate, n, &t->d_estimate));
   if (options->center != CENTER_NONE) PetscCall(PetscMalloc1(n, &t->center));
   PetscCall(PetscMalloc3(t->max_sets, &t->time, t->max_sets, &t->mse, t->max_sets, &t->energy));
+  PetscCall(PetscCalloc1(t->max_sets, &t->unseen));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -158,7 +164,7 @@ static PetscErrorCode set_up(Trainer *t, PetscBool *resumed)
     PetscFunctionReturn(error_user("-heads %d does not divide twice -hidden %d; attention needs heads of equal width", (int)options->heads, (int)options->hidden));
   PetscCall(register_events(t));
   PetscCall(PetscMalloc2(t->cells->populations, &t->use, t->cells->populations, &t->held));
-  PetscCall(choose_populations(t->comm, t->cells, &options->validation, options->seed, t->use, t->held));
+  PetscCall(choose_populations(t->comm, t->cells, &options->validation, options->controls, options->seed, t->use, t->held));
   for (PetscInt k = 0; k < t->cells->populations; k++) held += t->held[k];
   share_of_sets(options->sets, t->rank, t->ranks, &t->first_set, &t->own_sets);
   t->max_sets = (options->sets + t->ranks - 1) / t->ranks;
@@ -170,6 +176,7 @@ static PetscErrorCode set_up(Trainer *t, PetscBool *resumed)
   PetscCall(schedule_create(options->schedule, options->schedule_steps, options->schedule_gamma, &t->schedule));
   PetscCall(cellsets_create(t->cells, t->use, options->set_size, options->seed, &t->sets));
   t->steps = options->steps ? options->steps : (PetscInt64)ceil(options->epochs * (double)cellsets_per_epoch(t->sets) / options->sets);
+  t->last_step = options->stop_step ? PetscMin(options->stop_step, t->steps) : t->steps;
   if (shifts) PetscCall(cellstore_means(t->store, t->comm, &t->means));
   if (options->center == CENTER_SHIFT) PetscCall(fill_shifts(t));
   PetscCall(allocate(t));
@@ -190,6 +197,7 @@ static PetscErrorCode tear_down(Trainer *t)
   PetscCall(PetscFree4(t->noisy, t->self_condition, t->estimate, t->d_estimate));
   PetscCall(PetscFree(t->center));
   PetscCall(PetscFree3(t->time, t->mse, t->energy));
+  PetscCall(PetscFree(t->unseen));
   PetscCall(PetscFree(t->means));
   PetscCall(PetscFree(t->shift));
   PetscCall(PetscFree2(t->use, t->held));
@@ -274,6 +282,7 @@ static PetscErrorCode validate(Trainer *t, Validation *validation, Clock *clock)
   PetscCall(PetscLogStagePop());
   state->strength = scores[best].strength;
   PetscCall(record_validation(t, objective, count, scores, best));
+  if (t->options->validation.observe) PetscCall(t->options->validation.observe(t->options->validation.observe_context, state->step, count, scores));
   const PetscBool better = state->best_validation < 0 || scores[best].energy_distance < state->best_validation ? PETSC_TRUE : PETSC_FALSE;
   PetscCall(log_line(t->comm, "validation  step %lld  objective %.5g  energy distance %.4g  pearson_delta %.3f  strength %g", (long long)state->step, objective,
                      scores[best].energy_distance, scores[best].pearson_delta, scores[best].strength));
@@ -318,29 +327,29 @@ static PetscErrorCode loop(Trainer *t, Validation *validation, Clock *clock, Tra
 
   PetscFunctionBeginUser;
   PetscCall(deadline_begin(t->comm, options->time_limit ? options->time_limit : "", &deadline));
-  PetscCall(progress_begin(t->comm, "train", (double)t->state.step, (double)t->steps, &progress));
-  while (t->state.step < t->steps && !stop) {
+  PetscCall(progress_begin(t->comm, "train", (double)t->state.step, (double)t->last_step, &progress));
+  while (t->state.step < t->last_step && !stop) {
     PetscCall(trainer_step(t));
     const int64_t step = t->state.step;
-    if (due(step, options->report_interval, t->steps)) {
+    if (due(step, options->report_interval, t->last_step)) {
       PetscCall(report(t, clock, result));
       PetscCall(PetscSNPrintf(detail, sizeof detail, "loss %.5g", result->loss));
       PetscCall(progress_update(&progress, (double)step, detail));
     }
-    if (validation && due(step, options->validation.interval, t->steps)) {
+    if (validation && due(step, options->validation.interval, t->last_step)) {
       PetscCall(validate(t, validation, clock));
       if (out_of_patience(t)) {
         PetscCall(log_line(t->comm, "stop        no better validation since step %lld", (long long)t->state.best_step));
         break;
       }
     }
-    if (due(step, options->checkpoint_interval, t->steps)) PetscCall(save_step(t, clock));
+    if (due(step, options->checkpoint_interval, t->last_step)) PetscCall(save_step(t, clock));
     PetscCall(deadline_check(&deadline, clock->checkpoint_seconds, &stop, &reason));
   }
   PetscCall(progress_end(&progress));
   PetscCall(save_step(t, clock));
   PetscCall(deadline_end(&deadline));
-  result->stopped = stop && t->state.step < t->steps ? PETSC_TRUE : PETSC_FALSE;
+  result->stopped = stop && t->state.step < t->last_step ? PETSC_TRUE : PETSC_FALSE;
   if (result->stopped) PetscCall(log_line(t->comm, "stop        %s: checkpoint of step %lld written; go on with -resume", reason, (long long)t->state.step));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

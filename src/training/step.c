@@ -88,8 +88,8 @@ static PetscErrorCode own_sets(Trainer *t, const Coins *coins)
   input.control      = coins->drop_control ? NULL : batch.control;
   input.step         = t->time;
   input.perturbation = batch.perturbation;
-  input.cell_type    = batch.cell_type;
-  input.batch        = batch.batch;
+  input.cell_type    = options->sees_cell_type ? batch.cell_type : t->unseen;
+  input.batch        = options->sees_batch ? batch.batch : t->unseen;
   input.dropped      = dropped;
   input.center       = t->center;
   input.strength     = 1;

@@ -22,7 +22,8 @@ typedef struct {
   CellSets              *sets;
   Prefetch              *prefetch;
   PetscInt               first_set, own_sets, max_sets; /* this rank's block of the step's sets; room in the arrays below */
-  PetscInt64             steps;                         /* of the whole run */
+  PetscInt64             steps, last_step;              /* of the whole run; where it ends */
+  PetscInt              *unseen;                        /* (max_sets) zeros: what the network is told of a covariate it does not see */
   Denoiser              *denoiser;
   Objective             *objective;
   Real                  *gradients;
@@ -47,12 +48,9 @@ PetscErrorCode checkpoint_verify(MPI_Comm comm, const char *path);
 PetscErrorCode memory_plan(MPI_Comm comm, const TrainingOptions *options, const CellStoreTable *cells, const DenoiserShape *shape, PetscInt max_sets, PetscBool held);
 
 /* Populations that train and those left out for validation. Collective. User errors: pattern matches nothing, nothing left to train on. */
-PetscErrorCode choose_populations(MPI_Comm comm, const CellStoreTable *cells, const ValidationOptions *options, uint64_t seed, unsigned char *use, unsigned char *held);
+PetscErrorCode choose_populations(MPI_Comm comm, const CellStoreTable *cells, const ValidationOptions *options, PetscBool controls, uint64_t seed, unsigned char *use,
+                                  unsigned char *held);
 
-/* Scores of generated populations against held-out cells, means over the validation populations. */
-typedef struct {
-  double strength, energy_distance, pearson_delta;
-} ValidationScore;
 typedef struct Validation Validation;
 /* validation_create - NULL where nothing is held out. Collective; prints what simple predictions reach. */
 PetscErrorCode validation_create(Trainer *trainer, Validation **validation);

@@ -106,8 +106,8 @@ static DenoiserInput held_input(const Validation *v, const Held *held, PetscInt 
 
   for (PetscInt b = 0; b < sets; b++) {
     codes[b]            = p->perturbation;
-    codes[sets + b]     = p->cell_type;
-    codes[2 * sets + b] = p->batch;
+    codes[sets + b]     = v->trainer->options->sees_cell_type ? p->cell_type : 0;
+    codes[2 * sets + b] = v->trainer->options->sees_batch ? p->batch : 0;
   }
   input.perturbation = codes;
   input.cell_type    = codes + sets;
