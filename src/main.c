@@ -5,15 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#pragma weak command_simulate
-#pragma weak command_prepare
-#pragma weak command_train
-#pragma weak command_sample
-#pragma weak command_baseline
-#pragma weak command_evaluate
-#pragma weak command_report
-#pragma weak command_inspect
-
 static const Command *const commands[] = {&command_simulate, &command_prepare, &command_train, &command_sample, &command_baseline, &command_evaluate, &command_report, &command_inspect};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -43,7 +34,7 @@ static void help(void)
          "usage: perturbdiff COMMAND [INPUT.yaml] [-option value ...]      alone, or under mpirun or srun\n\n",
          PACKAGE_VERSION);
   for (int i = 0; i < COMMANDS; i++)
-    if (commands[i]) printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
+    printf("  %-10s %s\n", commands[i]->name, commands[i]->summary);
   printf("\nperturbdiff help COMMAND (or COMMAND -help) shows its options. An input file holds the same options as YAML; the command line wins.\n"
          "PETSc's own options work as well, for instance -log_view. Exit status: 0 done, 1 error of the program, 2 mistake in the input,\n"
          "85 stopped in time with a checkpoint written.\n");
@@ -67,7 +58,6 @@ static PetscErrorCode find_command(const char *name, const Command **found)
   size_t      count = 0;
 
   for (int i = 0; i < COMMANDS; i++) {
-    if (!commands[i]) continue;
     if (!strcmp(commands[i]->name, name)) return (*found = commands[i]), PETSC_SUCCESS;
     names[count++] = commands[i]->name;
   }

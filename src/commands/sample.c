@@ -481,7 +481,7 @@ static PetscErrorCode sample_run(const Options *options)
 
 const Command command_sample = {
     .name = "sample",
-    .summary = "Generate the populations of perturbations not seen",
+    .summary = "predicted cells of held-out or listed conditions, as AnnData",
     .usage = "sample [INPUT.yaml] -checkpoint RUN -data cells.h5 -out predicted.h5ad [options]",
     .examples = "perturbdiff sample -checkpoint run -data cells.h5 -out predicted.h5ad\n"
                 "perturbdiff sample -checkpoint run -data cells.h5 -out wanted.h5ad -conditions wanted.csv -draws 3\n"
