@@ -20,10 +20,11 @@ extern const int         population_score_direction[POPULATION_SCORES];
 
 /* population_scores - real (n,G), predicted (m,G), control means (G) of the real and of the predicted file; row-major double. Energy distance
    2 E|x-y| - E|x-x'| - E|y-y'|, all pairs. Not collective. */
-PetscErrorCode population_scores(PetscInt64 n, const double *real, PetscInt64 m, const double *predicted, PetscInt64 genes, const double *control_real, const double *control_predicted,
-                                 PopulationScores *scores);
+PetscErrorCode population_scores(PetscInt64 n, const double *real, PetscInt64 m, const double *predicted, PetscInt64 genes, const double *control_real,
+                                 const double *control_predicted, PopulationScores *scores);
 
-/* mean_distance - mean Euclidean distance of all pairs of rows of x (n,G) and y (m,G); y may be x. Blocks of Gram products in double, exact zeros on the diagonal when y is x. */
+/* mean_distance - mean Euclidean distance of all pairs of rows of x (n,G) and y (m,G); y may be x. Blocks of Gram products in double, exact zeros on the
+ * diagonal when y is x. */
 PetscErrorCode mean_distance(PetscInt64 n, const double *x, PetscInt64 m, const double *y, PetscInt64 genes, double *mean);
 
 typedef enum { BASELINE_CONTROL, BASELINE_MEAN_SHIFT, BASELINE_ADDITIVE, BASELINE_NEAREST, BASELINES } BaselineMethod;
@@ -31,22 +32,23 @@ typedef enum { BASELINE_CONTROL, BASELINE_MEAN_SHIFT, BASELINE_ADDITIVE, BASELIN
 /* Names as users type them, in the order of BaselineMethod. */
 extern const char *const baseline_name[BASELINES];
 
-/* baseline_predict - cells (count, genes) in log1p units for a condition from training populations only: control cells drawn; plus the mean shift over other training
-   populations (center_shift), clipped at 0; additive: the same with least-squares perturbation + cell type effects on mean changes; nearest: cells of the training population
-   of the same perturbation whose control mean is nearest (control cells where the perturbation has none). means from cellstore_means. Draws keyed by seed and condition. Not
-   collective. User error: no control cells to draw from. */
-PetscErrorCode baseline_predict(CellStore *store, const double *means, BaselineMethod method, PetscInt perturbation, PetscInt cell_type, PetscInt batch, PetscInt64 count,
-                                uint64_t seed, double *cells);
+/* baseline_predict - cells (count, genes) in log1p units for a condition from training populations only: control cells drawn; plus the mean shift over other
+   training populations (center_shift), clipped at 0; additive: the same with least-squares perturbation + cell type effects on mean changes; nearest: cells of
+   the training population of the same perturbation whose control mean is nearest (control cells where the perturbation has none). means from cellstore_means.
+   Draws keyed by seed and condition. Not collective. User error: no control cells to draw from. */
+PetscErrorCode baseline_predict(CellStore *store, const double *means, BaselineMethod method, PetscInt perturbation, PetscInt cell_type, PetscInt batch,
+                                PetscInt64 count, uint64_t seed, double *cells);
 
-/* baseline_additive_shift - shift (G) = a_perturbation + b_cell_type, the least-squares fit of the mean changes of all training populations but the condition itself, each with the
-   same weight, b of smallest norm; effects that no training population shows are zero. Not collective. */
-PetscErrorCode baseline_additive_shift(const CellStoreTable *table, const double *means, PetscInt perturbation, PetscInt cell_type, PetscInt batch, double *shift);
+/* baseline_additive_shift - shift (G) = a_perturbation + b_cell_type, the least-squares fit of the mean changes of all training populations but the condition
+   itself, each with the same weight, b of smallest norm; effects that no training population shows are zero. Not collective. */
+PetscErrorCode baseline_additive_shift(const CellStoreTable *table, const double *means, PetscInt perturbation, PetscInt cell_type, PetscInt batch,
+                                       double *shift);
 
 typedef struct {
-  const char           *real;      /* AnnData file or cell store */
+  const char           *real; /* AnnData file or cell store */
   PetscInt              predictions;
-  const char *const    *predicted; /* AnnData paths */
-  const char *const    *model;     /* their names; the same name again: another repeat of that model */
+  const char *const    *predicted;                                                       /* AnnData paths */
+  const char *const    *model;                                                           /* their names; the same name again: another repeat of that model */
   const char           *perturbation_column, *control, *cell_type_column, *batch_column; /* "": the store's, else perturbation, control, none, none */
   PetscInt              baselines;
   const BaselineMethod *baseline;
@@ -60,30 +62,31 @@ typedef enum { ROW_PREDICTION, ROW_BASELINE, ROW_CEILING } ScoreRowKind;
 
 /* Scores of every row (prediction, baseline, ceiling) in every group (perturbation, cell type, batch); the same on all ranks. */
 typedef struct {
-  PetscInt          rows, groups, axes;      /* axes: bits 1 perturbation, 2 cell type, 4 batch: the columns that are used */
-  char            **model;                   /* (rows) */
-  PetscInt         *repeat;                  /* (rows) from 1 */
-  ScoreRowKind     *kind;                    /* (rows) */
-  char            **label[3];                /* (groups) each; "" where the axis is not used */
-  PetscInt64       *cells_real;              /* (groups) */
-  PetscInt64       *cells_predicted;         /* (rows, groups) */
-  PopulationScores *scores;                  /* (rows, groups) */
+  PetscInt          rows, groups, axes; /* axes: bits 1 perturbation, 2 cell type, 4 batch: the columns that are used */
+  char            **model;              /* (rows) */
+  PetscInt         *repeat;             /* (rows) from 1 */
+  ScoreRowKind     *kind;               /* (rows) */
+  char            **label[3];           /* (groups) each; "" where the axis is not used */
+  PetscInt64       *cells_real;         /* (groups) */
+  PetscInt64       *cells_predicted;    /* (rows, groups) */
+  PopulationScores *scores;             /* (rows, groups) */
   PetscInt          genes;
-  char            **gene;                    /* (genes) */
-  double           *change_real, *change;    /* (genes), (rows, genes): mean change from control, averaged over groups; rank 0 only */
+  char            **gene;                 /* (genes) */
+  double           *change_real, *change; /* (genes), (rows, genes): mean change from control, averaged over groups; rank 0 only */
 } ScoreTable;
 
 /* evaluate_is_store - is the file of real cells a cell store, not AnnData? Collective. User errors as file_open. */
 PetscErrorCode evaluate_is_store(MPI_Comm comm, const char *path, PetscBool *store);
 
-/* evaluate_files - groups are the populations of the predicted files. Real cells are brought to the scale METRICS names, restricted to the genes predicted. Groups are dealt over
-   ranks; scores are the same on any number of ranks. Collective. User errors: files that cannot be read, columns or control label absent, genes or populations that the real file
-   does not have, predicted files that differ in genes or populations, values below 0 or above 15 that are not counts. */
+/* evaluate_files - groups are the populations of the predicted files. Real cells are brought to the scale METRICS names, restricted to the genes predicted.
+   Groups are dealt over ranks; scores are the same on any number of ranks. Collective. User errors: files that cannot be read, columns or control label absent,
+   genes or populations that the real file does not have, predicted files that differ in genes or populations, values below 0 or above 15 that are not counts.
+ */
 PetscErrorCode evaluate_files(MPI_Comm comm, const EvaluateOptions *options, ScoreTable *table);
 PetscErrorCode scoretable_destroy(ScoreTable *table);
 
-/* Mean and standard deviation over groups of one score of one model: mean over repeats of the mean over groups; over_groups: standard deviation over groups of the mean over repeats;
-   over_repeats: standard deviation of the repeats' means (0 with one). NaN are left out. */
+/* Mean and standard deviation over groups of one score of one model: mean over repeats of the mean over groups; over_groups: standard deviation over groups of
+   the mean over repeats; over_repeats: standard deviation of the repeats' means (0 with one). NaN are left out. */
 typedef struct {
   double mean, over_groups, over_repeats;
 } ScoreSummary;

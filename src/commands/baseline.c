@@ -4,15 +4,17 @@
 #include <perturbdiff/sampling.h>
 
 static const OptionSpec own[] = {
-  {"data", VALUE_PATH, NULL, 0, 0, "", "Cell store made by prepare; its training populations are all that is used"},
-  {"method", VALUE_CHOICE, NULL, 0, 0, "control|mean_shift|additive|nearest", "control: no change; mean_shift: plus the mean change in other cell types; additive: plus perturbation and cell type effects; nearest: cells of the nearest training population"},
-  {"out", VALUE_PATH, NULL, 0, 0, "", "AnnData file to write (log1p values)"},
-  {"split", VALUE_CHOICE, "test", 0, 0, "train|validation|test", "Predict the populations of this split"},
-  {"conditions", VALUE_PATH, "", 0, 0, "", "Predict the rows of this CSV instead: columns perturbation,cell_type,batch[,cells]"},
-  {"cells_per_condition", VALUE_INTEGER, "0", 0, 1e8, "cells", "Cells of a condition; 0: as many as the real population has, 256 where there is none"},
-  {"with_controls", VALUE_SWITCH, "true", 0, 0, "", "Add the real control cells of the conditions to the file"},
-  {"seed", VALUE_INTEGER, "0", 0, 9e15, "", "Seed of the draws; the file is the same on any number of ranks"},
-  {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
+    {"data", VALUE_PATH, NULL, 0, 0, "", "Cell store made by prepare; its training populations are all that is used"},
+    {"method", VALUE_CHOICE, NULL, 0, 0, "control|mean_shift|additive|nearest",
+     "control: no change; mean_shift: plus the mean change in other cell types; additive: plus perturbation and cell type effects; nearest: cells of the "
+     "nearest training population"},
+    {"out", VALUE_PATH, NULL, 0, 0, "", "AnnData file to write (log1p values)"},
+    {"split", VALUE_CHOICE, "test", 0, 0, "train|validation|test", "Predict the populations of this split"},
+    {"conditions", VALUE_PATH, "", 0, 0, "", "Predict the rows of this CSV instead: columns perturbation,cell_type,batch[,cells]"},
+    {"cells_per_condition", VALUE_INTEGER, "0", 0, 1e8, "cells", "Cells of a condition; 0: as many as the real population has, 256 where there is none"},
+    {"with_controls", VALUE_SWITCH, "true", 0, 0, "", "Add the real control cells of the conditions to the file"},
+    {"seed", VALUE_INTEGER, "0", 0, 9e15, "", "Seed of the draws; the file is the same on any number of ranks"},
+    {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
 };
 static const OptionSpec *const groups[] = {own, options_common, NULL};
 
@@ -49,8 +51,10 @@ static PetscErrorCode choose_pieces(const Options *options, Baseline *b)
   PetscCall(options_choice(options, "split", &split));
   PetscCall(options_integer(options, "cells_per_condition", &cells));
   PetscCall(options_switch(options, "with_controls", &with_controls));
-  if (*path) PetscCall(conditions_read(b->comm, path, b->table, cells, CELLS_OF_UNKNOWN, &list));
-  else PetscCall(conditions_of_split(b->table, (Split)split, cells, &list));
+  if (*path)
+    PetscCall(conditions_read(b->comm, path, b->table, cells, CELLS_OF_UNKNOWN, &list));
+  else
+    PetscCall(conditions_of_split(b->table, (Split)split, cells, &list));
   PetscCall(PetscCalloc1(2 * list.count, &b->piece));
   for (PetscInt i = 0; i < list.count; i++) b->piece[b->pieces++].condition = list.item[i];
   for (PetscInt i = 0; with_controls && i < list.count; i++) {
@@ -58,14 +62,14 @@ static PetscErrorCode choose_pieces(const Options *options, Baseline *b)
     for (PetscInt j = list.count; j < b->pieces; j++)
       if (b->piece[j].condition.control == list.item[i].control) there = PETSC_TRUE;
     if (there) continue;
-    const Population *p   = &b->table->population[list.item[i].control];
-    Piece            *new = &b->piece[b->pieces++];
-    new->real             = PETSC_TRUE;
-    new->condition        = list.item[i];
+    const Population *p = &b->table->population[list.item[i].control];
+    Piece *new = &b->piece[b->pieces++];
+    new->real = PETSC_TRUE;
+    new->condition = list.item[i];
     new->condition.perturbation = p->perturbation;
-    new->condition.cell_type    = p->cell_type;
-    new->condition.batch        = p->batch;
-    new->condition.cells        = p->cells;
+    new->condition.cell_type = p->cell_type;
+    new->condition.batch = p->batch;
+    new->condition.cells = p->cells;
   }
   PetscCall(conditions_free(&list));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -73,8 +77,8 @@ static PetscErrorCode choose_pieces(const Options *options, Baseline *b)
 
 static PetscErrorCode start_file(Baseline *b, const char *path)
 {
-  const CellStoreTable   *t            = b->table;
-  const char *const       column[]     = {t->perturbation_column, t->cell_type_column, t->batch_column};
+  const CellStoreTable   *t = b->table;
+  const char *const       column[] = {t->perturbation_column, t->cell_type_column, t->batch_column};
   const Vocabulary *const vocabulary[] = {&t->perturbation, &t->cell_type, &t->batch};
 
   PetscFunctionBeginUser;
@@ -88,7 +92,7 @@ static PetscErrorCode start_file(Baseline *b, const char *path)
 /* Dense cells of a piece: predicted, or the control cells. */
 static PetscErrorCode piece_cells(Baseline *b, const Piece *piece, double *cells)
 {
-  const Condition *c     = &piece->condition;
+  const Condition *c = &piece->condition;
   const PetscInt   genes = b->table->gene.count;
   Real            *row;
 
@@ -112,7 +116,8 @@ static PetscErrorCode cell_name(const Baseline *b, const Piece *piece, PetscInt 
   char text[64];
 
   PetscFunctionBeginUser;
-  if (piece->real) PetscCall(cellstore_name(b->store, piece->condition.first_control + i, name));
+  if (piece->real)
+    PetscCall(cellstore_name(b->store, piece->condition.first_control + i, name));
   else {
     PetscCall(PetscSNPrintf(text, sizeof text, "%s-%lld-%lld", baseline_name[b->method], (long long)number + 1, (long long)i + 1));
     PetscCall(PetscStrallocpy(text, name));
@@ -146,8 +151,8 @@ static PetscErrorCode make_rows(Baseline *b, PetscInt k, SparseRows *rows, int32
 /* One piece a rank at a time, in order, so that the file does not depend on the number of ranks. */
 static PetscErrorCode write_pieces(Baseline *b)
 {
-  const CellStoreTable *t         = b->table;
-  const PetscBool       used[]    = {PETSC_TRUE, *t->cell_type_column ? PETSC_TRUE : PETSC_FALSE, *t->batch_column ? PETSC_TRUE : PETSC_FALSE};
+  const CellStoreTable *t = b->table;
+  const PetscBool       used[] = {PETSC_TRUE, *t->cell_type_column ? PETSC_TRUE : PETSC_FALSE, *t->batch_column ? PETSC_TRUE : PETSC_FALSE};
 
   PetscFunctionBeginUser;
   for (PetscInt first = 0; first < b->pieces; first += b->size) {
@@ -181,7 +186,7 @@ static PetscErrorCode predict_all(const Options *options, Baseline *b)
   PetscCall(options_choice(options, "method", &method));
   PetscCall(options_integer(options, "seed", &seed));
   b->method = (BaselineMethod)method;
-  b->seed   = (uint64_t)seed;
+  b->seed = (uint64_t)seed;
   PetscCall(log_stage_begin(b->comm, "baseline", &stage));
   PetscCall(cellstore_open(b->comm, data, &b->store));
   b->table = cellstore_table(b->store);
@@ -214,11 +219,11 @@ static PetscErrorCode baseline(const Options *options)
 }
 
 const Command command_baseline = {
-  .name     = "baseline",
-  .summary  = "predictions without a network: what a model has to beat",
-  .usage    = "baseline -data cells.h5 -method control|mean_shift|additive|nearest -out baseline.h5ad [options]",
-  .examples = "perturbdiff baseline -data cells.h5 -method mean_shift -out mean_shift.h5ad\n"
-              "perturbdiff baseline -data cells.h5 -method additive -split validation -out additive.h5ad",
-  .options  = {groups, NULL},
-  .run      = baseline,
+    .name = "baseline",
+    .summary = "predictions without a network: what a model has to beat",
+    .usage = "baseline -data cells.h5 -method control|mean_shift|additive|nearest -out baseline.h5ad [options]",
+    .examples = "perturbdiff baseline -data cells.h5 -method mean_shift -out mean_shift.h5ad\n"
+                "perturbdiff baseline -data cells.h5 -method additive -split validation -out additive.h5ad",
+    .options = {groups, NULL},
+    .run = baseline,
 };

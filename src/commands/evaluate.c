@@ -4,18 +4,18 @@
 #include <string.h>
 
 static const OptionSpec own[] = {
-  {"real", VALUE_PATH, NULL, 0, 0, "", "Real cells: AnnData file, or the cell store made by prepare (then all baselines are possible)"},
-  {"predicted", VALUE_LIST, NULL, 0, 0, "", "Predicted cells: a.h5ad or name=a.h5ad; the same name again is another run of that model"},
-  {"out", VALUE_PATH, NULL, 0, 0, "", "Folder to write scores.csv, summary.csv and deltas.csv into"},
-  {"perturbation_column", VALUE_STRING, "", 0, 0, "", "Column of obs with the perturbation; none: the store's, else 'perturbation'"},
-  {"control", VALUE_STRING, "", 0, 0, "", "Label of the control cells; none: the store's, else 'control'"},
-  {"cell_type_column", VALUE_STRING, "", 0, 0, "", "Column with the cell type; none: the store's, else cell types are not told apart"},
-  {"batch_column", VALUE_STRING, "", 0, 0, "", "Column with the batch; none: the store's, else batches are not told apart"},
-  {"baselines", VALUE_LIST, "all", 0, 0, "", "Among control, mean_shift, additive, nearest; all: what -real allows; none"},
-  {"ceiling", VALUE_SWITCH, "true", 0, 0, "", "Score two halves of the real cells against each other"},
-  {"library_size", VALUE_NUMBER, "0", 0, 1e9, "counts", "Counts of a cell are brought to this; 0: the store's, else the median of each file"},
-  {"seed", VALUE_INTEGER, "0", 0, 9e15, "", "Seed of the halves and of the baselines' draws"},
-  {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
+    {"real", VALUE_PATH, NULL, 0, 0, "", "Real cells: AnnData file, or the cell store made by prepare (then all baselines are possible)"},
+    {"predicted", VALUE_LIST, NULL, 0, 0, "", "Predicted cells: a.h5ad or name=a.h5ad; the same name again is another run of that model"},
+    {"out", VALUE_PATH, NULL, 0, 0, "", "Folder to write scores.csv, summary.csv and deltas.csv into"},
+    {"perturbation_column", VALUE_STRING, "", 0, 0, "", "Column of obs with the perturbation; none: the store's, else 'perturbation'"},
+    {"control", VALUE_STRING, "", 0, 0, "", "Label of the control cells; none: the store's, else 'control'"},
+    {"cell_type_column", VALUE_STRING, "", 0, 0, "", "Column with the cell type; none: the store's, else cell types are not told apart"},
+    {"batch_column", VALUE_STRING, "", 0, 0, "", "Column with the batch; none: the store's, else batches are not told apart"},
+    {"baselines", VALUE_LIST, "all", 0, 0, "", "Among control, mean_shift, additive, nearest; all: what -real allows; none"},
+    {"ceiling", VALUE_SWITCH, "true", 0, 0, "", "Score two halves of the real cells against each other"},
+    {"library_size", VALUE_NUMBER, "0", 0, 1e9, "counts", "Counts of a cell are brought to this; 0: the store's, else the median of each file"},
+    {"seed", VALUE_INTEGER, "0", 0, 9e15, "", "Seed of the halves and of the baselines' draws"},
+    {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
 };
 static const OptionSpec *const groups[] = {own, options_common, NULL};
 
@@ -118,10 +118,10 @@ static PetscErrorCode evaluate(const Options *options)
   PetscCall(PetscMalloc1(given, &path));
   for (PetscInt i = 0; i < given; i++) PetscCall(split_name(predicted[i], &model[i], &path[i]));
   PetscCall(strings_free(given, &predicted));
-  o.baseline    = baseline;
+  o.baseline = baseline;
   o.predictions = given;
-  o.predicted   = (const char *const *)path;
-  o.model       = (const char *const *)model;
+  o.predicted = (const char *const *)path;
+  o.model = (const char *const *)model;
   PetscCall(score(&o, folder));
   PetscCall(strings_free(given, &model));
   PetscCall(strings_free(given, &path));
@@ -129,12 +129,13 @@ static PetscErrorCode evaluate(const Options *options)
 }
 
 const Command command_evaluate = {
-  .name     = "evaluate",
-  .summary  = "scores of predicted cells against real ones, with baselines and ceiling",
-  .usage    = "evaluate [INPUT.yaml] -real cells.h5|real.h5ad -predicted [name=]a.h5ad[,...] -out DIR [options]",
-  .examples = "perturbdiff evaluate -real cells.h5 -predicted predicted.h5ad -out scores\n"
-              "perturbdiff evaluate -real cells.h5 -predicted model=seed1.h5ad,model=seed2.h5ad,other=other.h5ad -out scores\n"
-              "mpirun -n 4 perturbdiff evaluate -real real.h5ad -predicted predicted.h5ad -perturbation_column drug -control DMSO -cell_type_column cell_type -out scores",
-  .options  = {groups, NULL},
-  .run      = evaluate,
+    .name = "evaluate",
+    .summary = "scores of predicted cells against real ones, with baselines and ceiling",
+    .usage = "evaluate [INPUT.yaml] -real cells.h5|real.h5ad -predicted [name=]a.h5ad[,...] -out DIR [options]",
+    .examples = "perturbdiff evaluate -real cells.h5 -predicted predicted.h5ad -out scores\n"
+                "perturbdiff evaluate -real cells.h5 -predicted model=seed1.h5ad,model=seed2.h5ad,other=other.h5ad -out scores\n"
+                "mpirun -n 4 perturbdiff evaluate -real real.h5ad -predicted predicted.h5ad -perturbation_column drug -control DMSO -cell_type_column "
+                "cell_type -out scores",
+    .options = {groups, NULL},
+    .run = evaluate,
 };

@@ -8,10 +8,10 @@
 #include <stdio.h>
 
 static const OptionSpec own[] = {
-  {"in", VALUE_LIST, "", 0, 0, "", "Files or run folders: AnnData, cell store, checkpoint, run"},
-  {"machine", VALUE_SWITCH, "false", 0, 0, "", "Show processor, memory, libraries and the measured speed of dense products"},
-  {"verify", VALUE_SWITCH, "true", 0, 0, "", "Read a store's cells and compare with its checksum (checkpoints always are)"},
-  {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
+    {"in", VALUE_LIST, "", 0, 0, "", "Files or run folders: AnnData, cell store, checkpoint, run"},
+    {"machine", VALUE_SWITCH, "false", 0, 0, "", "Show processor, memory, libraries and the measured speed of dense products"},
+    {"verify", VALUE_SWITCH, "true", 0, 0, "", "Read a store's cells and compare with its checksum (checkpoints always are)"},
+    {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
 };
 static const OptionSpec *const groups[] = {own, options_common, NULL};
 
@@ -71,12 +71,15 @@ static PetscErrorCode inspect_store(const char *path, PetscBool verify)
     cells[p->split] += p->cells;
     controls += p->perturbation == t->control;
     least = PetscMin(least, p->cells);
-    most  = PetscMax(most, p->cells);
+    most = PetscMax(most, p->cells);
   }
-  inspect_print("  %-20s %lld, %lld of them control; %lld to %lld cells each\n", "populations", (long long)t->populations, (long long)controls, (long long)least, (long long)most);
+  inspect_print("  %-20s %lld, %lld of them control; %lld to %lld cells each\n", "populations", (long long)t->populations, (long long)controls,
+                (long long)least, (long long)most);
   for (int s = 0; s < 3; s++) inspect_print("  %-20s %lld populations, %lld cells\n", name[s], (long long)populations[s], (long long)cells[s]);
-  if (t->library_size > 0) inspect_print("  %-20s log1p of %g counts a cell\n", "values", t->library_size);
-  else inspect_print("  %-20s as in the input\n", "values");
+  if (t->library_size > 0)
+    inspect_print("  %-20s log1p of %g counts a cell\n", "values", t->library_size);
+  else
+    inspect_print("  %-20s as in the input\n", "values");
   inspect_print("  %-20s values are divided by %g for the network\n", "scale", t->value_scale);
   if (verify) PetscCall(cellstore_verify(store, PETSC_COMM_WORLD));
   inspect_print("  %-20s %016llx%s\n", "checksum", (unsigned long long)t->checksum, verify ? " ok" : " (not verified)");
@@ -94,8 +97,8 @@ static PetscErrorCode inspect_checkpoint(const char *path)
   const DenoiserShape *s = &state.table.shape;
   inspect_print("%s: checkpoint, checksums ok\n  %-20s %lld after %.1f s\n", path, "step", (long long)state.step, state.wall_seconds);
   inspect_print("  %-20s %zu in %lld arrays\n", "parameters", state.table.total, (long long)state.table.count);
-  inspect_print("  %-20s %lld genes, width %lld, %lld blocks, %lld heads, sets of %lld cells\n", "network", (long long)s->genes, (long long)s->hidden, (long long)s->depth, (long long)s->heads,
-                (long long)state.set_size);
+  inspect_print("  %-20s %lld genes, width %lld, %lld blocks, %lld heads, sets of %lld cells\n", "network", (long long)s->genes, (long long)s->hidden,
+                (long long)s->depth, (long long)s->heads, (long long)state.set_size);
   inspect_print("  %-20s %s, strength %g\n", "centre of the head", center[state.center], state.strength);
   inspect_print("  %-20s %s, %lld steps\n", "noise schedule", schedule[state.schedule], (long long)state.schedule_steps);
   inspect_print("  %-20s %g\n", "best validation", state.best_validation);
@@ -160,9 +163,12 @@ static PetscErrorCode inspect_path(const char *path, PetscBool verify)
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCall(file_format(path, format, sizeof format));
-  if (!strcmp(format, "perturbdiff-cells")) PetscCall(inspect_store(path, verify));
-  else if (!strcmp(format, "perturbdiff-checkpoint")) PetscCall(inspect_checkpoint(path));
-  else PetscCall(inspect_anndata(path));
+  if (!strcmp(format, "perturbdiff-cells"))
+    PetscCall(inspect_store(path, verify));
+  else if (!strcmp(format, "perturbdiff-checkpoint"))
+    PetscCall(inspect_checkpoint(path));
+  else
+    PetscCall(inspect_anndata(path));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -185,10 +191,11 @@ static PetscErrorCode inspect(const Options *options)
 }
 
 const Command command_inspect = {
-  .name     = "inspect",
-  .summary  = "what is in a file or a run folder; what this machine is",
-  .usage    = "inspect -in FILE[,FILE...] | -machine",
-  .examples = "perturbdiff inspect -in cells.h5\nperturbdiff inspect -in run\nperturbdiff inspect -in screen.h5ad,predicted.h5ad\nmpirun -n 2 perturbdiff inspect -machine",
-  .options  = {groups, NULL},
-  .run      = inspect,
+    .name = "inspect",
+    .summary = "what is in a file or a run folder; what this machine is",
+    .usage = "inspect -in FILE[,FILE...] | -machine",
+    .examples = "perturbdiff inspect -in cells.h5\nperturbdiff inspect -in run\nperturbdiff inspect -in screen.h5ad,predicted.h5ad\nmpirun -n 2 perturbdiff "
+                "inspect -machine",
+    .options = {groups, NULL},
+    .run = inspect,
 };

@@ -9,7 +9,7 @@
 static PetscErrorCode member_names(hid_t h5, const char *path, PetscInt *count, char ***name)
 {
   *count = 0;
-  *name  = NULL;
+  *name = NULL;
 
   PetscFunctionBeginUser;
   if (!h5_exists(h5, path)) PetscFunctionReturn(PETSC_SUCCESS);
@@ -25,7 +25,7 @@ static PetscErrorCode member_names(hid_t h5, const char *path, PetscInt *count, 
       H5Check(H5Lget_name_by_idx(object, ".", H5_INDEX_NAME, H5_ITER_INC, i, (*name)[(*count)++], (size_t)length + 1, H5P_DEFAULT));
     }
   } else {
-    const hid_t type   = H5Dget_type(object);
+    const hid_t type = H5Dget_type(object);
     const int   fields = H5Tget_class(type) == H5T_COMPOUND ? H5Tget_nmembers(type) : 0;
     PetscCall(PetscCalloc1(fields, name));
     for (int i = 0; i < fields; i++) {
@@ -96,8 +96,8 @@ static PetscErrorCode print_values(AnnData *file, PetscInt64 cells)
   const int64_t entries = rows.offset[count];
   for (int64_t e = 0; e < entries; e++) {
     const double value = (double)rows.value[e];
-    largest            = PetscMax(largest, value);
-    least              = PetscMin(least, value);
+    largest = PetscMax(largest, value);
+    least = PetscMin(least, value);
     if (value != floor(value)) whole = PETSC_FALSE;
   }
   inspect_print("  %-20s %s, %g to %g; %.1f %% are not zero (first %lld cells)\n", "values of X", whole ? "whole numbers (counts)" : "decimals", least, largest,

@@ -22,7 +22,7 @@ static PetscErrorCode measure_product(PetscInt n, double *rate)
     const double start = MPI_Wtime();
     PetscCall(dense_product(PETSC_FALSE, PETSC_TRUE, n, n, n, 1, a, n, b, n, 0, c, n));
     const double seconds = MPI_Wtime() - start;
-    best                 = PetscMax(best, 2. * (double)n * (double)n * (double)n / seconds);
+    best = PetscMax(best, 2. * (double)n * (double)n * (double)n / seconds);
   }
   PetscCall(PetscFree3(a, b, c));
   *rate = best;
@@ -62,6 +62,7 @@ PetscErrorCode inspect_machine(void)
   inspect_print("  %-20s %s\n", "BLAS kernel", machine_blas_core());
   PetscCall(measure_product(1024, &rate));
   PetscCallMPI(MPI_Allreduce(&rate, &total, 1, MPI_DOUBLE, MPI_SUM, PETSC_COMM_WORLD));
-  inspect_print("  %-20s %.1f GF/s a rank, %.1f GF/s in all (1024 x 1024, %s)\n", "measured", rate * 1e-9, total * 1e-9, sizeof(Real) == 4 ? "float32" : "float64");
+  inspect_print("  %-20s %.1f GF/s a rank, %.1f GF/s in all (1024 x 1024, %s)\n", "measured", rate * 1e-9, total * 1e-9,
+                sizeof(Real) == 4 ? "float32" : "float64");
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -5,7 +5,7 @@
 void count_draw_begin(uint64_t seed, uint32_t step, uint64_t cell, CountDraw *draw)
 {
   draw->uniform_stream = random_stream(seed, RANDOM_SIMULATE, 2 * step, (uint32_t)(cell >> 32), (uint32_t)cell);
-  draw->normal_stream  = random_stream(seed, RANDOM_SIMULATE, 2 * step + 1, (uint32_t)(cell >> 32), (uint32_t)cell);
+  draw->normal_stream = random_stream(seed, RANDOM_SIMULATE, 2 * step + 1, (uint32_t)(cell >> 32), (uint32_t)cell);
   draw->uniforms_made = draw->normals_made = 0;
   draw->uniforms_left = draw->normals_left = 0;
 }

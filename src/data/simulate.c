@@ -7,18 +7,20 @@
 /* What the counter streams of a screen are for: step of count_draw_begin. */
 enum { DRAW_BASE, DRAW_CELL_TYPE, DRAW_BATCH, DRAW_STRENGTH, DRAW_LOADING, DRAW_RESPONSIVENESS, DRAW_PROGRAM, DRAW_CELL, DRAW_CHOICE = 64 };
 
-/* Spread of log expression over genes and of log library size over cells, share of genes that mark a cell type and the spread of their log means: typical of droplet data. */
+/* Spread of log expression over genes and of log library size over cells, share of genes that mark a cell type and the spread of their log means: typical of
+ * droplet data. */
 static const double base_spread = 1.2, library_spread = 0.35, marker_share = 0.2, marker_spread = 1;
 
 static PetscErrorCode check_sizes(const SimulateOptions *o, PetscInt populations)
 {
   PetscFunctionBeginUser;
   if (o->cells < populations) {
-    return error_user("simulate: %lld cells do not fill %lld populations (perturbations and control x cell types x batches); give -cells %lld or more", (long long)o->cells,
-                      (long long)populations, (long long)populations);
+    return error_user("simulate: %lld cells do not fill %lld populations (perturbations and control x cell types x batches); give -cells %lld or more",
+                      (long long)o->cells, (long long)populations, (long long)populations);
   }
   if (o->effect_genes > o->genes) {
-    return error_user("simulate: a program moves %lld genes but there are %lld; give -effect_genes %lld or fewer", (long long)o->effect_genes, (long long)o->genes, (long long)o->genes);
+    return error_user("simulate: a program moves %lld genes but there are %lld; give -effect_genes %lld or fewer", (long long)o->effect_genes,
+                      (long long)o->genes, (long long)o->genes);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -58,9 +60,9 @@ static void draw_expression(SimulatedScreen *s)
 
 static void draw_response(SimulatedScreen *s)
 {
-  const SimulateOptions *o       = &s->options;
-  const PetscInt         active  = o->perturbations - (PetscInt)floor(o->without_effect * o->perturbations + 0.5);
-  const PetscInt         loads   = PetscMin(2, o->programs);
+  const SimulateOptions *o = &s->options;
+  const PetscInt         active = o->perturbations - (PetscInt)floor(o->without_effect * o->perturbations + 0.5);
+  const PetscInt         loads = PetscMin(2, o->programs);
   const PetscInt         respond = PetscMin(o->cell_types, PetscMax(1, (PetscInt)floor(o->responders * o->cell_types + 0.5)));
   const PetscInt         opposed = PetscMin(respond, (PetscInt)floor(o->opposed * respond + 0.5));
   CountDraw              draw;
@@ -93,11 +95,12 @@ PetscErrorCode simulated_screen_create(const SimulateOptions *options, Simulated
 
   PetscFunctionBeginUser;
   PetscCall(PetscMemzero(s, sizeof *s));
-  s->options     = *options;
+  s->options = *options;
   s->populations = (o->perturbations + 1) * o->cell_types * o->batches;
   PetscCall(check_sizes(o, s->populations));
   PetscCall(PetscCalloc4(o->genes, &s->base, o->cell_types * o->genes, &s->cell_type, o->batches * o->genes, &s->batch, o->batches, &s->batch_strength));
-  PetscCall(PetscCalloc3((o->perturbations + 1) * o->programs, &s->loading, o->cell_types * o->programs, &s->responsiveness, o->programs * o->genes, &s->program));
+  PetscCall(
+      PetscCalloc3((o->perturbations + 1) * o->programs, &s->loading, o->cell_types * o->programs, &s->responsiveness, o->programs * o->genes, &s->program));
   draw_expression(s);
   draw_response(s);
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -124,8 +127,10 @@ PetscInt simulated_screen_population(const SimulatedScreen *s, PetscInt64 cell)
 
   while (high - low > 1) {
     const PetscInt middle = low + (high - low) / 2;
-    if (first_cell(s, middle) <= cell) low = middle;
-    else high = middle;
+    if (first_cell(s, middle) <= cell)
+      low = middle;
+    else
+      high = middle;
   }
   return low;
 }
@@ -147,13 +152,13 @@ void simulated_screen_share(const SimulatedScreen *s, PetscInt population, doubl
 
 PetscErrorCode simulated_screen_cells(const SimulatedScreen *s, PetscInt64 first, PetscInt64 count, SparseRows *rows)
 {
-  const SimulateOptions *o       = &s->options;
+  const SimulateOptions *o = &s->options;
   PetscInt               current = -1;
   double                *share;
   int64_t                entries = 0;
 
   PetscFunctionBeginUser;
-  rows->rows    = count;
+  rows->rows = count;
   rows->columns = o->genes;
   PetscCall(PetscMalloc1(count + 1, &rows->offset));
   PetscCall(PetscMalloc1(count * o->genes, &rows->column));
@@ -171,7 +176,7 @@ PetscErrorCode simulated_screen_cells(const SimulatedScreen *s, PetscInt64 first
     for (PetscInt g = 0; g < o->genes; g++) {
       const double value = count_draw_negative_binomial(&draw, library * share[g], o->dispersion);
       if (value <= 0) continue;
-      rows->column[entries]  = (int32_t)g;
+      rows->column[entries] = (int32_t)g;
       rows->value[entries++] = (float)value;
     }
     rows->offset[i + 1] = entries;

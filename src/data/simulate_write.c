@@ -40,17 +40,17 @@ static PetscErrorCode declare(AnnWriter *writer, const char *column, const char 
 static PetscErrorCode write_log_fold_change(AnnWriter *writer, const SimulatedScreen *screen)
 {
   SimulatedScreen        neutral = *screen;
-  const SimulateOptions *o       = &screen->options;
+  const SimulateOptions *o = &screen->options;
   double                *change, *control, *strength, *batch;
 
   PetscFunctionBeginUser;
   if ((PetscInt64)o->perturbations * o->cell_types * o->genes > table_values) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc2((size_t)o->perturbations * o->cell_types * o->genes, &change, o->genes, &control));
   PetscCall(PetscCalloc2(1, &strength, o->genes, &batch));
-  strength[0]             = 1;
+  strength[0] = 1;
   neutral.options.batches = 1;
-  neutral.batch           = batch;
-  neutral.batch_strength  = strength;
+  neutral.batch = batch;
+  neutral.batch_strength = strength;
   for (PetscInt c = 0; c < o->cell_types; c++) {
     simulated_screen_share(&neutral, c, control);
     for (PetscInt p = 0; p < o->perturbations; p++) {
@@ -99,10 +99,10 @@ static PetscErrorCode append_cells(AnnWriter *writer, const SimulatedScreen *s, 
   PetscCall(PetscMalloc2(count * NAME, &names, count, &name));
   for (PetscInt64 i = 0; i < count; i++) {
     const PetscInt population = simulated_screen_population(s, first + i);
-    codes[0][i]               = (int32_t)(population / (o->batches * o->cell_types));
-    codes[1][i]               = (int32_t)(population / o->batches % o->cell_types);
-    codes[2][i]               = (int32_t)(population % o->batches);
-    name[i]                   = names + i * NAME;
+    codes[0][i] = (int32_t)(population / (o->batches * o->cell_types));
+    codes[1][i] = (int32_t)(population / o->batches % o->cell_types);
+    codes[2][i] = (int32_t)(population % o->batches);
+    name[i] = names + i * NAME;
     PetscCall(PetscSNPrintf(name[i], NAME, "cell%lld", (long long)(first + i + 1)));
   }
   PetscCall(anndata_append(writer, &rows, (const int32_t *const *)codes, (const char *const *)name));

@@ -15,7 +15,8 @@ static PetscBool teaches(const CellStoreTable *table, const Population *p, Petsc
 
 /* Normal equations of b after a is eliminated: (N - n n'/n_p) b = sums about the mean of each perturbation; n[p][c] populations, N their sums over p.
    matrix (C,C) and right (G,C) row-major, right being column-major (C,G) for LAPACK. */
-static PetscErrorCode additive_equations(const CellStoreTable *table, const double *means, PetscInt perturbation, PetscInt cell_type, PetscInt batch, double *matrix, double *right)
+static PetscErrorCode additive_equations(const CellStoreTable *table, const double *means, PetscInt perturbation, PetscInt cell_type, PetscInt batch,
+                                         double *matrix, double *right)
 {
   const PetscInt types = table->cell_type.count, genes = table->gene.count, treatments = table->perturbation.count;
   double        *count, *mean;
@@ -27,7 +28,7 @@ static PetscErrorCode additive_equations(const CellStoreTable *table, const doub
     if (teaches(table, p, perturbation, cell_type, batch)) count[p->perturbation * types + p->cell_type]++;
   }
   for (PetscInt t = 0; t < treatments; t++) {
-    const double *n     = count + (size_t)t * types;
+    const double *n = count + (size_t)t * types;
     double        total = 0;
 
     for (PetscInt c = 0; c < types; c++) total += n[c];
@@ -70,7 +71,8 @@ static PetscErrorCode solve_smallest(PetscInt n, PetscInt columns, double *matri
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode baseline_additive_shift(const CellStoreTable *table, const double *means, PetscInt perturbation, PetscInt cell_type, PetscInt batch, double *shift)
+PetscErrorCode baseline_additive_shift(const CellStoreTable *table, const double *means, PetscInt perturbation, PetscInt cell_type, PetscInt batch,
+                                       double *shift)
 {
   const PetscInt types = table->cell_type.count, genes = table->gene.count;
   double        *matrix, *effect;
@@ -95,15 +97,16 @@ PetscErrorCode baseline_additive_shift(const CellStoreTable *table, const double
 }
 
 /* Training population of the perturbation whose control mean is nearest to the condition's; -1: none. */
-static PetscInt nearest_population(const CellStoreTable *table, const double *means, PetscInt control, PetscInt perturbation, PetscInt cell_type, PetscInt batch)
+static PetscInt nearest_population(const CellStoreTable *table, const double *means, PetscInt control, PetscInt perturbation, PetscInt cell_type,
+                                   PetscInt batch)
 {
-  const PetscInt genes   = table->gene.count;
-  const double  *here    = means + (size_t)control * genes;
+  const PetscInt genes = table->gene.count;
+  const double  *here = means + (size_t)control * genes;
   PetscInt       nearest = -1;
-  double         least   = INFINITY;
+  double         least = INFINITY;
 
   for (PetscInt k = 0; k < table->populations; k++) {
-    const Population *p      = &table->population[k];
+    const Population *p = &table->population[k];
     double            square = 0;
     if (p->perturbation != perturbation || !teaches(table, p, perturbation, cell_type, batch)) continue;
     for (PetscInt g = 0; g < genes; g++) {
@@ -111,7 +114,7 @@ static PetscInt nearest_population(const CellStoreTable *table, const double *me
       square += difference * difference;
     }
     if (square < least) {
-      least   = square;
+      least = square;
       nearest = k;
     }
   }
@@ -128,7 +131,7 @@ static PetscErrorCode draw_cells(const CellStore *store, const Population *from,
   PetscCall(PetscMalloc1(genes, &row));
   for (PetscInt64 i = 0; i < count; i++) {
     const RandomStream stream = random_stream(seed, RANDOM_EVALUATE, 1, condition, (uint32_t)(i / from->cells));
-    const PetscInt64   cell   = from->first_cell + (PetscInt64)random_permuted(&stream, (uint64_t)from->cells, (uint64_t)(i % from->cells));
+    const PetscInt64   cell = from->first_cell + (PetscInt64)random_permuted(&stream, (uint64_t)from->cells, (uint64_t)(i % from->cells));
     PetscCall(cellstore_dense(store, 1, &cell, 1, row, genes));
     for (PetscInt g = 0; g < genes; g++) cells[i * genes + g] = (double)row[g];
   }
@@ -136,18 +139,19 @@ static PetscErrorCode draw_cells(const CellStore *store, const Population *from,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode baseline_predict(CellStore *store, const double *means, BaselineMethod method, PetscInt perturbation, PetscInt cell_type, PetscInt batch, PetscInt64 count,
-                                uint64_t seed, double *cells)
+PetscErrorCode baseline_predict(CellStore *store, const double *means, BaselineMethod method, PetscInt perturbation, PetscInt cell_type, PetscInt batch,
+                                PetscInt64 count, uint64_t seed, double *cells)
 {
-  const CellStoreTable *table     = cellstore_table(store);
-  const PetscInt        genes     = table->gene.count, control = control_pair(table, cell_type, batch);
+  const CellStoreTable *table = cellstore_table(store);
+  const PetscInt        genes = table->gene.count, control = control_pair(table, cell_type, batch);
   const uint32_t        condition = (uint32_t)((perturbation * table->cell_type.count + cell_type) * table->batch.count + batch);
-  PetscInt              from      = control, averaged;
+  PetscInt              from = control, averaged;
   double               *shift;
 
   PetscFunctionBeginUser;
   if (control < 0 || !table->population[control].cells) {
-    return error_user("%s: no control cells for cell type '%s' and batch '%s'", cellstore_path(store), table->cell_type.name[cell_type], table->batch.name[batch]);
+    return error_user("%s: no control cells for cell type '%s' and batch '%s'", cellstore_path(store), table->cell_type.name[cell_type],
+                      table->batch.name[batch]);
   }
   if (method == BASELINE_NEAREST) {
     const PetscInt nearest = nearest_population(table, means, control, perturbation, cell_type, batch);
@@ -156,8 +160,10 @@ PetscErrorCode baseline_predict(CellStore *store, const double *means, BaselineM
   PetscCall(draw_cells(store, &table->population[from], seed, condition, count, cells));
   if (method == BASELINE_CONTROL || method == BASELINE_NEAREST) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc1(genes, &shift));
-  if (method == BASELINE_MEAN_SHIFT) PetscCall(center_shift(table, means, NULL, perturbation, cell_type, batch, shift, &averaged));
-  else PetscCall(baseline_additive_shift(table, means, perturbation, cell_type, batch, shift));
+  if (method == BASELINE_MEAN_SHIFT)
+    PetscCall(center_shift(table, means, NULL, perturbation, cell_type, batch, shift, &averaged));
+  else
+    PetscCall(baseline_additive_shift(table, means, perturbation, cell_type, batch, shift));
   for (PetscInt64 i = 0; i < count; i++)
     for (PetscInt g = 0; g < genes; g++) cells[i * genes + g] = PetscMax(cells[i * genes + g] + shift[g], 0);
   PetscCall(PetscFree(shift));

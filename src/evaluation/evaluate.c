@@ -18,10 +18,10 @@ typedef struct {
   Axes                   axes;
   SlotList               slots;
   PetscInt               groups, genes;
-  PetscInt              *group_slot;  /* (groups) */
-  PetscMPIInt           *owner;       /* (groups) */
-  const char           **gene;        /* scored genes; names not owned */
-  int32_t               *position;    /* (real genes) */
+  PetscInt              *group_slot; /* (groups) */
+  PetscMPIInt           *owner;      /* (groups) */
+  const char           **gene;       /* scored genes; names not owned */
+  int32_t               *position;   /* (real genes) */
   SlotCells              real_cells, *file_cells;
 } Evaluation;
 
@@ -45,10 +45,11 @@ PetscErrorCode evaluate_is_store(MPI_Comm comm, const char *path, PetscBool *sto
 
 static PetscErrorCode choose_columns(Evaluation *e)
 {
-  const EvaluateOptions *o      = e->options;
-  const CellStoreTable  *table  = e->store ? cellstore_table(e->store) : NULL;
-  const char *const      given[AXES]    = {o->perturbation_column, o->cell_type_column, o->batch_column};
-  const char *const      standard[AXES] = {table ? table->perturbation_column : "perturbation", table ? table->cell_type_column : "", table ? table->batch_column : ""};
+  const EvaluateOptions *o = e->options;
+  const CellStoreTable  *table = e->store ? cellstore_table(e->store) : NULL;
+  const char *const      given[AXES] = {o->perturbation_column, o->cell_type_column, o->batch_column};
+  const char *const      standard[AXES] = {table ? table->perturbation_column : "perturbation", table ? table->cell_type_column : "",
+                                      table ? table->batch_column : ""};
 
   PetscFunctionBeginUser;
   for (int a = 0; a < AXES; a++) e->column[a] = *given[a] ? given[a] : standard[a];
@@ -57,11 +58,13 @@ static PetscErrorCode choose_columns(Evaluation *e)
     return error_user("-control %s: the control label of %s is '%s'", e->control, o->real, table->perturbation.name[table->control]);
   }
   for (int a = 1; table && a < AXES; a++) {
-    if (!*e->column[a] && (a == 1 ? table->cell_type : table->batch).count > 1) return error_user("%s: made without a %s column; give %s", o->real, a == 1 ? "cell type" : "batch", a == 1 ? "-cell_type_column" : "-batch_column");
+    if (!*e->column[a] && (a == 1 ? table->cell_type : table->batch).count > 1)
+      return error_user("%s: made without a %s column; give %s", o->real, a == 1 ? "cell type" : "batch", a == 1 ? "-cell_type_column" : "-batch_column");
   }
   for (PetscInt b = 0; !table && b < o->baselines; b++) {
     if (o->baseline[b] != BASELINE_CONTROL) {
-      return error_user("-baselines %s: needs training populations; give the cell store made by prepare as -real, or -baselines control", baseline_name[o->baseline[b]]);
+      return error_user("-baselines %s: needs training populations; give the cell store made by prepare as -real, or -baselines control",
+                        baseline_name[o->baseline[b]]);
     }
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -79,7 +82,8 @@ static PetscErrorCode say_scales(const Evaluation *e)
     if (!file->counts && f >= 0) log_file = file->path;
   }
   if (log_file && !e->store && e->real.counts && e->options->library_size <= 0) {
-    PetscCall(log_line(e->comm, "  note: %s holds log values and %s counts; where the log values are of 10000 a cell, give -library_size 10000", log_file, e->real.path));
+    PetscCall(log_line(e->comm, "  note: %s holds log values and %s counts; where the log values are of 10000 a cell, give -library_size 10000", log_file,
+                       e->real.path));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -94,11 +98,13 @@ static PetscErrorCode open_all(Evaluation *e, KeyTable *real)
   PetscCall(evaluate_is_store(e->comm, o->real, &store));
   if (store) PetscCall(cellstore_open(e->comm, o->real, &e->store));
   PetscCall(choose_columns(e));
-  const CellStoreTable *table   = e->store ? cellstore_table(e->store) : NULL;
+  const CellStoreTable *table = e->store ? cellstore_table(e->store) : NULL;
   const double          library = o->library_size > 0 ? o->library_size : table ? table->library_size : 0;
   if (!table) PetscCall(groupedfile_open(e->comm, o->real, e->column, library, &e->real));
-  if (table) PetscCall(axes_of_store(table, e->column, &e->axes));
-  else PetscCall(axes_of_file(&e->real, e->control, e->column, &e->axes));
+  if (table)
+    PetscCall(axes_of_store(table, e->column, &e->axes));
+  else
+    PetscCall(axes_of_file(&e->real, e->control, e->column, &e->axes));
   PetscCall(PetscCalloc2(o->predictions, &e->file, o->predictions, &e->file_cells));
   for (PetscInt f = 0; f < o->predictions; f++) {
     PetscCall(groupedfile_open(e->comm, o->predicted[f], e->column, library, &e->file[f]));
@@ -109,7 +115,7 @@ static PetscErrorCode open_all(Evaluation *e, KeyTable *real)
     PetscCall(PetscMalloc1(table->populations, &key));
     for (PetscInt k = 0; k < table->populations; k++) {
       const Population *p = &table->population[k];
-      key[k]              = p->cells ? axes_key(&e->axes, p->perturbation, p->cell_type, p->batch) : -1;
+      key[k] = p->cells ? axes_key(&e->axes, p->perturbation, p->cell_type, p->batch) : -1;
     }
     PetscCall(keytable_create(table->populations, key, real));
     for (PetscInt k = 0; k < table->populations; k++)
@@ -131,7 +137,7 @@ static PetscErrorCode match_genes(Evaluation *e)
   PetscFunctionBeginUser;
   if (e->store) {
     count = cellstore_table(e->store)->gene.count;
-    name  = (const char *const *)cellstore_table(e->store)->gene.name;
+    name = (const char *const *)cellstore_table(e->store)->gene.name;
   } else {
     count = e->real.genes;
     PetscCall(anndata_gene_names(e->real.file, &name));
@@ -139,7 +145,9 @@ static PetscErrorCode match_genes(Evaluation *e)
   PetscCall(PetscMalloc1(count, &e->position));
   PetscCall(genes_match(e->options->real, count, name, e->options->predictions, e->file, e->position, &e->genes, &e->gene));
   if (!e->store) PetscCall(PetscArraycpy(e->real.position, e->position, count));
-  if (e->genes < count) PetscCall(log_line(e->comm, "  %s: %lld of %lld genes are predicted; the real cells are restricted to them after scaling", e->options->real, (long long)e->genes, (long long)count));
+  if (e->genes < count)
+    PetscCall(log_line(e->comm, "  %s: %lld of %lld genes are predicted; the real cells are restricted to them after scaling", e->options->real,
+                       (long long)e->genes, (long long)count));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -166,9 +174,9 @@ static PetscErrorCode deal_groups(Evaluation *e, const KeyTable *real, const Key
   PetscCall(PetscMalloc2(e->groups, &cost, e->size, &load));
   PetscCall(PetscArrayzero(load, e->size));
   for (PetscInt k = 0; k < e->groups; k++) {
-    const int64_t key   = e->slots.key[e->group_slot[k]];
-    const double  cells = (double)real->cells[key_find(real->count, real->key, key)] + (double)predicted->cells[key_find(predicted->count, predicted->key, key)];
-    cost[k]             = (Cost){cells * cells, k};
+    const int64_t key = e->slots.key[e->group_slot[k]];
+    const double cells = (double)real->cells[key_find(real->count, real->key, key)] + (double)predicted->cells[key_find(predicted->count, predicted->key, key)];
+    cost[k] = (Cost){cells * cells, k};
   }
   qsort(cost, (size_t)e->groups, sizeof *cost, dearest_first);
   for (PetscInt k = 0; k < e->groups; k++) {
@@ -244,7 +252,7 @@ typedef struct {
 
 static PetscErrorCode prediction_cells(Evaluation *e, PetscInt f, PetscInt slot, const double *control_real, Candidate *candidate)
 {
-  const SparseRows *rows    = &e->file_cells[f].rows[slot];
+  const SparseRows *rows = &e->file_cells[f].rows[slot];
   const PetscInt    control = e->slots.paired[slot];
 
   PetscFunctionBeginUser;
@@ -280,7 +288,7 @@ static PetscErrorCode baseline_cells(Evaluation *e, BaselineMethod method, Petsc
     PetscCall(PetscMalloc1(count, &order));
     for (PetscInt64 i = 0; i < count; i++) {
       const RandomStream stream = random_stream(e->options->seed, RANDOM_EVALUATE, 1, (uint32_t)group, (uint32_t)(i / controls->rows));
-      order[i]                  = (PetscInt64)random_permuted(&stream, (uint64_t)controls->rows, (uint64_t)(i % controls->rows));
+      order[i] = (PetscInt64)random_permuted(&stream, (uint64_t)controls->rows, (uint64_t)(i % controls->rows));
     }
     dense_rows(controls, count, order, e->genes, candidate->cells);
     PetscCall(PetscFree(order));
@@ -291,8 +299,8 @@ static PetscErrorCode baseline_cells(Evaluation *e, BaselineMethod method, Petsc
 /* Two disjoint halves of floor(n/2) real cells against each other. */
 static PetscErrorCode score_halves(Evaluation *e, PetscInt group, PetscInt slot, const double *control, PetscInt64 *cells, PopulationScores *scores)
 {
-  const SparseRows  *rows   = &e->real_cells.rows[slot];
-  const PetscInt64   half   = rows->rows / 2;
+  const SparseRows  *rows = &e->real_cells.rows[slot];
+  const PetscInt64   half = rows->rows / 2;
   const RandomStream stream = random_stream(e->options->seed, RANDOM_EVALUATE, 0, (uint32_t)group, 0);
   PetscInt64        *order;
   double            *dense;
@@ -313,8 +321,8 @@ static PetscErrorCode score_halves(Evaluation *e, PetscInt group, PetscInt slot,
 
 static PetscErrorCode score_group(Evaluation *e, PetscInt k, ScoreTable *t, double *change_real, double *change)
 {
-  const PetscInt    slot    = e->group_slot[k];
-  const SparseRows *rows    = &e->real_cells.rows[slot];
+  const PetscInt    slot = e->group_slot[k];
+  const SparseRows *rows = &e->real_cells.rows[slot];
   const double     *control = e->real_cells.mean + (size_t)e->slots.control_row[e->slots.paired[slot]] * (size_t)e->genes;
   double           *real;
 
@@ -332,8 +340,10 @@ static PetscErrorCode score_group(Evaluation *e, PetscInt k, ScoreTable *t, doub
       for (PetscInt g = 0; g < e->genes; g++) change[(size_t)r * e->genes + g] = change_real[g];
       continue;
     }
-    if (t->kind[r] == ROW_PREDICTION) PetscCall(prediction_cells(e, r, slot, control, &candidate));
-    else PetscCall(baseline_cells(e, e->options->baseline[r - e->options->predictions], k, slot, rows->rows, &candidate));
+    if (t->kind[r] == ROW_PREDICTION)
+      PetscCall(prediction_cells(e, r, slot, control, &candidate));
+    else
+      PetscCall(baseline_cells(e, e->options->baseline[r - e->options->predictions], k, slot, rows->rows, &candidate));
     PetscCall(population_scores(rows->rows, real, candidate.count, candidate.cells, e->genes, control, candidate.control, &t->scores[at]));
     t->cells_predicted[at] = candidate.count;
     for (PetscInt g = 0; g < e->genes; g++) change[(size_t)r * e->genes + g] = mean_change(candidate.count, candidate.cells, e->genes, g, candidate.control[g]);
@@ -358,7 +368,7 @@ static PetscErrorCode score_all(Evaluation *e, ScoreTable *t)
   for (PetscInt k = 0; k < e->groups && !code; k++) {
     if (e->owner[k] != e->rank) continue;
     double *mine = kept + (size_t)own++ * (size_t)width;
-    code         = score_group(e, k, t, mine, mine + e->genes);
+    code = score_group(e, k, t, mine, mine + e->genes);
   }
   PetscCallAgree(e->comm, code);
   own = 0;
@@ -384,12 +394,13 @@ static PetscErrorCode name_rows(const EvaluateOptions *o, ScoreTable *t)
   PetscFunctionBeginUser;
   for (PetscInt r = 0; r < t->rows; r++) {
     const PetscInt baseline = r - o->predictions;
-    t->kind[r]              = baseline < 0 ? ROW_PREDICTION : baseline < o->baselines ? ROW_BASELINE : ROW_CEILING;
+    t->kind[r] = baseline < 0 ? ROW_PREDICTION : baseline < o->baselines ? ROW_BASELINE : ROW_CEILING;
     PetscCall(PetscStrallocpy(baseline < 0 ? o->model[r] : baseline < o->baselines ? baseline_name[o->baseline[baseline]] : "ceiling", &t->model[r]));
     t->repeat[r] = 1;
     for (PetscInt q = 0; q < r; q++) {
       if (strcmp(t->model[q], t->model[r])) continue;
-      if (t->kind[r] != ROW_PREDICTION) return error_user("-predicted: the name '%s' is taken by a row of the table; give the file another name, such as model=FILE", t->model[r]);
+      if (t->kind[r] != ROW_PREDICTION)
+        return error_user("-predicted: the name '%s' is taken by a row of the table; give the file another name, such as model=FILE", t->model[r]);
       t->repeat[r]++;
     }
   }
@@ -401,10 +412,10 @@ static PetscErrorCode table_create(const Evaluation *e, ScoreTable *t)
   const EvaluateOptions *o = e->options;
 
   PetscFunctionBeginUser;
-  t->rows   = o->predictions + o->baselines + (o->ceiling ? 1 : 0);
+  t->rows = o->predictions + o->baselines + (o->ceiling ? 1 : 0);
   t->groups = e->groups;
-  t->genes  = e->genes;
-  t->axes   = 0;
+  t->genes = e->genes;
+  t->axes = 0;
   for (int a = 0; a < AXES; a++) t->axes |= *e->column[a] ? 1 << a : 0;
   PetscCall(PetscCalloc3(t->rows, &t->model, t->rows, &t->repeat, t->rows, &t->kind));
   PetscCall(PetscCalloc3(t->groups, &t->cells_real, t->rows * t->groups, &t->cells_predicted, t->rows * t->groups, &t->scores));
@@ -450,14 +461,16 @@ static PetscErrorCode close_all(Evaluation *e, KeyTable *real)
   PetscCall(slots_destroy(&e->slots));
   PetscCall(axes_destroy(&e->axes));
   PetscCall(keytable_destroy(real));
-  if (e->store) PetscCall(cellstore_close(&e->store));
-  else PetscCall(groupedfile_close(&e->real));
+  if (e->store)
+    PetscCall(cellstore_close(&e->store));
+  else
+    PetscCall(groupedfile_close(&e->real));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode evaluate_files(MPI_Comm comm, const EvaluateOptions *options, ScoreTable *table)
 {
-  Evaluation e    = {.comm = comm, .options = options};
+  Evaluation e = {.comm = comm, .options = options};
   KeyTable   real = {0, NULL, NULL};
 
   PetscFunctionBeginUser;

@@ -35,10 +35,10 @@ typedef struct {
 
 /* Populations whose cells are needed: the scored groups and their controls, by ascending key. */
 typedef struct {
-  PetscInt   count, controls;
-  int64_t   *key;
-  PetscInt  *control_row; /* which of the controls, -1: a group */
-  PetscInt  *paired;      /* of a group: slot of its control */
+  PetscInt  count, controls;
+  int64_t  *key;
+  PetscInt *control_row; /* which of the controls, -1: a group */
+  PetscInt *paired;      /* of a group: slot of its control */
 } SlotList;
 
 /* Cells of the slots in one file: log1p values of the scored genes. */
@@ -48,8 +48,8 @@ typedef struct {
   double     *mean;  /* (controls, genes) mean of the control populations, zero without cells */
 } SlotCells;
 
-/* groupedfile_open - matrix, columns, and which scale the values have: whole numbers are counts, brought to library_size (0: the median of the file). Collective. User errors: no such
-   column; negative, missing or too large values. */
+/* groupedfile_open - matrix, columns, and which scale the values have: whole numbers are counts, brought to library_size (0: the median of the file).
+   Collective. User errors: no such column; negative, missing or too large values. */
 PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *const column[AXES], double library_size, GroupedFile *file);
 PetscErrorCode groupedfile_close(GroupedFile *file);
 /* groupedfile_keys - fill key. Not collective. User error: a label that the axes do not have. */
@@ -61,7 +61,7 @@ PetscErrorCode axes_of_file(const GroupedFile *file, const char *control, const 
 PetscErrorCode axes_of_store(const CellStoreTable *table, const char *const column[AXES], Axes *axes);
 PetscErrorCode axes_destroy(Axes *axes);
 /* Codes (perturbation, cell type, batch) of a key. */
-void axes_codes(const Axes *axes, int64_t key, PetscInt code[AXES]);
+void    axes_codes(const Axes *axes, int64_t key, PetscInt code[AXES]);
 int64_t axes_key(const Axes *axes, PetscInt perturbation, PetscInt cell_type, PetscInt batch);
 /* "perturbation|cell type|batch" with the axes that are used. */
 void axes_text(const Axes *axes, int64_t key, char *text, size_t size);
@@ -72,14 +72,17 @@ PetscErrorCode keytable_destroy(KeyTable *table);
 PetscInt       key_find(PetscInt count, const int64_t *ascending, int64_t key);
 
 /* groups_match - the groups of the predicted files: populations other than control; they must be the same in all and occur in the real table. */
-PetscErrorCode groups_match(PetscInt files, const KeyTable *predicted, const GroupedFile *file, const char *real, const KeyTable *table, const Axes *axes, PetscInt *count, int64_t **group);
-/* slots_create - the groups and the control population each is compared with: of the same cell type and batch, else the largest of the same batch, else of the same cell type. */
+PetscErrorCode groups_match(PetscInt files, const KeyTable *predicted, const GroupedFile *file, const char *real, const KeyTable *table, const Axes *axes,
+                            PetscInt *count, int64_t **group);
+/* slots_create - the groups and the control population each is compared with: of the same cell type and batch, else the largest of the same batch, else of the
+ * same cell type. */
 PetscErrorCode slots_create(PetscInt groups, const int64_t *group, const KeyTable *real, const char *path, const Axes *axes, SlotList *slots);
 PetscErrorCode slots_destroy(SlotList *slots);
 
-/* genes_match - genes of the predicted files (the same set in all) among the real ones; names of the scored genes in the order of the real file, borrowed; position (real genes) of the
-   real file, and of every predicted file inside it. User errors: genes that the real file lacks, files that differ. */
-PetscErrorCode genes_match(const char *real, PetscInt64 count, const char *const *name, PetscInt files, GroupedFile *file, int32_t *position, PetscInt *genes, const char ***scored);
+/* genes_match - genes of the predicted files (the same set in all) among the real ones; names of the scored genes in the order of the real file, borrowed;
+   position (real genes) of the real file, and of every predicted file inside it. User errors: genes that the real file lacks, files that differ. */
+PetscErrorCode genes_match(const char *real, PetscInt64 count, const char *const *name, PetscInt files, GroupedFile *file, int32_t *position, PetscInt *genes,
+                           const char ***scored);
 
 PetscErrorCode slotcells_create(const SlotList *slots, PetscInt genes, SlotCells *cells);
 PetscErrorCode slotcells_destroy(const SlotList *slots, SlotCells *cells);

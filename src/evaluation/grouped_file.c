@@ -32,8 +32,8 @@ static PetscErrorCode scan_rows(GroupedFile *file, PetscInt64 begin, PetscInt64 
       for (int64_t e = rows.offset[i]; e < rows.offset[i + 1]; e++) {
         const double value = (double)rows.value[e];
         if (!(value >= 0) || isinf(value)) {
-          return error_user("%s: value %g in row %lld, column %lld of X; counts or log values must be finite and not negative", file->path, value, (long long)(first + i + 1),
-                            (long long)rows.column[e] + 1);
+          return error_user("%s: value %g in row %lld, column %lld of X; counts or log values must be finite and not negative", file->path, value,
+                            (long long)(first + i + 1), (long long)rows.column[e] + 1);
         }
         total += value;
         scan->largest = PetscMax(scan->largest, value);
@@ -77,18 +77,19 @@ static PetscErrorCode find_scale(MPI_Comm comm, double library_size, GroupedFile
   PetscCall(PetscMalloc4(size, &counts, size, &offsets, file->cells, &own, file->cells, &sum));
   for (PetscMPIInt r = 0; r < size; r++) {
     offsets[r] = (PetscMPIInt)(file->cells * r / size);
-    counts[r]  = (PetscMPIInt)(file->cells * (r + 1) / size) - offsets[r];
+    counts[r] = (PetscMPIInt)(file->cells * (r + 1) / size) - offsets[r];
   }
   PetscCallAgree(comm, scan_rows(file, offsets[rank], offsets[rank] + counts[rank], own, &scan));
   PetscCallMPI(MPI_Allgatherv(own, counts[rank], MPI_DOUBLE, sum, counts, offsets, MPI_DOUBLE, comm));
   PetscCallMPI(MPI_Allreduce(&scan.largest, &largest, 1, MPI_DOUBLE, MPI_MAX, comm));
   whole = scan.whole;
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &whole, 1, MPI_INT, MPI_MIN, comm));
-  file->counts       = whole ? PETSC_TRUE : PETSC_FALSE;
+  file->counts = whole ? PETSC_TRUE : PETSC_FALSE;
   file->library_size = library_size > 0 ? library_size : median_of_positive(file->cells, sum);
   PetscCall(PetscFree4(counts, offsets, own, sum));
   if (!file->counts && largest >= largest_log_value) {
-    return error_user("%s: values with decimals up to %g are neither counts nor log values (below %g); give counts or log1p values", file->path, largest, largest_log_value);
+    return error_user("%s: values with decimals up to %g are neither counts nor log values (below %g); give counts or log1p values", file->path, largest,
+                      largest_log_value);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -103,7 +104,8 @@ PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *con
   for (int a = 0; a < AXES; a++)
     if (*column[a]) PetscCall(anndata_column(file->file, "obs", column[a], &file->column[a]));
   if (!file->cells || !file->genes) return error_user("%s: no %s in it", path, file->cells ? "genes" : "cells");
-  if (file->cells > PETSC_MPI_INT_MAX) return error_user("%s: %lld cells are more than the %d that can be scored at once", path, (long long)file->cells, PETSC_MPI_INT_MAX);
+  if (file->cells > PETSC_MPI_INT_MAX)
+    return error_user("%s: %lld cells are more than the %d that can be scored at once", path, (long long)file->cells, PETSC_MPI_INT_MAX);
   PetscCall(find_scale(comm, library_size, file));
   PetscCall(PetscMalloc2(file->cells, &file->key, file->genes, &file->position));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -145,7 +147,8 @@ PetscErrorCode groupedfile_keys(GroupedFile *file, const char *real, const Axes 
       const int32_t code = column->code[i];
 
       if (code >= 0 && map[code] < 0) {
-        return error_user("%s: label '%s' of column '%s' is not in %s, which has %lld labels there", file->path, column->level[code], axes->column[a], real, (long long)axes->count[a]);
+        return error_user("%s: label '%s' of column '%s' is not in %s, which has %lld labels there", file->path, column->level[code], axes->column[a], real,
+                          (long long)axes->count[a]);
       }
       if (code < 0) file->key[i] = -1;
       if (file->key[i] >= 0) file->key[i] = file->key[i] * axes->count[a] + map[code];
@@ -176,7 +179,7 @@ static PetscErrorCode append_row(const GroupedFile *file, const SparseRows *from
   for (int64_t e = from->offset[i]; e < from->offset[i + 1]; e++) {
     const int32_t gene = file->position[from->column[e]];
     if (gene < 0) continue;
-    to->column[end]  = gene;
+    to->column[end] = gene;
     to->value[end++] = (float)scaled(file, (double)from->value[e], total);
   }
   to->offset[++to->rows] = end;
@@ -191,15 +194,15 @@ static void sum_row(const GroupedFile *file, const SparseRows *rows, PetscInt64 
   }
 }
 
-static PetscErrorCode load_chunk(GroupedFile *file, PetscInt64 first, PetscInt64 count, const PetscInt *slot, const SlotList *slots, PetscInt genes, const unsigned char *wanted,
-                                 int64_t *capacity, SlotCells *cells)
+static PetscErrorCode load_chunk(GroupedFile *file, PetscInt64 first, PetscInt64 count, const PetscInt *slot, const SlotList *slots, PetscInt genes,
+                                 const unsigned char *wanted, int64_t *capacity, SlotCells *cells)
 {
   SparseRows rows;
 
   PetscFunctionBeginUser;
   PetscCall(anndata_read_rows(file->file, first, count, &rows));
   for (PetscInt64 i = 0; i < count; i++) {
-    const PetscInt s     = slot[first + i];
+    const PetscInt s = slot[first + i];
     double         total = 0;
 
     if (s < 0) continue;
@@ -232,7 +235,7 @@ PetscErrorCode groupedfile_load(GroupedFile *file, const SlotList *slots, PetscI
   PetscCall(anndata_rows_for_bytes(file->file, chunk_bytes, &step));
   for (PetscInt64 first = 0; first < file->cells; first += step) {
     const PetscInt64 count = PetscMin(step, file->cells - first);
-    PetscInt64       used  = 0;
+    PetscInt64       used = 0;
 
     for (PetscInt64 i = first; i < first + count; i++) used += slot[i] >= 0;
     if (used) PetscCall(load_chunk(file, first, count, slot, slots, genes, wanted, capacity, cells));

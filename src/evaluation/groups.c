@@ -20,14 +20,17 @@ PetscErrorCode axes_of_file(const GroupedFile *file, const char *control, const 
   PetscFunctionBeginUser;
   for (int a = 0; a < AXES; a++) {
     axes->column[a] = column[a];
-    if (*column[a]) PetscCall(copy_labels(file->column[a].levels, file->column[a].level, &axes->count[a], &axes->label[a]));
-    else PetscCall(copy_labels(1, none, &axes->count[a], &axes->label[a]));
+    if (*column[a])
+      PetscCall(copy_labels(file->column[a].levels, file->column[a].level, &axes->count[a], &axes->label[a]));
+    else
+      PetscCall(copy_labels(1, none, &axes->count[a], &axes->label[a]));
   }
   axes->control = 0;
   while (axes->control < axes->count[0] && strcmp(axes->label[0][axes->control], control)) axes->control++;
   if (axes->control == axes->count[0]) {
     const char *near = nearest_name(control, (const char *const *)axes->label[0], (size_t)axes->count[0]);
-    return error_user("%s: no control label '%s' in column '%s'; %s '%s'; give -control", file->path, control, column[0], near ? "did you mean" : "the first label is", near ? near : axes->label[0][0]);
+    return error_user("%s: no control label '%s' in column '%s'; %s '%s'; give -control", file->path, control, column[0],
+                      near ? "did you mean" : "the first label is", near ? near : axes->label[0][0]);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -131,7 +134,8 @@ static PetscErrorCode groups_inside(const KeyTable *inner, const char *inner_pat
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode groups_match(PetscInt files, const KeyTable *predicted, const GroupedFile *file, const char *real, const KeyTable *table, const Axes *axes, PetscInt *count, int64_t **group)
+PetscErrorCode groups_match(PetscInt files, const KeyTable *predicted, const GroupedFile *file, const char *real, const KeyTable *table, const Axes *axes,
+                            PetscInt *count, int64_t **group)
 {
   PetscFunctionBeginUser;
   PetscCall(groups_inside(&predicted[0], file[0].path, table, real, axes));
@@ -154,13 +158,13 @@ static int64_t control_of(const KeyTable *real, const Axes *axes, PetscInt cell_
 
   if (key_find(real->count, real->key, same) >= 0) return same;
   for (int axis = 2; axis >= 1; axis--) {
-    PetscInt64 most    = 0;
+    PetscInt64 most = 0;
     int64_t    largest = -1;
     for (PetscInt k = 0; k < real->count; k++) {
       PetscInt code[AXES];
       axes_codes(axes, real->key[k], code);
       if (code[0] != axes->control || code[axis] != (axis == 2 ? batch : cell_type) || real->cells[k] <= most) continue;
-      most    = real->cells[k];
+      most = real->cells[k];
       largest = real->key[k];
     }
     if (largest >= 0) return largest;
@@ -187,13 +191,13 @@ PetscErrorCode slots_create(PetscInt groups, const int64_t *group, const KeyTabl
     }
   }
   PetscCall(keytable_create(2 * groups, key, &distinct));
-  slots->count    = distinct.count;
+  slots->count = distinct.count;
   slots->controls = 0;
   PetscCall(PetscMalloc3(slots->count, &slots->key, slots->count, &slots->control_row, slots->count, &slots->paired));
   for (PetscInt s = 0; s < slots->count; s++) {
-    slots->key[s]         = distinct.key[s];
+    slots->key[s] = distinct.key[s];
     slots->control_row[s] = is_control(axes, distinct.key[s]) ? slots->controls++ : -1;
-    slots->paired[s]      = -1;
+    slots->paired[s] = -1;
   }
   for (PetscInt k = 0; k < groups; k++) slots->paired[key_find(slots->count, slots->key, group[k])] = key_find(slots->count, slots->key, control[k]);
   PetscCall(keytable_destroy(&distinct));
@@ -227,18 +231,19 @@ static PetscErrorCode place_genes(const char *real, PetscInt64 count, const Name
   PetscCall(anndata_gene_names(file->file, &name));
   for (PetscInt64 g = 0; g < file->genes; g++) {
     const NamedPosition  wanted = {name[g], 0};
-    const NamedPosition *found  = bsearch(&wanted, sorted, (size_t)count, sizeof *sorted, by_name);
-    place[g]                    = found ? found->position : -1;
+    const NamedPosition *found = bsearch(&wanted, sorted, (size_t)count, sizeof *sorted, by_name);
+    place[g] = found ? found->position : -1;
     if (!found && absent++ < 3) missing[absent - 1] = name[g];
   }
   if (absent) {
-    return error_user("%s: %lld of its %lld genes are not in %s (%s%s%s%s%s); predict genes that were measured", file->path, (long long)absent, (long long)file->genes, real, missing[0],
-                      absent > 1 ? ", " : "", missing[1], absent > 2 ? ", " : "", missing[2]);
+    return error_user("%s: %lld of its %lld genes are not in %s (%s%s%s%s%s); predict genes that were measured", file->path, (long long)absent,
+                      (long long)file->genes, real, missing[0], absent > 1 ? ", " : "", missing[1], absent > 2 ? ", " : "", missing[2]);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode genes_match(const char *real, PetscInt64 count, const char *const *name, PetscInt files, GroupedFile *file, int32_t *position, PetscInt *genes, const char ***scored)
+PetscErrorCode genes_match(const char *real, PetscInt64 count, const char *const *name, PetscInt files, GroupedFile *file, int32_t *position, PetscInt *genes,
+                           const char ***scored)
 {
   NamedPosition *sorted;
 
@@ -246,7 +251,7 @@ PetscErrorCode genes_match(const char *real, PetscInt64 count, const char *const
   PetscCall(PetscMalloc1(count, &sorted));
   PetscCall(PetscMalloc1(count, scored));
   for (PetscInt64 g = 0; g < count; g++) {
-    sorted[g]   = (NamedPosition){name[g], (int32_t)g};
+    sorted[g] = (NamedPosition){name[g], (int32_t)g};
     position[g] = -1;
   }
   qsort(sorted, (size_t)count, sizeof *sorted, by_name);
@@ -254,7 +259,9 @@ PetscErrorCode genes_match(const char *real, PetscInt64 count, const char *const
     if (!by_name(&sorted[g - 1], &sorted[g])) return error_user("%s: gene '%s' occurs twice; make gene names unique", real, sorted[g].name);
   for (PetscInt f = 0; f < files; f++) {
     PetscCall(place_genes(real, count, sorted, &file[f], file[f].position));
-    if (file[f].genes != file[0].genes) return error_user("%s: %lld genes, but %s has %lld; compare files with the same genes", file[f].path, (long long)file[f].genes, file[0].path, (long long)file[0].genes);
+    if (file[f].genes != file[0].genes)
+      return error_user("%s: %lld genes, but %s has %lld; compare files with the same genes", file[f].path, (long long)file[f].genes, file[0].path,
+                        (long long)file[0].genes);
   }
   /* The genes of the first file, in the order of the real one; the others must have the same. */
   for (PetscInt64 g = 0; g < file[0].genes; g++) {
@@ -265,7 +272,7 @@ PetscErrorCode genes_match(const char *real, PetscInt64 count, const char *const
   for (PetscInt64 g = 0; g < count; g++) {
     if (position[g] < 0) continue;
     (*scored)[*genes] = name[g];
-    position[g]       = (int32_t)(*genes)++;
+    position[g] = (int32_t)(*genes)++;
   }
   for (PetscInt f = 0; f < files; f++) {
     for (PetscInt64 g = 0; g < file[f].genes; g++) {

@@ -79,10 +79,11 @@ static void moments(PetscInt n, const double *x, double *mean, double *deviation
 ScoreSummary scoretable_summary(const ScoreTable *t, PetscInt row, int which)
 {
   const PetscInt repeats = scoretable_repeats(t, row);
-  double        *of_repeat = malloc((size_t)(repeats + t->groups + repeats) * sizeof *of_repeat), *of_group = of_repeat + repeats, *one = of_group + t->groups, ignored;
-  double        *values = malloc((size_t)t->groups * sizeof *values);
-  ScoreSummary   summary = {NAN, NAN, NAN};
-  PetscInt       at = 0;
+  double        *of_repeat = malloc((size_t)(repeats + t->groups + repeats) * sizeof *of_repeat), *of_group = of_repeat + repeats, *one = of_group + t->groups,
+         ignored;
+  double      *values = malloc((size_t)t->groups * sizeof *values);
+  ScoreSummary summary = {NAN, NAN, NAN};
+  PetscInt     at = 0;
 
   if (of_repeat && values) {
     for (PetscInt r = 0; r < t->rows; r++) {
@@ -131,7 +132,8 @@ static double corrected(double r) { return r > 0 ? 2 * r / (1 + r) : NAN; }
 static void write_summary(const ScoreTable *t, FILE *stream)
 {
   fprintf(stream, "model,kind,repeats,groups");
-  for (int s = 0; s < POPULATION_SCORES; s++) fprintf(stream, ",%s_mean,%s_std,%s_repeat_std", population_score_name[s], population_score_name[s], population_score_name[s]);
+  for (int s = 0; s < POPULATION_SCORES; s++)
+    fprintf(stream, ",%s_mean,%s_std,%s_repeat_std", population_score_name[s], population_score_name[s], population_score_name[s]);
   fprintf(stream, "\n");
   for (PetscInt r = 0; r < t->rows; r++) {
     if (t->repeat[r] > 1) continue;
@@ -166,7 +168,7 @@ static void write_deltas(const ScoreTable *t, FILE *stream)
 PetscErrorCode scoretable_write(MPI_Comm comm, const ScoreTable *t, const char *folder)
 {
   void (*const write[])(const ScoreTable *, FILE *) = {write_scores, write_summary, write_deltas};
-  const char *const name[]                          = {"scores.csv", "summary.csv", "deltas.csv"};
+  const char *const name[] = {"scores.csv", "summary.csv", "deltas.csv"};
 
   PetscFunctionBeginUser;
   PetscCall(file_make_folder(comm, folder));
@@ -182,14 +184,14 @@ PetscErrorCode scoretable_write(MPI_Comm comm, const ScoreTable *t, const char *
 /* Which row has the best mean of a score, among predictions and baselines; -1: none. */
 static PetscInt best_row(const ScoreTable *t, int which)
 {
-  PetscInt best  = -1;
+  PetscInt best = -1;
   double   value = 0;
 
   for (PetscInt r = 0; r < t->rows; r++) {
     const double mean = scoretable_summary(t, r, which).mean;
     if (t->kind[r] == ROW_CEILING || isnan(mean)) continue;
     if (best >= 0 && population_score_direction[which] * mean <= population_score_direction[which] * value) continue;
-    best  = r;
+    best = r;
     value = mean;
   }
   return best;
@@ -200,15 +202,20 @@ static void print_row(const ScoreTable *t, PetscInt row, int width, const PetscI
   const PetscInt repeats = scoretable_repeats(t, row);
   char           label[256];
 
-  if (repeats > 1) snprintf(label, sizeof label, "%s (%lld runs)", t->model[row], (long long)repeats);
-  else snprintf(label, sizeof label, "%s", t->model[row]);
+  if (repeats > 1)
+    snprintf(label, sizeof label, "%s (%lld runs)", t->model[row], (long long)repeats);
+  else
+    snprintf(label, sizeof label, "%s", t->model[row]);
   fprintf(stream, "  %-*s", width, label);
   for (int i = 0; i < POPULATION_SCORES; i++) {
     const ScoreSummary summary = scoretable_summary(t, row, order[i]);
     char               text[64];
-    if (isnan(summary.mean)) snprintf(text, sizeof text, "-");
-    else if (repeats > 1) snprintf(text, sizeof text, "%.4f +- %.4f", summary.mean, summary.over_repeats);
-    else snprintf(text, sizeof text, "%.4f", summary.mean);
+    if (isnan(summary.mean))
+      snprintf(text, sizeof text, "-");
+    else if (repeats > 1)
+      snprintf(text, sizeof text, "%.4f +- %.4f", summary.mean, summary.over_repeats);
+    else
+      snprintf(text, sizeof text, "%.4f", summary.mean);
     fprintf(stream, " %18s%c", text, best[order[i]] == row ? '*' : ' ');
   }
   fprintf(stream, "\n");
@@ -218,7 +225,7 @@ PetscErrorCode scoretable_print(MPI_Comm comm, const ScoreTable *t, FILE *stream
 {
   /* The two numbers that matter most first. */
   const int         order[POPULATION_SCORES] = {4, 0, 3, 1, 2};
-  const char *const axis[]                   = {"perturbation", "cell type", "batch"};
+  const char *const axis[] = {"perturbation", "cell type", "batch"};
   PetscInt          best[POPULATION_SCORES], ceiling = -1;
   PetscMPIInt       rank;
   PetscInt64        cells = 0;

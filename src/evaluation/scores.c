@@ -4,7 +4,7 @@
 #include <perturbdiff/runtime/error.h>
 #include <petscblaslapack.h>
 
-const char *const population_score_name[POPULATION_SCORES]      = {"pearson_delta", "mse", "mae", "r2", "energy_distance"};
+const char *const population_score_name[POPULATION_SCORES] = {"pearson_delta", "mse", "mae", "r2", "energy_distance"};
 const int         population_score_direction[POPULATION_SCORES] = {1, -1, -1, 1, -1};
 
 /* Rows of a block of distances: two blocks of cells and one of products stay in the cache's reach and memory is bounded whatever the populations. */
@@ -47,11 +47,12 @@ PetscErrorCode mean_distance(PetscInt64 n, const double *x, PetscInt64 m, const 
     center_rows(rows, genes, x + i * genes, center, rows_x, square_x);
     for (PetscInt64 j = same ? i : 0; j < m; j += BLOCK) {
       const PetscBLASInt columns = (PetscBLASInt)PetscMin(BLOCK, m - j);
-      double             sum     = 0;
+      double             sum = 0;
       center_rows(columns, genes, y + j * genes, center, rows_y, square_y);
       PetscCallBLAS("BLASgemm", BLASgemm_("T", "N", &columns, &rows, &inner, &one, rows_y, &inner, rows_x, &inner, &zero, product, &columns));
       for (PetscInt64 a = 0; a < rows; a++) {
-        for (PetscInt64 b = 0; b < columns; b++) sum += same && i + a == j + b ? 0 : sqrt(PetscMax(square_x[a] + square_y[b] - 2 * product[a * columns + b], 0));
+        for (PetscInt64 b = 0; b < columns; b++)
+          sum += same && i + a == j + b ? 0 : sqrt(PetscMax(square_x[a] + square_y[b] - 2 * product[a * columns + b], 0));
       }
       total += same && j > i ? 2 * sum : sum;
     }
@@ -95,11 +96,11 @@ static void mean_scores(PetscInt64 genes, const double *real, const double *pred
   }
   scores->mse = residual / (double)genes;
   scores->mae = absolute / (double)genes;
-  scores->r2  = spread > 0 ? 1 - residual / spread : NAN;
+  scores->r2 = spread > 0 ? 1 - residual / spread : NAN;
 }
 
-PetscErrorCode population_scores(PetscInt64 n, const double *real, PetscInt64 m, const double *predicted, PetscInt64 genes, const double *control_real, const double *control_predicted,
-                                 PopulationScores *scores)
+PetscErrorCode population_scores(PetscInt64 n, const double *real, PetscInt64 m, const double *predicted, PetscInt64 genes, const double *control_real,
+                                 const double *control_predicted, PopulationScores *scores)
 {
   double *mean_real, *mean_predicted, across, within_real, within_predicted;
 

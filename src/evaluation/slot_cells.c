@@ -40,7 +40,7 @@ static PetscErrorCode rows_of_population(const CellStore *store, const Populatio
     }
     for (PetscInt e = 0; e < entries; e++) {
       if (position[gene[e]] < 0) continue;
-      rows->column[used]  = position[gene[e]];
+      rows->column[used] = position[gene[e]];
       rows->value[used++] = value[e];
     }
     rows->offset[i + 1] = used;
@@ -61,11 +61,12 @@ PetscErrorCode slotcells_of_store(const CellStore *store, const double *means, c
     axes_codes(axes, slots->key[s], code);
     const PetscInt    k = cellstore_find(table, code[0], code[1], code[2]);
     const Population *p = &table->population[k];
-    cells->cells[s]     = p->cells;
+    cells->cells[s] = p->cells;
     if (wanted[s]) PetscCall(rows_of_population(store, p, position, genes, &cells->rows[s]));
     if (slots->control_row[s] < 0) continue;
     for (PetscInt g = 0; g < table->gene.count; g++)
-      if (position[g] >= 0) cells->mean[(size_t)slots->control_row[s] * (size_t)genes + (size_t)position[g]] = means[(size_t)k * (size_t)table->gene.count + (size_t)g];
+      if (position[g] >= 0)
+        cells->mean[(size_t)slots->control_row[s] * (size_t)genes + (size_t)position[g]] = means[(size_t)k * (size_t)table->gene.count + (size_t)g];
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

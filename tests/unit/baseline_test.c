@@ -5,21 +5,23 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Control label 0; cell types 0..2; two genes. Changes of populations 3..: drug 1 in type 0 twice (batches), drug 1 in type 1, drug 2 in type 0, drug 2 in type 1 (held out). */
-static Population populations[] = {{0, 0, 0, 0, 0, 5, 0, SPLIT_TRAIN},  {0, 1, 0, 0, 5, 5, 1, SPLIT_TRAIN},  {0, 2, 0, 0, 10, 5, 2, SPLIT_TRAIN}, {1, 0, 0, 0, 15, 5, 0, SPLIT_TRAIN},
-                                   {1, 0, 1, 0, 20, 5, 0, SPLIT_TRAIN}, {1, 1, 0, 0, 25, 5, 1, SPLIT_TRAIN}, {2, 0, 0, 0, 30, 5, 0, SPLIT_TRAIN}, {2, 1, 0, 0, 35, 5, 1, SPLIT_TEST}};
+/* Control label 0; cell types 0..2; two genes. Changes of populations 3..: drug 1 in type 0 twice (batches), drug 1 in type 1, drug 2 in type 0, drug 2 in type
+ * 1 (held out). */
+static Population   populations[] = {{0, 0, 0, 0, 0, 5, 0, SPLIT_TRAIN},  {0, 1, 0, 0, 5, 5, 1, SPLIT_TRAIN},  {0, 2, 0, 0, 10, 5, 2, SPLIT_TRAIN},
+                                     {1, 0, 0, 0, 15, 5, 0, SPLIT_TRAIN}, {1, 0, 1, 0, 20, 5, 0, SPLIT_TRAIN}, {1, 1, 0, 0, 25, 5, 1, SPLIT_TRAIN},
+                                     {2, 0, 0, 0, 30, 5, 0, SPLIT_TRAIN}, {2, 1, 0, 0, 35, 5, 1, SPLIT_TEST}};
 static const double means[] = {1, 4, 2, 5, 3, 6, 2, 4, 4, 4, 4, 6, 6, 3, 70, 80};
 
 static CellStoreTable screen(void)
 {
   CellStoreTable table = {0};
 
-  table.gene.count         = 2;
+  table.gene.count = 2;
   table.perturbation.count = 4;
-  table.cell_type.count    = 3;
-  table.batch.count        = 2;
-  table.populations        = (PetscInt)(sizeof populations / sizeof *populations);
-  table.population         = populations;
+  table.cell_type.count = 3;
+  table.batch.count = 2;
+  table.populations = (PetscInt)(sizeof populations / sizeof *populations);
+  table.population = populations;
   return table;
 }
 

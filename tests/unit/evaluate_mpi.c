@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static const char *store_path = "evaluate_mpi.h5", *predicted_path = "evaluate_mpi.predicted.h5ad", *real_path = "evaluate_mpi.real.h5ad", *folder = "evaluate_mpi.scores";
+static const char *store_path = "evaluate_mpi.h5", *predicted_path = "evaluate_mpi.predicted.h5ad", *real_path = "evaluate_mpi.real.h5ad",
+                  *folder = "evaluate_mpi.scores";
 
 static const BaselineMethod all_baselines[] = {BASELINE_CONTROL, BASELINE_MEAN_SHIFT, BASELINE_ADDITIVE, BASELINE_NEAREST};
 
@@ -36,8 +37,18 @@ static void write_cells(const char *path, int genes, const char *const *gene, in
 static EvaluateOptions options_of(const char *real, const char *const *predicted)
 {
   static const char *model[] = {"model", "model"};
-  return (EvaluateOptions){.real = real, .predictions = 1, .predicted = predicted, .model = model, .perturbation_column = "", .control = "", .cell_type_column = "", .batch_column = "",
-                           .baselines = 1, .baseline = all_baselines, .ceiling = PETSC_TRUE, .seed = 1};
+  return (EvaluateOptions){.real = real,
+                           .predictions = 1,
+                           .predicted = predicted,
+                           .model = model,
+                           .perturbation_column = "",
+                           .control = "",
+                           .cell_type_column = "",
+                           .batch_column = "",
+                           .baselines = 1,
+                           .baseline = all_baselines,
+                           .ceiling = PETSC_TRUE,
+                           .seed = 1};
 }
 
 static PopulationScores at(const ScoreTable *t, PetscInt row, PetscInt group) { return t->scores[row * t->groups + group]; }
@@ -51,11 +62,11 @@ static double number(const char *line, int column)
 
 static void numbers_of_cell_eval(void **state)
 {
-  const char     *source = getenv("srcdir") ? getenv("srcdir") : ".";
-  char            real[4096], predicted[4096], results[4096], line[4096];
-  const char     *file[] = {predicted};
-  ScoreTable      t;
-  PetscInt        k = 0;
+  const char *source = getenv("srcdir") ? getenv("srcdir") : ".";
+  char        real[4096], predicted[4096], results[4096], line[4096];
+  const char *file[] = {predicted};
+  ScoreTable  t;
+  PetscInt    k = 0;
 
   snprintf(real, sizeof real, "%s/tests/data/evaluate/real.h5ad", source);
   snprintf(predicted, sizeof predicted, "%s/tests/data/evaluate/predicted.h5ad", source);
@@ -96,13 +107,13 @@ static void store_against_its_cells(void **state)
     for (PetscInt64 i = 0; i < population->cells; i++) {
       for (int g = 0; g < 3; g++) dense[cells * 3 + g] = (double)small_value(population->first_cell + i, column[g]);
       perturbation[cells] = (int32_t)population->perturbation;
-      type[cells++]       = (int32_t)population->cell_type;
+      type[cells++] = (int32_t)population->cell_type;
     }
   }
   write_cells(predicted_path, 3, gene, cells, dense, perturbation, type);
   EvaluateOptions o = options_of(store_path, file);
-  o.predictions     = 2;
-  o.baselines       = 4;
+  o.predictions = 2;
+  o.baselines = 4;
   check_call(evaluate_files(PETSC_COMM_WORLD, &o, &t));
   assert_int_equal(t.groups, 3);
   assert_int_equal(t.rows, 7);
@@ -135,11 +146,11 @@ static const char *const two_genes[] = {"A", "B"};
 /* Counts of 10, 20 and 40: brought to the median 20, then log1p; the mean change by hand. */
 static void counts_are_scaled(void **state)
 {
-  const char *const   file[] = {real_path};
-  const double        counts[] = {5, 5, 20, 0, 10, 30};
-  const int32_t       perturbation[] = {0, 1, 1}, type[] = {0, 0, 0};
-  int                 rank;
-  ScoreTable          t;
+  const char *const file[] = {real_path};
+  const double      counts[] = {5, 5, 20, 0, 10, 30};
+  const int32_t     perturbation[] = {0, 1, 1}, type[] = {0, 0, 0};
+  int               rank;
+  ScoreTable        t;
 
   MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
   write_cells(real_path, 2, two_genes, 3, counts, perturbation, type);
@@ -195,16 +206,16 @@ static void mistakes(void **state)
   user_error(&o, "evaluate_mpi.absent.h5ad");
   o = options_of(store_path, other);
   user_error(&o, "2 of its 2 genes are not in evaluate_mpi.h5 (A, B)");
-  o            = options_of(store_path, one);
-  o.control    = "vehicle";
+  o = options_of(store_path, one);
+  o.control = "vehicle";
   user_error(&o, "control label");
-  o                     = options_of(predicted_path, one);
+  o = options_of(predicted_path, one);
   o.perturbation_column = "drug";
   user_error(&o, "drug");
-  o           = options_of(predicted_path, one);
+  o = options_of(predicted_path, one);
   o.baselines = 2;
   user_error(&o, "mean_shift");
-  o         = options_of(predicted_path, one);
+  o = options_of(predicted_path, one);
   o.control = "controls";
   user_error(&o, "did you mean 'control'");
   write_cells(real_path, 2, two_genes, 3, decimals, perturbation, type);
@@ -236,7 +247,8 @@ static int remove_files(void **state)
   return rmdir(folder);
 }
 
-static const struct CMUnitTest tests[] = {cmocka_unit_test(numbers_of_cell_eval), cmocka_unit_test(store_against_its_cells), cmocka_unit_test(counts_are_scaled),
-                                          cmocka_unit_test(same_on_any_ranks), cmocka_unit_test_teardown(mistakes, remove_files)};
+static const struct CMUnitTest tests[] = {cmocka_unit_test(numbers_of_cell_eval), cmocka_unit_test(store_against_its_cells),
+                                          cmocka_unit_test(counts_are_scaled), cmocka_unit_test(same_on_any_ranks),
+                                          cmocka_unit_test_teardown(mistakes, remove_files)};
 
 TEST_MAIN(tests)

@@ -58,7 +58,8 @@ static void direct_sums(void **state)
   check_close(s.energy_distance, 2 * sums[0] - sums[1] - sums[2], 1e-10, 1);
 }
 
-/* Two normal laws on the line a distance d apart: the mean absolute value of a normal difference with sigma = sqrt 2. Pairs of a cell with itself add E|X-X'| / n on each side. */
+/* Two normal laws on the line a distance d apart: the mean absolute value of a normal difference with sigma = sqrt 2. Pairs of a cell with itself add E|X-X'| /
+ * n on each side. */
 static void normal_laws(void **state)
 {
   enum { N = 8000 };
@@ -76,6 +77,7 @@ static void normal_laws(void **state)
   check_close(s.energy_distance, 2 * across - 2 * within * (1 - 1. / N), 0.05, 1);
 }
 
-static const struct CMUnitTest tests[] = {cmocka_unit_test(by_hand), cmocka_unit_test(nothing_varies), cmocka_unit_test(direct_sums), cmocka_unit_test(normal_laws)};
+static const struct CMUnitTest tests[] = {cmocka_unit_test(by_hand), cmocka_unit_test(nothing_varies), cmocka_unit_test(direct_sums),
+                                          cmocka_unit_test(normal_laws)};
 
 TEST_MAIN(tests)

@@ -6,8 +6,21 @@
 #include <string.h>
 #include <unistd.h>
 
-static const SimulateOptions small = {.cells = 500, .genes = 60, .perturbations = 11, .cell_types = 4, .batches = 2, .programs = 3, .effect_genes = 12, .effect_size = 1.2,
-                                      .batch_effect = 0.2, .responders = 0.5, .opposed = 0.5, .without_effect = 0.2, .dispersion = 0.25, .library_size = 900, .seed = 5};
+static const SimulateOptions small = {.cells = 500,
+                                      .genes = 60,
+                                      .perturbations = 11,
+                                      .cell_types = 4,
+                                      .batches = 2,
+                                      .programs = 3,
+                                      .effect_genes = 12,
+                                      .effect_size = 1.2,
+                                      .batch_effect = 0.2,
+                                      .responders = 0.5,
+                                      .opposed = 0.5,
+                                      .without_effect = 0.2,
+                                      .dispersion = 0.25,
+                                      .library_size = 900,
+                                      .seed = 5};
 
 typedef double (*DrawFunction)(CountDraw *draw, double parameter);
 
@@ -107,7 +120,7 @@ static void law_of_a_screen(void **state)
   for (PetscInt k = 0; k < 3; k++) {
     PetscInt moved = 0;
     double   product = 1;
-    respond          = 0;
+    respond = 0;
     for (PetscInt g = 0; g < G; g++) moved += s.program[k * G + g] != 0;
     for (PetscInt t = 0; t < 4; t++) {
       if (s.responsiveness[t * 3 + k] == 0) continue;
@@ -187,13 +200,13 @@ static void check_file(const char *path, const SimulatedScreen *s, const SparseR
 /* The file that these ranks write holds the cells that one rank makes; the table of changes is log share over the control's share without batch effects. */
 static void file_of_a_screen(void **state)
 {
-  const char       *path = "simulate_mpi.h5ad";
-  SimulateOptions   o = small;
-  SimulatedScreen   s;
-  SparseRows        cells;
-  hid_t             h5;
-  double            change[60], total = 0, control_total = 0;
-  const PetscInt    p = 3, c = 2, G = small.genes, K = small.programs;
+  const char     *path = "simulate_mpi.h5ad";
+  SimulateOptions o = small;
+  SimulatedScreen s;
+  SparseRows      cells;
+  hid_t           h5;
+  double          change[60], total = 0, control_total = 0;
+  const PetscInt  p = 3, c = 2, G = small.genes, K = small.programs;
 
   o.output = path;
   check_call(simulated_screen_create(&o, &s));
@@ -230,7 +243,8 @@ static void sizes_that_do_not_fit(void **state)
   assert_int_equal(simulated_screen_create(&wide, &s), ERROR_USER);
 }
 
-static const struct CMUnitTest tests[] = {cmocka_unit_test(moments_of_draws), cmocka_unit_test(probabilities_of_poisson), cmocka_unit_test(law_of_a_screen),
-                                          cmocka_unit_test(cells_of_a_screen), cmocka_unit_test(file_of_a_screen), cmocka_unit_test(sizes_that_do_not_fit)};
+static const struct CMUnitTest tests[] = {cmocka_unit_test(moments_of_draws), cmocka_unit_test(probabilities_of_poisson),
+                                          cmocka_unit_test(law_of_a_screen),  cmocka_unit_test(cells_of_a_screen),
+                                          cmocka_unit_test(file_of_a_screen), cmocka_unit_test(sizes_that_do_not_fit)};
 
 TEST_MAIN(tests)
