@@ -1,6 +1,7 @@
 /* The command table, start-up and shut-down. */
 #include "commands/commands.h"
 #include "config.h"
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -137,6 +138,7 @@ int main(int argc, char **argv)
   remember(argc, argv);
   if (options_petsc_arguments(argc, argv, &petsc_argc, &petsc_argv)) return STATUS_PROGRAM_ERROR;
   if (PetscInitialize(&petsc_argc, &petsc_argv, NULL, NULL)) return STATUS_PROGRAM_ERROR;
+  signal(SIGPIPE, SIG_IGN); /* a reader that left early, or gnuplot missing, is no fault of the program */
   if (MPI_Comm_dup(PETSC_COMM_WORLD, &farewell)) return STATUS_PROGRAM_ERROR;
   PetscErrorCode code = error_handler_install();
   if (!code) code = run(argc, argv);

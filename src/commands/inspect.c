@@ -191,11 +191,10 @@ static PetscErrorCode inspect(const Options *options)
 }
 
 const Command command_inspect = {
-    .name = "inspect",
-    .summary = "what is in a file or a run folder; what this machine is",
-    .usage = "inspect -in FILE[,FILE...] | -machine",
-    .examples = "perturbdiff inspect -in cells.h5\nperturbdiff inspect -in run\nperturbdiff inspect -in screen.h5ad,predicted.h5ad\nmpirun -n 2 perturbdiff "
-                "inspect -machine",
-    .options = {groups, NULL},
-    .run = inspect,
+  .name     = "inspect",
+  .summary  = "what is in a file or a run folder; what this machine is",
+  .usage    = "inspect FILE ... | -machine",
+  .examples = "perturbdiff inspect cells.h5\nperturbdiff inspect run\nperturbdiff inspect screen.h5ad predicted.h5ad\nmpirun -n 2 perturbdiff inspect -machine",
+  .options  = {groups, NULL, "in"},
+  .run      = inspect,
 };

@@ -186,7 +186,9 @@ PetscErrorCode options_insert(const Options *options, int argc, char *const argv
   InputEntries input = {0, NULL};
 
   PetscFunctionBeginUser;
-  if (argc > 0 && !is_name(argv[0])) {
+  while (options->positional && first < argc && !is_name(argv[first]))
+    PetscCall(insert_one(options, options->positional, argv[first++], "command line", PETSC_TRUE));
+  if (argc > 0 && !is_name(argv[0]) && !first) {
     PetscCall(input_read(PETSC_COMM_WORLD, argv[0], &input));
     for (PetscInt i = 0; i < input.count; i++) {
       char where[PETSC_MAX_PATH_LEN + 32];

@@ -28,6 +28,7 @@ typedef struct {
 typedef struct {
   const OptionSpec *const *groups;         /* ended by NULL */
   const char              *petsc_prefixes; /* further PETSc option families accepted, e.g. "ts_ snes_"; may be NULL */
+  const char              *positional;     /* option that plain leading arguments fill, for a command that takes no input file; may be NULL */
 } Options;
 
 /* Options every command accepts: quiet, threads, time_limit, ... */
