@@ -161,27 +161,61 @@ static PetscErrorCode section_checksums(MPI_Comm comm, const TrainingState *stat
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode write_section(MPI_Comm comm, hid_t h5, const TrainingState *state, int section, const uint64_t *sum)
+/* A set and its checksum: the same call on every rank. */
+static PetscErrorCode create_set(hid_t group, const Parameter *p, uint64_t checksum, hid_t creation, hid_t *set, hid_t *space)
 {
-  const Real *values = section_values(state, section);
-  int         rank, size;
+  const hsize_t extent[2] = {(hsize_t)p->rows, (hsize_t)p->columns};
+
+  PetscFunctionBeginUser;
+  *space = H5Screate_simple(p->columns ? 2 : 1, extent, NULL);
+  H5Check(*space);
+  *set = H5Dcreate2(group, p->name, H5T_REAL_TYPE, *space, H5P_DEFAULT, creation, H5P_DEFAULT);
+  H5Check(*set);
+  PetscCall(h5_write_attribute_int64(*set, "checksum", (int64_t)checksum));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* This rank's rows of a set, without waiting for the others; failed is raised where they cannot be written. */
+static PetscErrorCode write_rows(hid_t set, hid_t space, const Parameter *p, PetscInt first, PetscInt rows, const Real *values, PetscBool *failed)
+{
+  const hsize_t start[2] = {(hsize_t)first, 0}, block[2] = {(hsize_t)rows, (hsize_t)p->columns};
+  const size_t  width = (size_t)(p->columns ? p->columns : 1);
+
+  PetscFunctionBeginUser;
+  if (!rows) PetscFunctionReturn(PETSC_SUCCESS);
+  const hid_t memory = H5Screate_simple(p->columns ? 2 : 1, block, NULL);
+  H5Check(memory);
+  H5Check(H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, block, NULL));
+  if (H5Dwrite(set, H5T_REAL_TYPE, memory, space, H5P_DEFAULT, values + p->offset + (size_t)first * width) < 0) *failed = PETSC_TRUE;
+  H5Check(H5Sclose(memory));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Sets are made by all ranks, rows written by each on its own: hundreds of small sets would otherwise be hundreds of waits. */
+static PetscErrorCode write_section(MPI_Comm comm, hid_t h5, const TrainingState *state, int section, const uint64_t *sum, PetscBool *failed)
+{
+  int rank, size;
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCallMPI(MPI_Comm_size(comm, &size));
-  hid_t group = H5Gcreate2(h5, section_name[section], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  const hid_t group = H5Gcreate2(h5, section_name[section], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+  const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
   H5Check(group);
+  H5Check(creation);
+  H5Check(H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER));
+  H5Check(H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY));
   for (PetscInt k = 0; k < state->table.count; k++) {
-    const Parameter *p     = &state->table.item[k];
+    const Parameter *p = &state->table.item[k];
     const PetscInt   first = first_row(p->rows, rank, size);
-    const size_t     width = (size_t)(p->columns ? p->columns : 1);
+    hid_t            set, space;
 
-    PetscCall(h5_write_slab(group, p->name, H5T_REAL_TYPE, p->rows, p->columns, first, first_row(p->rows, rank + 1, size) - first, values + p->offset + (size_t)first * width));
-    hid_t set = H5Dopen2(group, p->name, H5P_DEFAULT);
-    H5Check(set);
-    PetscCall(h5_write_attribute_int64(set, "checksum", (int64_t)sum[section * state->table.count + k]));
+    PetscCall(create_set(group, p, sum[section * state->table.count + k], creation, &set, &space));
+    PetscCall(write_rows(set, space, p, first, first_row(p->rows, rank + 1, size) - first, section_values(state, section), failed));
     H5Check(H5Dclose(set));
+    H5Check(H5Sclose(space));
   }
+  H5Check(H5Pclose(creation));
   H5Check(H5Gclose(group));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -220,17 +254,20 @@ static PetscErrorCode write_header(MPI_Comm comm, hid_t h5, const TrainingState 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode write_contents(MPI_Comm comm, hid_t h5, const TrainingState *state)
+static PetscErrorCode write_contents(MPI_Comm comm, const FileDraft *draft, const TrainingState *state)
 {
-  uint64_t *sum;
+  const uint64_t bytes = SECTIONS * (uint64_t)state->table.total * sizeof(Real);
+  PetscBool      failed = PETSC_FALSE;
+  uint64_t      *sum;
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc1(SECTIONS * state->table.count, &sum));
   PetscCall(section_checksums(comm, state, sum));
-  PetscCall(write_header(comm, h5, state));
-  for (int s = 0; s < SECTIONS; s++) PetscCall(write_section(comm, h5, state, s, sum));
+  PetscCall(file_draft_reserve(draft, bytes + 2048 * SECTIONS * (uint64_t)state->table.count));
+  PetscCall(write_header(comm, draft->h5, state));
+  for (int s = 0; s < SECTIONS; s++) PetscCall(write_section(comm, draft->h5, state, s, sum, &failed));
   PetscCall(PetscFree(sum));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(failed ? error_user("%s: cannot be written; is the disk full?", draft->path) : PETSC_SUCCESS);
 }
 
 PetscErrorCode checkpoint_write(MPI_Comm comm, const char *path, const TrainingState *state)
@@ -239,7 +276,7 @@ PetscErrorCode checkpoint_write(MPI_Comm comm, const char *path, const TrainingS
 
   PetscFunctionBeginUser;
   PetscCall(file_draft_create(comm, path, &draft));
-  const PetscErrorCode code = error_agree(comm, write_contents(comm, draft.h5, state));
+  const PetscErrorCode code = error_agree(comm, write_contents(comm, &draft, state));
   if (code) {
     PetscCall(file_draft_discard(&draft));
     PetscFunctionReturn(code);

@@ -6,3 +6,5 @@ tests_unit_adamw_double_test_LDADD = $(AM_TEST_LIBS_DOUBLE)
 tests_unit_adamw_double_test_CPPFLAGS = $(AM_CPPFLAGS) -DPERTURBDIFF_DOUBLE
 parallel_tests += tests/unit/checkpoint_mpi
 tests_unit_checkpoint_mpi_SOURCES = tests/unit/checkpoint_mpi.c
+parallel_tests += tests/unit/train_mpi
+tests_unit_train_mpi_SOURCES = tests/unit/train_mpi.c
