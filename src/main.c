@@ -121,11 +121,17 @@ static PetscBool all_arrive(MPI_Comm farewell, double patience)
 static int report_error(MPI_Comm farewell, PetscErrorCode code)
 {
   if (code == ERROR_STOPPED) return STATUS_STOPPED;
-  if (code != ERROR_USER) MPI_Abort(MPI_COMM_WORLD, STATUS_PROGRAM_ERROR);
+  if (code != ERROR_USER) {
+    file_drafts_remove();
+    MPI_Abort(MPI_COMM_WORLD, STATUS_PROGRAM_ERROR);
+  }
   const PetscBool together = error_is_agreed() ? PETSC_TRUE : all_arrive(farewell, 5);
   if (leading_rank() || !together) fprintf(stderr, "perturbdiff: %s\n", error_message());
   fflush(stderr);
-  if (!together) MPI_Abort(MPI_COMM_WORLD, STATUS_USER_ERROR);
+  if (!together) {
+    file_drafts_remove();
+    MPI_Abort(MPI_COMM_WORLD, STATUS_USER_ERROR);
+  }
   return STATUS_USER_ERROR;
 }
 
@@ -135,6 +141,7 @@ int main(int argc, char **argv)
   char   **petsc_argv = NULL;
   MPI_Comm farewell;
 
+  blas_guard(argc, argv);
   remember(argc, argv);
   if (options_petsc_arguments(argc, argv, &petsc_argc, &petsc_argv)) return STATUS_PROGRAM_ERROR;
   if (PetscInitialize(&petsc_argc, &petsc_argv, NULL, NULL)) return STATUS_PROGRAM_ERROR;

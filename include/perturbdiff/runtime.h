@@ -3,6 +3,7 @@
 #ifndef PERTURBDIFF_RUNTIME_H
 #define PERTURBDIFF_RUNTIME_H
 
+#include <perturbdiff/runtime/blas.h>
 #include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/deadline.h>
 #include <perturbdiff/runtime/dense.h>

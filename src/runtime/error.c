@@ -1,5 +1,6 @@
 /* Mistakes of the user as one line on rank 0; agreement of all ranks on an error. */
 #include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/file.h>
 #include <hdf5.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -37,7 +38,10 @@ PetscErrorCode error_agree(MPI_Comm comm, PetscErrorCode code)
 
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCallMPI(MPI_Comm_size(comm, &size));
-  if (code && code != ERROR_USER && code != ERROR_STOPPED) MPI_Abort(MPI_COMM_WORLD, STATUS_PROGRAM_ERROR);
+  if (code && code != ERROR_USER && code != ERROR_STOPPED) {
+    file_drafts_remove();
+    MPI_Abort(MPI_COMM_WORLD, STATUS_PROGRAM_ERROR);
+  }
   /* Lowest rank with a user error; size when nobody has one. */
   int mine = code == ERROR_USER ? rank : size, first;
   PetscCallMPI(MPI_Allreduce(&mine, &first, 1, MPI_INT, MPI_MIN, comm));

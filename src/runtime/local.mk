@@ -1,9 +1,9 @@
 # Files of the room runtime.
-nobase_include_HEADERS += include/perturbdiff/runtime.h include/perturbdiff/runtime/deadline.h include/perturbdiff/runtime/clones.h include/perturbdiff/runtime/dense.h \
+nobase_include_HEADERS += include/perturbdiff/runtime.h include/perturbdiff/runtime/blas.h include/perturbdiff/runtime/deadline.h include/perturbdiff/runtime/clones.h include/perturbdiff/runtime/dense.h \
   include/perturbdiff/runtime/exponential.h \
   include/perturbdiff/runtime/error.h include/perturbdiff/runtime/file.h include/perturbdiff/runtime/log.h \
   include/perturbdiff/runtime/options.h include/perturbdiff/runtime/random.h include/perturbdiff/runtime/real.h
-library_sources += src/runtime/error.c
+library_sources += src/runtime/blas.c src/runtime/error.c
 library_sources += src/runtime/deadline.c src/runtime/draft.c src/runtime/file.c src/runtime/file_private.h src/runtime/h5.c src/runtime/random.c
 library_sources += src/runtime/options.c src/runtime/input.c src/runtime/input.h
 library_sources += src/runtime/log.c

@@ -15,3 +15,7 @@ tests_unit_dense_test_SOURCES = tests/unit/dense_test.c
 tests_unit_dense_double_test_SOURCES = tests/unit/dense_test.c
 tests_unit_dense_double_test_CPPFLAGS = $(AM_CPPFLAGS) -DPERTURBDIFF_DOUBLE
 tests_unit_dense_double_test_LDADD = $(AM_TEST_LIBS_DOUBLE)
+unit_tests += tests/unit/blas_test
+tests_unit_blas_test_SOURCES = tests/unit/blas_test.c
+parallel_tests += tests/unit/deadline_mpi
+tests_unit_deadline_mpi_SOURCES = tests/unit/deadline_mpi.c

@@ -1,0 +1,66 @@
+/* The right BLAS kernels for the CPU. */
+#include <perturbdiff/runtime/blas.h>
+#include <cblas.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+/* Set for the second execution, so that there is no third. */
+static const char marker[] = "PERTURBDIFF_BLAS_MENDED";
+
+const char *blas_core_name(void) { return openblas_get_corename(); }
+
+#if defined(__x86_64__)
+const char *blas_core_wanted(void)
+{
+  /* Kernels of OpenBLAS's x86 list without AVX2. */
+  static const char *const old[] = {"Generic",    "Katmai",     "Coppermine", "Northwood",    "Prescott", "Banias",      "Core2",     "Penryn",    "Dunnington", "Nehalem", "Atom",
+                                    "Athlon",     "Opteron",    "Opteron_SSE3", "Barcelona",  "Bobcat",   "Nano",        "Sandybridge", "Bulldozer", "Piledriver", "Steamroller"};
+  int                      too_old = 0;
+
+  __builtin_cpu_init();
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return NULL;
+  for (size_t i = 0; i < sizeof old / sizeof *old; i++) too_old |= !strcasecmp(blas_core_name(), old[i]);
+  if (!too_old) return NULL;
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) return "SkylakeX";
+  return __builtin_cpu_is("amd") ? "Zen" : "Haswell";
+}
+#else
+const char *blas_core_wanted(void) { return NULL; }
+#endif
+
+/* Before MPI knows: the launcher's word for this process's rank. */
+static int first_rank(void)
+{
+  static const char *const names[] = {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "SLURM_PROCID"};
+
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+    const char *rank = getenv(names[i]);
+    if (rank) return !strcmp(rank, "0");
+  }
+  return 1;
+}
+
+static void mend(char **argv, const char *wanted)
+{
+  const char *const asked = getenv("OPENBLAS_CORETYPE");
+
+  if (asked && *asked && first_rank())
+    fprintf(stderr, "warning: OPENBLAS_CORETYPE=%s is too old for this CPU, %s taken instead; PERTURBDIFF_KEEP_BLAS=1 keeps it\n", asked, wanted);
+  if (setenv(marker, "1", 1) || setenv("OPENBLAS_CORETYPE", wanted, 1)) return;
+  fflush(NULL);
+  execv("/proc/self/exe", argv);
+  /* Not replaced: programs started from here get their own try. */
+  unsetenv(marker);
+}
+
+void blas_guard(int argc, char **argv)
+{
+  const char *const wanted = blas_core_wanted();
+
+  if (wanted && argc > 0 && !getenv(marker) && !getenv("PERTURBDIFF_KEEP_BLAS")) mend(argv, wanted);
+  if (!getenv("OPENBLAS_NUM_THREADS")) openblas_set_num_threads(omp_get_max_threads());
+}
