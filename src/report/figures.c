@@ -136,7 +136,7 @@ PetscErrorCode figure_changes(const CsvTable *deltas, const char *const *model, 
   for (PetscInt m = 0; m < models; m++) {
     PetscCall(text_add(script, "$changes << EOD\n"));
     for (PetscInt i = 0; i < deltas->rows; i++)
-      if (!strcmp(csv_text(deltas, i, "model"), model[m]))
+      if (!strcmp(csv_text(deltas, i, "model"), model[m]) && !(csv_number(deltas, i, "repeat") > 1))
         PetscCall(text_add(script, "%g %g\n", csv_number(deltas, i, "real"), csv_number(deltas, i, "predicted")));
     PetscCall(text_add(script, "EOD\nset title '%s' noenhanced\nplot x with lines linecolor '#999999' dashtype 2 notitle, $changes using 1:2 with points linecolor '%s' pointtype 7 pointsize 0.35 notitle\n",
                        model[m], report_colours[m % 8]));

@@ -120,10 +120,10 @@ static PetscErrorCode add_evaluation(const char *folder, Text *page)
   PetscCall(list_models(&scores, &models, &model));
   PetscCall(text_add(page, "<h2>Predictions against measured cells</h2>\n<p>Means over the held-out conditions in <code>"));
   PetscCall(text_add_escaped(page, folder));
-  PetscCall(text_add(page, "</code>; the best value of each column is bold. <i>ceiling</i> compares two halves of the measured cells: nothing can be expected to do better.</p>\n"));
+  PetscCall(text_add(page, "</code>; the best value of each column is bold. <i>ceiling</i> compares two halves of the measured cells (half as many, so that its energy distance starts higher).</p>\n"));
   PetscCall(score_table(&scores, model, models, page));
   PetscCall(figure_scores(&scores, model, models, &script));
-  PetscCall(add_figure(&script, 90 + 40 * (int)models, "One point a condition; the black bar is the mean.", page));
+  PetscCall(add_figure(&script, 90 + 40 * (int)models, "One point a condition and run; the black bar is the mean.", page));
   PetscCall(PetscSNPrintf(path, sizeof path, "%s/deltas.csv", folder));
   PetscCall(csv_read(path, &deltas, &found));
   if (found) {
