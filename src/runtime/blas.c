@@ -17,15 +17,17 @@ const char *blas_core_name(void) { return openblas_get_corename(); }
 const char *blas_core_wanted(void)
 {
   /* Kernels of OpenBLAS's x86 list without AVX2. */
-  static const char *const old[] = {"Generic",    "Katmai",     "Coppermine", "Northwood",    "Prescott", "Banias",      "Core2",     "Penryn",    "Dunnington", "Nehalem", "Atom",
-                                    "Athlon",     "Opteron",    "Opteron_SSE3", "Barcelona",  "Bobcat",   "Nano",        "Sandybridge", "Bulldozer", "Piledriver", "Steamroller"};
+  static const char *const old[] = {"Generic",   "Katmai",     "Coppermine", "Northwood",   "Prescott",  "Banias",     "Core2",
+                                    "Penryn",    "Dunnington", "Nehalem",    "Atom",        "Athlon",    "Opteron",    "Opteron_SSE3",
+                                    "Barcelona", "Bobcat",     "Nano",       "Sandybridge", "Bulldozer", "Piledriver", "Steamroller"};
   int                      too_old = 0;
 
   __builtin_cpu_init();
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return NULL;
   for (size_t i = 0; i < sizeof old / sizeof *old; i++) too_old |= !strcasecmp(blas_core_name(), old[i]);
   if (!too_old) return NULL;
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) return "SkylakeX";
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+    return "SkylakeX";
   return __builtin_cpu_is("amd") ? "Zen" : "Haswell";
 }
 #else

@@ -10,8 +10,8 @@
 
 /* Reasons in order of rank: all ranks follow the highest that any has. */
 enum { KEEP_ON, TIME_LIMIT, FIRST_SIGNAL };
-static const int         caught[]     = {SIGUSR1, SIGINT, SIGTERM};
-static const char *const reasons[]    = {NULL, "time limit", "SIGUSR1", "SIGINT", "SIGTERM"};
+static const int         caught[] = {SIGUSR1, SIGINT, SIGTERM};
+static const char *const reasons[] = {NULL, "time limit", "SIGUSR1", "SIGINT", "SIGTERM"};
 enum { SIGNALS = sizeof caught / sizeof *caught };
 
 /* What the handlers say to this process; signals belong to a process, so this cannot live in a Deadline. */
@@ -39,9 +39,9 @@ static void note(int number)
 /* Seconds of "[D-]HH:MM:SS" with Slurm's short forms: M, M:S, H:M:S, D-H, D-H:M, D-H:M:S. Negative when it does not parse. */
 static double limit_seconds(const char *text)
 {
-  double days = 0, part[3] = {0};
-  int    parts = 0;
-  char  *end;
+  double            days = 0, part[3] = {0};
+  int               parts = 0;
+  char             *end;
   const char *const dash = strchr(text, '-');
 
   if (dash) {
@@ -102,11 +102,11 @@ PetscErrorCode deadline_begin(MPI_Comm comm, const char *limit, Deadline *deadli
 
 PetscErrorCode deadline_check(Deadline *deadline, double checkpoint_seconds, PetscBool *stop, const char **reason)
 {
-  const double now  = MPI_Wtime();
+  const double now = MPI_Wtime();
   int          mine = received, all;
 
   deadline->longest = PetscMax(deadline->longest, now - deadline->last);
-  deadline->last    = now;
+  deadline->last = now;
   /* Another step and the write, each a quarter slower than the slowest so far. */
   deadline->margin = 1.25 * (deadline->longest + checkpoint_seconds);
   if (!mine && deadline->end > 0 && now + deadline->margin > deadline->end) mine = TIME_LIMIT;

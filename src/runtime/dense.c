@@ -9,7 +9,7 @@ enum { PARALLEL_FROM = 16384, BLOCK = 4096 };
 
 /* gelu_tanh(x) = x sigmoid(2 u) and its derivative, u = sqrt(2/pi) (x + 0.044715 x^3) (Hendrycks, Gimpel, arXiv 1606.08415). */
 #define TWICE_SCALE ((Real)1.5957691216057308)
-#define CUBIC       ((Real)0.044715)
+#define CUBIC ((Real)0.044715)
 
 static inline __attribute__((always_inline)) Real gelu_decay(Real x)
 {
@@ -71,15 +71,30 @@ static PetscErrorCode product(const DenseProduct *p)
   return PETSC_SUCCESS;
 }
 
-PetscErrorCode dense_products(PetscInt count, PetscBool transpose_a, PetscBool transpose_b, PetscInt m, PetscInt n, PetscInt k, Real alpha, const Real *a, PetscInt lda,
-                              size_t stride_a, const Real *b, PetscInt ldb, size_t stride_b, Real beta, Real *c, PetscInt ldc, size_t stride_c)
+PetscErrorCode dense_products(PetscInt count, PetscBool transpose_a, PetscBool transpose_b, PetscInt m, PetscInt n, PetscInt k, Real alpha, const Real *a,
+                              PetscInt lda, size_t stride_a, const Real *b, PetscInt ldb, size_t stride_b, Real beta, Real *c, PetscInt ldc, size_t stride_c)
 {
-  return product(&(DenseProduct){.count = count, .transpose_a = transpose_a, .transpose_b = transpose_b, .m = m, .n = n, .k = k, .alpha = alpha, .beta = beta, .a = a, .b = b, .c = c,
-                                 .lda = lda, .ldb = ldb, .ldc = ldc, .stride_a = stride_a, .stride_b = stride_b, .stride_c = stride_c});
+  return product(&(DenseProduct){.count = count,
+                                 .transpose_a = transpose_a,
+                                 .transpose_b = transpose_b,
+                                 .m = m,
+                                 .n = n,
+                                 .k = k,
+                                 .alpha = alpha,
+                                 .beta = beta,
+                                 .a = a,
+                                 .b = b,
+                                 .c = c,
+                                 .lda = lda,
+                                 .ldb = ldb,
+                                 .ldc = ldc,
+                                 .stride_a = stride_a,
+                                 .stride_b = stride_b,
+                                 .stride_c = stride_c});
 }
 
-PetscErrorCode dense_product(PetscBool transpose_a, PetscBool transpose_b, PetscInt m, PetscInt n, PetscInt k, Real alpha, const Real *a, PetscInt lda, const Real *b,
-                             PetscInt ldb, Real beta, Real *c, PetscInt ldc)
+PetscErrorCode dense_product(PetscBool transpose_a, PetscBool transpose_b, PetscInt m, PetscInt n, PetscInt k, Real alpha, const Real *a, PetscInt lda,
+                             const Real *b, PetscInt ldb, Real beta, Real *c, PetscInt ldc)
 {
   return dense_products(1, transpose_a, transpose_b, m, n, k, alpha, a, lda, 0, b, ldb, 0, beta, c, ldc, 0);
 }
@@ -89,8 +104,21 @@ PetscErrorCode dense_linear_forward(PetscInt rows, PetscInt in, PetscInt out, co
 {
   const PetscBool keep = activation == DENSE_GELU && pre;
 
-  PetscCall(product(&(DenseProduct){.count = 1, .transpose_b = PETSC_TRUE, .m = rows, .n = out, .k = in, .alpha = 1, .beta = accumulate ? 1 : 0, .a = x, .b = w, .c = keep ? pre : y,
-                                    .bias = bias, .lda = ldx, .ldb = ldw, .ldc = keep ? out : ldy, .activation = keep ? DENSE_LINEAR : activation}));
+  PetscCall(product(&(DenseProduct){.count = 1,
+                                    .transpose_b = PETSC_TRUE,
+                                    .m = rows,
+                                    .n = out,
+                                    .k = in,
+                                    .alpha = 1,
+                                    .beta = accumulate ? 1 : 0,
+                                    .a = x,
+                                    .b = w,
+                                    .c = keep ? pre : y,
+                                    .bias = bias,
+                                    .lda = ldx,
+                                    .ldb = ldw,
+                                    .ldc = keep ? out : ldy,
+                                    .activation = keep ? DENSE_LINEAR : activation}));
   if (!keep) return PETSC_SUCCESS;
 #pragma omp parallel for schedule(static) if ((size_t)rows * (size_t)out >= PARALLEL_FROM)
   for (PetscInt i = 0; i < rows; i++) gelu_block(out, pre + (size_t)i * (size_t)out, y + (size_t)i * (size_t)ldy);
@@ -104,8 +132,8 @@ VECTOR_CLONES static void add_column_sums(PetscInt rows, PetscInt count, const R
     for (PetscInt j = 0; j < count; j++) sums[j] += d[(size_t)i * (size_t)ld + (size_t)j];
 }
 
-PetscErrorCode dense_linear_backward(PetscInt rows, PetscInt in, PetscInt out, const Real *x, PetscInt ldx, const Real *w, PetscInt ldw, const Real *dy, PetscInt lddy,
-                                     PetscBool accumulate_input, Real *dx, PetscInt lddx, Real *dw, PetscInt lddw, Real *dbias)
+PetscErrorCode dense_linear_backward(PetscInt rows, PetscInt in, PetscInt out, const Real *x, PetscInt ldx, const Real *w, PetscInt ldw, const Real *dy,
+                                     PetscInt lddy, PetscBool accumulate_input, Real *dx, PetscInt lddx, Real *dw, PetscInt lddw, Real *dbias)
 {
   enum { COLUMNS = 256 };
 

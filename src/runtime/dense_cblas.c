@@ -24,8 +24,8 @@ PetscErrorCode dense_backend_product(const DenseProduct *p)
 
   for (PetscInt i = 0; i < p->count; i++) {
     Real *c = p->c + (size_t)i * p->stride_c;
-    GEMM(CblasRowMajor, a, b, (blasint)p->m, (blasint)p->n, (blasint)p->k, p->alpha, p->a + (size_t)i * p->stride_a, (blasint)p->lda, p->b + (size_t)i * p->stride_b,
-         (blasint)p->ldb, p->beta, c, (blasint)p->ldc);
+    GEMM(CblasRowMajor, a, b, (blasint)p->m, (blasint)p->n, (blasint)p->k, p->alpha, p->a + (size_t)i * p->stride_a, (blasint)p->lda,
+         p->b + (size_t)i * p->stride_b, (blasint)p->ldb, p->beta, c, (blasint)p->ldc);
     dense_finish(p->m, p->n, p->bias, p->activation, c, p->ldc);
   }
   return PETSC_SUCCESS;

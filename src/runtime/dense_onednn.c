@@ -8,10 +8,10 @@
   #include <stdlib.h>
   #include <string.h>
 
-  #define DnnlCheck(expression)                                                                                                     \
-    do {                                                                                                                            \
-      const dnnl_status_t dnnl_status = (expression);                                                                               \
-      if (dnnl_status != dnnl_success) SETERRQ(PETSC_COMM_SELF, PETSC_ERR_LIB, "oneDNN: %s gave status %d", #expression, (int)dnnl_status); \
+  #define DnnlCheck(expression)                                                                                                                                \
+    do {                                                                                                                                                       \
+      const dnnl_status_t dnnl_status = (expression);                                                                                                          \
+      if (dnnl_status != dnnl_success) SETERRQ(PETSC_COMM_SELF, PETSC_ERR_LIB, "oneDNN: %s gave status %d", #expression, (int)dnnl_status);                    \
     } while (0)
 
 enum { KEY_WORDS = 16, SLOTS = 4096, MOST_KERNELS = SLOTS / 2, ARGUMENTS = 5 };
@@ -40,12 +40,17 @@ static struct {
 
 const char *dense_backend(void)
 {
-  static char                  name[96];
-  const dnnl_version_t *const  version = dnnl_version();
-  const dnnl_cpu_isa_t         isa     = dnnl_get_effective_cpu_isa();
-  const char                  *isa_name = isa >= dnnl_cpu_isa_avx2_vnni ? "avx2_vnni" : isa >= dnnl_cpu_isa_avx512_core_amx ? "avx512_core_amx"
-                                        : isa >= dnnl_cpu_isa_avx512_core_bf16 ? "avx512_core_bf16" : isa >= dnnl_cpu_isa_avx512_core_vnni ? "avx512_core_vnni"
-                                        : isa >= dnnl_cpu_isa_avx512_core ? "avx512_core" : isa >= dnnl_cpu_isa_avx2 ? "avx2" : isa >= dnnl_cpu_isa_avx ? "avx" : "sse41";
+  static char                 name[96];
+  const dnnl_version_t *const version = dnnl_version();
+  const dnnl_cpu_isa_t        isa = dnnl_get_effective_cpu_isa();
+  const char                 *isa_name = isa >= dnnl_cpu_isa_avx2_vnni          ? "avx2_vnni"
+                                         : isa >= dnnl_cpu_isa_avx512_core_amx  ? "avx512_core_amx"
+                                         : isa >= dnnl_cpu_isa_avx512_core_bf16 ? "avx512_core_bf16"
+                                         : isa >= dnnl_cpu_isa_avx512_core_vnni ? "avx512_core_vnni"
+                                         : isa >= dnnl_cpu_isa_avx512_core      ? "avx512_core"
+                                         : isa >= dnnl_cpu_isa_avx2             ? "avx2"
+                                         : isa >= dnnl_cpu_isa_avx              ? "avx"
+                                                                                : "sse41";
 
   if (!*name) snprintf(name, sizeof name, "oneDNN %d.%d.%d (%s)", version->major, version->minor, version->patch, isa_name);
   return name;
@@ -58,9 +63,9 @@ static Key key_of(const DenseProduct *p)
 
   memcpy(&alpha, &p->alpha, sizeof alpha);
   memcpy(&beta, &p->beta, sizeof beta);
-  key.word[7]  = (int64_t)p->stride_a;
-  key.word[8]  = (int64_t)p->stride_b;
-  key.word[9]  = (int64_t)p->stride_c;
+  key.word[7] = (int64_t)p->stride_a;
+  key.word[8] = (int64_t)p->stride_b;
+  key.word[9] = (int64_t)p->stride_c;
   key.word[10] = alpha;
   key.word[11] = beta;
   key.word[12] = p->transpose_a | p->transpose_b << 1 | (p->bias != NULL) << 2;
@@ -97,7 +102,7 @@ PetscErrorCode dense_release(void)
   }
   cache.kernels = 0;
   free(cache.scratch);
-  cache.scratch      = NULL;
+  cache.scratch = NULL;
   cache.scratch_size = 0;
   if (cache.stream) DnnlCheck(dnnl_stream_destroy(cache.stream));
   if (cache.engine) DnnlCheck(dnnl_engine_destroy(cache.engine));
@@ -107,13 +112,16 @@ PetscErrorCode dense_release(void)
 }
 
 /* Description of count row-major matrices (rows, columns), stored transposed or not. */
-static PetscErrorCode describe(dnnl_memory_desc_t *description, PetscInt count, PetscInt rows, PetscInt columns, PetscBool transposed, PetscInt ld, size_t stride)
+static PetscErrorCode describe(dnnl_memory_desc_t *description, PetscInt count, PetscInt rows, PetscInt columns, PetscBool transposed, PetscInt ld,
+                               size_t stride)
 {
   const dnnl_dims_t one = {rows, columns}, one_strides = {transposed ? 1 : ld, transposed ? ld : 1};
   const dnnl_dims_t many = {count, rows, columns}, many_strides = {(dnnl_dim_t)stride, transposed ? 1 : ld, transposed ? ld : 1};
 
-  if (count == 1) DnnlCheck(dnnl_memory_desc_init_by_strides(description, 2, one, dnnl_f32, one_strides));
-  else DnnlCheck(dnnl_memory_desc_init_by_strides(description, 3, many, dnnl_f32, many_strides));
+  if (count == 1)
+    DnnlCheck(dnnl_memory_desc_init_by_strides(description, 2, one, dnnl_f32, one_strides));
+  else
+    DnnlCheck(dnnl_memory_desc_init_by_strides(description, 3, many, dnnl_f32, many_strides));
   return PETSC_SUCCESS;
 }
 
@@ -126,7 +134,8 @@ static PetscErrorCode attributes_of(const DenseProduct *p, dnnl_primitive_attr_t
   if (p->alpha != 1) DnnlCheck(dnnl_primitive_attr_set_output_scales(*attributes, 1, 0, &p->alpha));
   DnnlCheck(dnnl_post_ops_create(&post));
   if (p->beta != 0) DnnlCheck(dnnl_post_ops_append_sum(post, p->beta));
-  if (p->activation != DENSE_LINEAR) DnnlCheck(dnnl_post_ops_append_eltwise(post, 1, p->activation == DENSE_RELU ? dnnl_eltwise_relu : dnnl_eltwise_gelu_tanh, 0, 0));
+  if (p->activation != DENSE_LINEAR)
+    DnnlCheck(dnnl_post_ops_append_eltwise(post, 1, p->activation == DENSE_RELU ? dnnl_eltwise_relu : dnnl_eltwise_gelu_tanh, 0, 0));
   DnnlCheck(dnnl_primitive_attr_set_post_ops(*attributes, post));
   DnnlCheck(dnnl_post_ops_destroy(post));
   return PETSC_SUCCESS;
@@ -147,7 +156,7 @@ static PetscErrorCode scratch_grow(size_t size)
   if (size <= cache.scratch_size) return PETSC_SUCCESS;
   free(cache.scratch);
   cache.scratch_size = (size + 4095) / 4096 * 4096;
-  cache.scratch      = aligned_alloc(4096, cache.scratch_size);
+  cache.scratch = aligned_alloc(4096, cache.scratch_size);
   if (!cache.scratch) SETERRQ(PETSC_COMM_SELF, PETSC_ERR_MEM, "no memory for %zu bytes of scratch", cache.scratch_size);
   return PETSC_SUCCESS;
 }
@@ -157,18 +166,18 @@ static PetscBool better_by_sgemm(const DenseProduct *p) { return p->count == 1 &
 
 static PetscErrorCode kernel_create(const DenseProduct *p, const Key *key, Kernel **result)
 {
-  dnnl_memory_desc_t          a, b, c, bias;
-  dnnl_matmul_desc_t          operation;
-  dnnl_primitive_attr_t       attributes;
-  dnnl_primitive_desc_t       description = NULL;
-  const char                 *kind        = "ref";
-  Kernel                     *kernel;
+  dnnl_memory_desc_t    a, b, c, bias;
+  dnnl_matmul_desc_t    operation;
+  dnnl_primitive_attr_t attributes;
+  dnnl_primitive_desc_t description = NULL;
+  const char           *kind = "ref";
+  Kernel               *kernel;
 
   if (!cache.engine) DnnlCheck(dnnl_engine_create(&cache.engine, dnnl_cpu, 0));
   if (!cache.stream) DnnlCheck(dnnl_stream_create(&cache.stream, cache.engine, dnnl_stream_default_flags));
   PetscCall(PetscCalloc1(1, &kernel));
   kernel->key = *key;
-  *result     = kernel;
+  *result = kernel;
   if (better_by_sgemm(p)) return PETSC_SUCCESS;
   PetscCall(describe(&a, p->count, p->m, p->k, p->transpose_a, p->lda, p->stride_a));
   PetscCall(describe(&b, p->count, p->k, p->n, p->transpose_b, p->ldb, p->stride_b));
@@ -189,8 +198,10 @@ static PetscErrorCode kernel_create(const DenseProduct *p, const Key *key, Kerne
     if (p->bias) PetscCall(add_argument(kernel, DNNL_ARG_BIAS, &bias));
     PetscCall(scratch_grow(dnnl_memory_desc_get_size(scratch)));
   }
-  if (status == dnnl_success) DnnlCheck(dnnl_primitive_desc_destroy(description));
-  else if (status != dnnl_unimplemented && status != dnnl_invalid_arguments) SETERRQ(PETSC_COMM_SELF, PETSC_ERR_LIB, "oneDNN: matmul gave status %d", (int)status);
+  if (status == dnnl_success)
+    DnnlCheck(dnnl_primitive_desc_destroy(description));
+  else if (status != dnnl_unimplemented && status != dnnl_invalid_arguments)
+    SETERRQ(PETSC_COMM_SELF, PETSC_ERR_LIB, "oneDNN: matmul gave status %d", (int)status);
   return PETSC_SUCCESS;
 }
 
@@ -198,8 +209,8 @@ static PetscErrorCode by_sgemm(const DenseProduct *p)
 {
   for (PetscInt i = 0; i < p->count; i++) {
     Real *c = p->c + (size_t)i * p->stride_c;
-    DnnlCheck(dnnl_sgemm(p->transpose_a ? 'T' : 'N', p->transpose_b ? 'T' : 'N', p->m, p->n, p->k, p->alpha, p->a + (size_t)i * p->stride_a, p->lda, p->b + (size_t)i * p->stride_b,
-                         p->ldb, p->beta, c, p->ldc));
+    DnnlCheck(dnnl_sgemm(p->transpose_a ? 'T' : 'N', p->transpose_b ? 'T' : 'N', p->m, p->n, p->k, p->alpha, p->a + (size_t)i * p->stride_a, p->lda,
+                         p->b + (size_t)i * p->stride_b, p->ldb, p->beta, c, p->ldc));
     dense_finish(p->m, p->n, p->bias, p->activation, c, p->ldc);
   }
   return PETSC_SUCCESS;
@@ -207,7 +218,7 @@ static PetscErrorCode by_sgemm(const DenseProduct *p)
 
 PetscErrorCode dense_backend_product(const DenseProduct *p)
 {
-  const Key key  = key_of(p);
+  const Key key = key_of(p);
   size_t    slot = slot_of(&key);
 
   if (!cache.slots[slot]) {

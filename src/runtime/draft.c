@@ -62,7 +62,8 @@ static void shown_name(const char *path, char shown[PETSC_MAX_PATH_LEN])
 
   if (base[0] == '.' && length > ending + 1 && !strcmp(base + length - ending, ".partial"))
     snprintf(shown, PETSC_MAX_PATH_LEN, "%.*s%.*s", (int)folder, path, (int)(length - ending - 1), base + 1);
-  else snprintf(shown, PETSC_MAX_PATH_LEN, "%s", path);
+  else
+    snprintf(shown, PETSC_MAX_PATH_LEN, "%s", path);
 }
 
 PetscErrorCode file_error(const char *path, const char *doing, int number)
@@ -71,17 +72,25 @@ PetscErrorCode file_error(const char *path, const char *doing, int number)
 
   shown_name(path, shown);
   switch (number) {
-  case ENOENT: return error_user("%s: no such file or folder; check the path", shown);
-  case ENOTDIR: return error_user("%s: a part of the path is a file, not a folder; check the path", shown);
-  case EISDIR: return error_user("%s: is a folder; name a file", shown);
+  case ENOENT:
+    return error_user("%s: no such file or folder; check the path", shown);
+  case ENOTDIR:
+    return error_user("%s: a part of the path is a file, not a folder; check the path", shown);
+  case EISDIR:
+    return error_user("%s: is a folder; name a file", shown);
   case EACCES:
   case EPERM:
-  case EROFS: return error_user("%s: no permission to %s it (%s); choose another path or change its rights", shown, doing, strerror(number));
+  case EROFS:
+    return error_user("%s: no permission to %s it (%s); choose another path or change its rights", shown, doing, strerror(number));
   case ENOSPC:
-  case EDQUOT: return error_user("%s: no space left to %s it (%s); free some or choose another folder", shown, doing, strerror(number));
-  case EFBIG: return error_user("%s: larger than the limit on file sizes allows; raise it (ulimit -f) or choose another folder", shown);
-  case ENAMETOOLONG: return error_user("%s: the name is too long; choose a shorter one", shown);
-  default: return error_user("%s: cannot %s it (%s)", shown, doing, strerror(number));
+  case EDQUOT:
+    return error_user("%s: no space left to %s it (%s); free some or choose another folder", shown, doing, strerror(number));
+  case EFBIG:
+    return error_user("%s: larger than the limit on file sizes allows; raise it (ulimit -f) or choose another folder", shown);
+  case ENAMETOOLONG:
+    return error_user("%s: the name is too long; choose a shorter one", shown);
+  default:
+    return error_user("%s: cannot %s it (%s)", shown, doing, strerror(number));
   }
 }
 
@@ -109,12 +118,12 @@ PetscErrorCode draft_begin(const char *path, char temporary[PETSC_MAX_PATH_LEN])
   if (slot == MOST_DRAFTS) SETERRQ(PETSC_COMM_SELF, PETSC_ERR_PLIB, "more than %d files being written at once", MOST_DRAFTS);
   catch_signals();
   strcpy(open_drafts[slot], temporary);
-  used[slot]     = 1;
+  used[slot] = 1;
   const int file = open(temporary, O_WRONLY | O_CREAT | O_TRUNC, 0666);
   if (file < 0) {
     const int number = errno;
-    used[slot]       = 0;
-    temporary[0]     = 0;
+    used[slot] = 0;
+    temporary[0] = 0;
     return file_error(path, "write", number);
   }
   close(file);
@@ -161,8 +170,8 @@ PetscErrorCode draft_remove(const char *temporary)
 
 PetscErrorCode draft_reserve(const char *temporary, hid_t h5, uint64_t extra)
 {
-  size_t      most, least_clean, cached = 0;
-  int         entries;
+  size_t         most, least_clean, cached = 0;
+  int            entries;
   struct stat    status;
   struct statvfs space;
   struct rlimit  limit;
@@ -172,12 +181,13 @@ PetscErrorCode draft_reserve(const char *temporary, hid_t h5, uint64_t extra)
   if (file < 0) return file_error(temporary, "write", errno);
   /* Behind what is in the file so far, what is in HDF5's cache, and a little for how HDF5 rounds. */
   int            number = fstat(file, &status) ? errno : 0;
-  const uint64_t size   = (uint64_t)status.st_size + cached + extra + 4096;
+  const uint64_t size = (uint64_t)status.st_size + cached + extra + 4096;
   if (!number && !getrlimit(RLIMIT_FSIZE, &limit) && limit.rlim_cur != RLIM_INFINITY && size > limit.rlim_cur) number = EFBIG;
   if (!number && fallocate(file, FALLOC_FL_KEEP_SIZE, 0, (off_t)size)) {
     number = errno;
     /* A file system that cannot reserve: compare with what is free. MPI-IO takes a short write for a whole one, so this matters. */
-    if (number == EOPNOTSUPP && !fstatvfs(file, &space) && (double)space.f_bavail * (double)space.f_frsize + 512. * (double)status.st_blocks < (double)size) number = ENOSPC;
+    if (number == EOPNOTSUPP && !fstatvfs(file, &space) && (double)space.f_bavail * (double)space.f_frsize + 512. * (double)status.st_blocks < (double)size)
+      number = ENOSPC;
   }
   close(file);
   if (number == ENOSPC || number == EDQUOT || number == EFBIG) return file_error(temporary, "write", number);
@@ -200,7 +210,7 @@ PetscErrorCode file_draft_create(MPI_Comm comm, const char *path, FileDraft *dra
 
   PetscCall(PetscMemzero(draft, sizeof *draft));
   draft->comm = comm;
-  draft->h5   = H5I_INVALID_HID;
+  draft->h5 = H5I_INVALID_HID;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   if (!rank) {
     code = draft_begin(path, draft->temporary);
@@ -229,13 +239,12 @@ static PetscErrorCode draft_flush(FileDraft *draft)
   int rank;
 
   PetscCallMPI(MPI_Comm_rank(draft->comm, &rank));
-  if (H5Fget_obj_count(draft->h5, H5F_OBJ_ALL | H5F_OBJ_LOCAL) > 1)
-    SETERRQ(PETSC_COMM_SELF, PETSC_ERR_PLIB, "objects of %s are still open", draft->temporary);
+  if (H5Fget_obj_count(draft->h5, H5F_OBJ_ALL | H5F_OBJ_LOCAL) > 1) SETERRQ(PETSC_COMM_SELF, PETSC_ERR_PLIB, "objects of %s are still open", draft->temporary);
   PetscCallMPI(MPI_Barrier(draft->comm));
   PetscCallAgree(draft->comm, rank ? PETSC_SUCCESS : draft_reserve(draft->temporary, draft->h5, 0));
   PetscCallAgree(draft->comm, H5Fflush(draft->h5, H5F_SCOPE_GLOBAL) < 0 ? file_error(draft->temporary, "write", EIO) : PETSC_SUCCESS);
   const herr_t closed = H5Fclose(draft->h5);
-  draft->h5           = H5I_INVALID_HID;
+  draft->h5 = H5I_INVALID_HID;
   PetscCallAgree(draft->comm, closed < 0 ? file_error(draft->temporary, "write", EIO) : PETSC_SUCCESS);
   return PETSC_SUCCESS;
 }
@@ -267,8 +276,8 @@ PetscErrorCode file_draft_discard(FileDraft *draft)
   if (!rank && truncate(draft->temporary, 0)) PetscCall(PetscInfo(NULL, "%s: %s\n", draft->temporary, strerror(errno)));
   PetscCallMPI(MPI_Barrier(draft->comm));
   const PetscBool limited = !getrlimit(RLIMIT_FSIZE, &limit);
-  hard                    = limit;
-  hard.rlim_cur           = limit.rlim_max;
+  hard = limit;
+  hard.rlim_cur = limit.rlim_max;
   if (limited) setrlimit(RLIMIT_FSIZE, &hard);
   if (draft->h5 > 0) H5Fclose(draft->h5);
   if (limited) setrlimit(RLIMIT_FSIZE, &limit);

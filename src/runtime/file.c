@@ -24,7 +24,7 @@ static PetscErrorCode superblock_end(int file, off_t size, PetscBool *found, uin
   unsigned char              bytes[64];
 
   *found = PETSC_FALSE;
-  *end   = 0;
+  *end = 0;
   for (off_t place = 0; place + 8 <= size; place = place ? 2 * place : 512) {
     memset(bytes, 0, sizeof bytes);
     if (pread(file, bytes, sizeof bytes, place) < 8 || memcmp(bytes, signature, 8)) continue;
@@ -32,7 +32,7 @@ static PetscErrorCode superblock_end(int file, off_t size, PetscBool *found, uin
     const unsigned version = bytes[8], width = version < 2 ? bytes[13] : bytes[9];
     if (version > 3 || width < 2 || width > 8) return PETSC_SUCCESS;
     const unsigned start = version == 0 ? 24 : version == 1 ? 28 : 12;
-    *end                 = stored_number(bytes + start + 2 * width, width);
+    *end = stored_number(bytes + start + 2 * width, width);
     return PETSC_SUCCESS;
   }
   return PETSC_SUCCESS;
@@ -121,8 +121,8 @@ static PetscErrorCode read_whole(const char *path, char **text, size_t *length)
   size_t room = 65536;
   int    number = 0;
 
-  *text          = NULL;
-  *length        = 0;
+  *text = NULL;
+  *length = 0;
   const int file = open(path, O_RDONLY);
   if (file < 0) return file_error(path, "read", errno);
   PetscCall(PetscMalloc1(room, text));

@@ -108,7 +108,7 @@ PetscErrorCode h5_write_attribute_double(hid_t object, const char *name, double 
 /* Open an attribute of one value whose class is among those given; attribute < 0 when there is none. */
 static PetscErrorCode open_attribute(hid_t object, const char *name, const H5T_class_t *classes, size_t count, hid_t *attribute, hid_t *type, PetscBool *found)
 {
-  PetscBool    suits  = PETSC_FALSE;
+  PetscBool    suits = PETSC_FALSE;
   const htri_t exists = H5Aexists(object, name);
 
   *attribute = *type = H5I_INVALID_HID;
@@ -221,12 +221,13 @@ static hsize_t slice_rows(size_t row_bytes)
 }
 
 /* Collective writing of all slices; the ranks with less to write take part with nothing. */
-static PetscErrorCode write_slices(hid_t set, MPI_Comm comm, hid_t type, const hsize_t extent[2], int dimensions, hsize_t first, hsize_t rows, const char *values)
+static PetscErrorCode write_slices(hid_t set, MPI_Comm comm, hid_t type, const hsize_t extent[2], int dimensions, hsize_t first, hsize_t rows,
+                                   const char *values)
 {
   const size_t  row_bytes = H5Tget_size(type) * (dimensions > 1 ? extent[1] : 1);
-  const hsize_t step      = slice_rows(row_bytes);
-  uint64_t      slices    = (rows + step - 1) / step;
-  herr_t        status    = 0;
+  const hsize_t step = slice_rows(row_bytes);
+  uint64_t      slices = (rows + step - 1) / step;
+  herr_t        status = 0;
   static char   nothing[8];
 
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &slices, 1, MPI_UINT64_T, MPI_MAX, comm));
@@ -239,7 +240,8 @@ static PetscErrorCode write_slices(hid_t set, MPI_Comm comm, hid_t type, const h
     const hsize_t start[2] = {first + done, 0}, block[2] = {count, extent[1]};
     const hid_t   memory_space = H5Screate_simple(dimensions, block, NULL);
     H5Check(memory_space);
-    if (count && (dimensions == 1 || extent[1])) H5Check(H5Sselect_hyperslab(file_space, H5S_SELECT_SET, start, NULL, block, NULL));
+    if (count && (dimensions == 1 || extent[1]))
+      H5Check(H5Sselect_hyperslab(file_space, H5S_SELECT_SET, start, NULL, block, NULL));
     else {
       H5Check(H5Sselect_none(file_space));
       H5Check(H5Sselect_none(memory_space));
@@ -267,16 +269,18 @@ static PetscErrorCode reserve(hid_t location, uint64_t bytes)
   return code;
 }
 
-PetscErrorCode h5_write_slab(hid_t location, const char *name, hid_t type, PetscInt64 total_rows, PetscInt64 columns, PetscInt64 first, PetscInt64 rows, const void *values)
+PetscErrorCode h5_write_slab(hid_t location, const char *name, hid_t type, PetscInt64 total_rows, PetscInt64 columns, PetscInt64 first, PetscInt64 rows,
+                             const void *values)
 {
   const int      dimensions = columns ? 2 : 1;
-  const hsize_t  extent[2]  = {(hsize_t)total_rows, (hsize_t)columns};
+  const hsize_t  extent[2] = {(hsize_t)total_rows, (hsize_t)columns};
   MPI_Comm       comm;
   PetscErrorCode code;
   int            rank;
 
   if (first < 0 || rows < 0 || first + rows > total_rows)
-    SETERRQ(PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%s: rows %lld to %lld of %lld", name, (long long)first, (long long)(first + rows), (long long)total_rows);
+    SETERRQ(PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%s: rows %lld to %lld of %lld", name, (long long)first, (long long)(first + rows),
+            (long long)total_rows);
   PetscCall(file_comm(location, &comm));
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   code = error_agree(comm, rank ? PETSC_SUCCESS : reserve(location, (uint64_t)(total_rows * (columns ? columns : 1)) * H5Tget_size(type)));
@@ -308,7 +312,7 @@ static PetscErrorCode open_set(hid_t location, const char *name, hid_t *set, hsi
   char path[PETSC_MAX_PATH_LEN];
 
   extent[0] = extent[1] = 0;
-  *set                  = h5_exists(location, name) ? H5Dopen2(location, name, H5P_DEFAULT) : H5I_INVALID_HID;
+  *set = h5_exists(location, name) ? H5Dopen2(location, name, H5P_DEFAULT) : H5I_INVALID_HID;
   if (*set < 0) {
     file_name(location, path);
     return error_user("%s: no data set '%s'; the file is damaged or of another kind", path, name);
@@ -346,13 +350,14 @@ PetscErrorCode h5_read_slab(hid_t location, const char *name, hid_t type, PetscI
 
   PetscCall(open_set(location, name, &set, extent, &dimensions));
   if (first < 0 || rows < 0 || (hsize_t)(first + rows) > extent[0])
-    SETERRQ(PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%s: rows %lld to %lld of %llu", name, (long long)first, (long long)(first + rows), (unsigned long long)extent[0]);
-  const size_t  row_bytes  = H5Tget_size(type) * (dimensions > 1 ? extent[1] : 1);
-  const hsize_t step       = slice_rows(row_bytes);
+    SETERRQ(PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%s: rows %lld to %lld of %llu", name, (long long)first, (long long)(first + rows),
+            (unsigned long long)extent[0]);
+  const size_t  row_bytes = H5Tget_size(type) * (dimensions > 1 ? extent[1] : 1);
+  const hsize_t step = slice_rows(row_bytes);
   const hid_t   file_space = H5Dget_space(set);
   H5Check(file_space);
   for (hsize_t done = 0; done < (hsize_t)rows && status >= 0 && row_bytes; done += step) {
-    const hsize_t count    = (hsize_t)rows - done < step ? (hsize_t)rows - done : step;
+    const hsize_t count = (hsize_t)rows - done < step ? (hsize_t)rows - done : step;
     const hsize_t start[2] = {(hsize_t)first + done, 0}, block[2] = {count, extent[1]};
     const hid_t   memory_space = H5Screate_simple(dimensions, block, NULL);
     H5Check(memory_space);
@@ -393,7 +398,7 @@ PetscErrorCode h5_write_strings(hid_t location, const char *name, PetscInt64 cou
 static PetscErrorCode copy_strings(hid_t set, hid_t type, size_t count, char **strings, PetscBool *unreadable)
 {
   const PetscBool variable = H5Tis_variable_str(type) > 0;
-  const size_t    size     = H5Tget_size(type);
+  const size_t    size = H5Tget_size(type);
   char           *bytes;
 
   PetscCall(PetscCalloc1(size * count + 1, &bytes));
@@ -402,7 +407,8 @@ static PetscErrorCode copy_strings(hid_t set, hid_t type, size_t count, char **s
     if (variable) {
       char *const text = ((char **)(void *)bytes)[i];
       PetscCall(PetscStrallocpy(text ? text : "", &strings[i]));
-    } else PetscCall(copy_padded(bytes + i * size, size, H5Tget_strpad(type), &strings[i]));
+    } else
+      PetscCall(copy_padded(bytes + i * size, size, H5Tget_strpad(type), &strings[i]));
   }
   if (variable && !*unreadable) {
     const hid_t space = H5Dget_space(set);
@@ -421,7 +427,7 @@ PetscErrorCode h5_read_strings(hid_t location, const char *name, PetscInt64 *cou
   int       dimensions;
   PetscBool unreadable = PETSC_TRUE;
 
-  *count   = 0;
+  *count = 0;
   *strings = NULL;
   PetscCall(open_set(location, name, &set, extent, &dimensions));
   const hid_t type = H5Dget_type(set);
@@ -454,7 +460,7 @@ static inline uint64_t mix_word(uint64_t word, uint64_t place)
 
 uint64_t checksum_piece(const void *bytes, size_t size, uint64_t position)
 {
-  const char  *text  = bytes;
+  const char  *text = bytes;
   const size_t words = size / 8, rest = size % 8;
   uint64_t     sum = 0, word = 0, place = position / 8;
 

@@ -21,7 +21,7 @@ RandomStream random_stream(uint64_t seed, RandomPurpose purpose, uint32_t step, 
 static philox4x32_ctr_t block(const RandomStream *stream, uint32_t number)
 {
   const philox4x32_ctr_t counter = {{stream->counter[0], stream->counter[1], stream->counter[2], number}};
-  const philox4x32_key_t key     = {{stream->key[0], stream->key[1]}};
+  const philox4x32_key_t key = {{stream->key[0], stream->key[1]}};
   return philox4x32(counter, key);
 }
 
@@ -33,8 +33,8 @@ double random_uniform(const RandomStream *stream, uint32_t i) { return open_unit
 
 double random_normal(const RandomStream *stream, uint32_t i)
 {
-  const philox4x32_ctr_t words  = block(stream, i / 4);
-  const unsigned         pair   = i % 4 & 2u;
+  const philox4x32_ctr_t words = block(stream, i / 4);
+  const unsigned         pair = i % 4 & 2u;
   const double           radius = sqrt(-2 * log(open_unit(words.v[pair]))), angle = TWO_PI * open_unit(words.v[pair + 1]);
   return radius * (i % 2 ? sin(angle) : cos(angle));
 }
@@ -42,8 +42,8 @@ double random_normal(const RandomStream *stream, uint32_t i)
 uint64_t random_below(const RandomStream *stream, uint32_t i, uint64_t n)
 {
   const philox4x32_ctr_t words = block(stream, i / 2);
-  const unsigned         pair  = 2 * (i % 2);
-  const uint64_t         word  = (uint64_t)words.v[pair + 1] << 32 | words.v[pair];
+  const unsigned         pair = 2 * (i % 2);
+  const uint64_t         word = (uint64_t)words.v[pair + 1] << 32 | words.v[pair];
   return (uint64_t)((unsigned __int128)word * n >> 64);
 }
 
@@ -106,7 +106,7 @@ static inline void normal_pair(uint32_t word, uint32_t angle_word, Real *even, R
 {
   const double radius = sqrt(-2 * log(open_unit(word))), angle = TWO_PI * open_unit(angle_word);
   *even = radius * cos(angle);
-  *odd  = radius * sin(angle);
+  *odd = radius * sin(angle);
 }
 
 static inline Real bulk_uniform(uint32_t word) { return open_unit(word); }
@@ -116,7 +116,7 @@ static inline Real bulk_uniform(uint32_t word) { return open_unit(word); }
 static inline __attribute__((always_inline)) float minus_two_log(uint32_t word)
 {
   const int   close = word >= UINT32_C(0xC0000000);
-  const float v     = ((float)(close ? ~word : word) + 0.5f) * 0x1p-32f; /* 1 - u or u */
+  const float v = ((float)(close ? ~word : word) + 0.5f) * 0x1p-32f; /* 1 - u or u */
   union {
     float   value;
     int32_t bits;
@@ -132,14 +132,14 @@ static inline __attribute__((always_inline)) float minus_two_log(uint32_t word)
 /* cos and sin of 2 pi (word + 1/2) / 2^32: quarter turns from the upper bits, Taylor series on [-pi/4, pi/4] below 1e-8. */
 static inline __attribute__((always_inline)) void normal_pair(uint32_t word, uint32_t angle_word, Real *even, Real *odd)
 {
-  const float    radius  = sqrtf(minus_two_log(word));
+  const float    radius = sqrtf(minus_two_log(word));
   const uint32_t quarter = (angle_word + (UINT32_C(1) << 29)) >> 30;
-  const float    x       = ((float)(int32_t)(angle_word - (quarter << 30)) + 0.5f) * (float)(TWO_PI * 0x1p-32), z = x * x;
-  const float    sine    = x * (1 + z * (-1.f / 6 + z * (1.f / 120 + z * (-1.f / 5040 + z * (1.f / 362880)))));
-  const float    cosine  = 1 + z * (-1.f / 2 + z * (1.f / 24 + z * (-1.f / 720 + z * (1.f / 40320 + z * (-1.f / 3628800)))));
+  const float    x = ((float)(int32_t)(angle_word - (quarter << 30)) + 0.5f) * (float)(TWO_PI * 0x1p-32), z = x * x;
+  const float    sine = x * (1 + z * (-1.f / 6 + z * (1.f / 120 + z * (-1.f / 5040 + z * (1.f / 362880)))));
+  const float    cosine = 1 + z * (-1.f / 2 + z * (1.f / 24 + z * (-1.f / 720 + z * (1.f / 40320 + z * (-1.f / 3628800)))));
   const float    c = quarter & 1 ? sine : cosine, s = quarter & 1 ? cosine : sine;
   *even = radius * (((quarter + 1) & 2) ? -c : c);
-  *odd  = radius * ((quarter & 2) ? -s : s);
+  *odd = radius * ((quarter & 2) ? -s : s);
 }
 
 /* 23 bits and a half: exact in float, so that neither 0 nor 1 occurs. */
@@ -170,7 +170,7 @@ VECTOR_CLONES static void uniforms_batch(const RandomStream *stream, uint32_t nu
 static inline void fill(void (*batch)(const RandomStream *, uint32_t, Real *), const RandomStream *stream, uint32_t first, size_t n, Real *out)
 {
   uint32_t number = first / 4;
-  size_t   skip   = first % 4;
+  size_t   skip = first % 4;
 
   while (n) {
     if (!skip && n >= BATCH) {

@@ -14,14 +14,16 @@ static void run_with(const char *environment, char core[64], int *warnings)
   FILE *stream;
 
   *warnings = 0;
-  core[0]   = 0;
+  core[0] = 0;
   snprintf(command, sizeof command, "env -u OPENBLAS_CORETYPE -u PERTURBDIFF_BLAS_MENDED -u PERTURBDIFF_KEEP_BLAS %s '%s' core 2>&1", environment, self);
   stream = popen(command, "r");
   assert_non_null(stream);
   while (fgets(line, sizeof line, stream)) {
     line[strcspn(line, "\n")] = 0;
-    if (!strncmp(line, "core ", 5)) snprintf(core, 64, "%.63s", line + 5);
-    else ++*warnings;
+    if (!strncmp(line, "core ", 5))
+      snprintf(core, 64, "%.63s", line + 5);
+    else
+      ++*warnings;
   }
   assert_int_equal(pclose(stream), 0);
 }
@@ -30,7 +32,7 @@ static int cpu_has(const char *flag)
 {
   char  line[8192], word[64];
   FILE *stream = fopen("/proc/cpuinfo", "r");
-  int   found  = 0;
+  int   found = 0;
 
   snprintf(word, sizeof word, " %s ", flag);
   while (stream && !found && fgets(line, sizeof line, stream)) {
@@ -47,7 +49,9 @@ static void wrong_core_is_mended(void **state)
   int  warnings;
 
   if (!cpu_has("avx2")) skip();
-  const char *right = cpu_has("avx512f") && cpu_has("avx512bw") && cpu_has("avx512dq") && cpu_has("avx512vl") ? "SkylakeX" : cpu_has("AuthenticAMD") ? "Zen" : "Haswell";
+  const char              *right = cpu_has("avx512f") && cpu_has("avx512bw") && cpu_has("avx512dq") && cpu_has("avx512vl") ? "SkylakeX"
+                                   : cpu_has("AuthenticAMD")                                                               ? "Zen"
+                                                                                                                           : "Haswell";
   static const char *const wrong[] = {"Prescott", "Nehalem", "Core2"};
   for (size_t i = 0; i < 3; i++) {
     char environment[64];

@@ -51,7 +51,7 @@ static void limits(void **state)
 static void signal_to_one_rank(void **state)
 {
   static const int         numbers[] = {SIGUSR1, SIGINT, SIGTERM};
-  static const char *const names[]   = {"SIGUSR1", "SIGINT", "SIGTERM"};
+  static const char *const names[] = {"SIGUSR1", "SIGINT", "SIGTERM"};
   int                      me, ranks;
 
   MPI_Comm_rank(PETSC_COMM_WORLD, &me);
@@ -116,10 +116,10 @@ static void handlers_come_back(void **state)
 static void stops_before_the_limit(void **state)
 {
   Deadline     deadline;
-  PetscBool    stop   = PETSC_FALSE;
+  PetscBool    stop = PETSC_FALSE;
   const char  *reason = NULL;
-  const double start  = MPI_Wtime();
-  int          steps  = 0;
+  const double start = MPI_Wtime();
+  int          steps = 0;
 
   check_call(deadline_begin(PETSC_COMM_WORLD, "0:03", &deadline));
   while (!stop && steps < 100) {
@@ -134,7 +134,7 @@ static void stops_before_the_limit(void **state)
   check_call(deadline_end(&deadline));
 }
 
-static const struct CMUnitTest tests[] = {cmocka_unit_test(limits), cmocka_unit_test(signal_to_one_rank), cmocka_unit_test(two_signals), cmocka_unit_test(handlers_come_back),
-                                          cmocka_unit_test(stops_before_the_limit)};
+static const struct CMUnitTest tests[] = {cmocka_unit_test(limits), cmocka_unit_test(signal_to_one_rank), cmocka_unit_test(two_signals),
+                                          cmocka_unit_test(handlers_come_back), cmocka_unit_test(stops_before_the_limit)};
 
 TEST_MAIN(tests)

@@ -19,8 +19,8 @@ static Real *drawn(size_t n, uint32_t cell)
 }
 
 /* C = alpha op(A) op(B) + beta C in long double, and the sum of absolute values behind each entry in size. */
-static void plain_product(PetscBool ta, PetscBool tb, PetscInt m, PetscInt n, PetscInt k, double alpha, const Real *a, PetscInt lda, const Real *b, PetscInt ldb, double beta, const Real *c,
-                          PetscInt ldc, double *result, double *size)
+static void plain_product(PetscBool ta, PetscBool tb, PetscInt m, PetscInt n, PetscInt k, double alpha, const Real *a, PetscInt lda, const Real *b,
+                          PetscInt ldb, double beta, const Real *c, PetscInt ldc, double *result, double *size)
 {
   for (PetscInt i = 0; i < m; i++)
     for (PetscInt j = 0; j < n; j++) {
@@ -32,7 +32,7 @@ static void plain_product(PetscBool ta, PetscBool tb, PetscInt m, PetscInt n, Pe
       }
       const double before = beta ? beta * c[i * ldc + j] : 0;
       result[i * n + j] = (double)(alpha * sum) + before;
-      size[i * n + j]   = fabs(alpha) * (double)absolute + fabs(before) + 1e-30;
+      size[i * n + j] = fabs(alpha) * (double)absolute + fabs(before) + 1e-30;
     }
 }
 
@@ -40,12 +40,15 @@ static void check_product(PetscInt count, PetscBool ta, PetscBool tb, PetscInt m
 {
   const PetscInt lda = (ta ? m : k) + pad, ldb = (tb ? k : n) + 2 * pad, ldc = n + 3 * pad;
   const size_t   stride_a = (size_t)((ta ? k : m) * lda + pad), stride_b = (size_t)((tb ? n : k) * ldb), stride_c = (size_t)(m * ldc + 5 * pad);
-  Real          *a = drawn((size_t)count * stride_a, 1), *b = drawn((size_t)count * stride_b, 2), *c = drawn((size_t)count * stride_c, 3), *before = drawn((size_t)count * stride_c, 3);
-  double        *expected = malloc(2 * (size_t)(m * n) * sizeof *expected), *size = expected + m * n;
+  Real          *a = drawn((size_t)count * stride_a, 1), *b = drawn((size_t)count * stride_b, 2), *c = drawn((size_t)count * stride_c, 3),
+       *before = drawn((size_t)count * stride_c, 3);
+  double *expected = malloc(2 * (size_t)(m * n) * sizeof *expected), *size = expected + m * n;
 
   if (beta == 0) c[0] = NAN; /* beta 0 does not read C */
-  if (count == 1) check_call(dense_product(ta, tb, m, n, k, (Real)alpha, a, lda, b, ldb, (Real)beta, c, ldc));
-  else check_call(dense_products(count, ta, tb, m, n, k, (Real)alpha, a, lda, stride_a, b, ldb, stride_b, (Real)beta, c, ldc, stride_c));
+  if (count == 1)
+    check_call(dense_product(ta, tb, m, n, k, (Real)alpha, a, lda, b, ldb, (Real)beta, c, ldc));
+  else
+    check_call(dense_products(count, ta, tb, m, n, k, (Real)alpha, a, lda, stride_a, b, ldb, stride_b, (Real)beta, c, ldc, stride_c));
   for (PetscInt s = 0; s < count; s++) {
     const Real *got = c + (size_t)s * stride_c, *old = before + (size_t)s * stride_c;
     plain_product(ta, tb, m, n, k, alpha, a + (size_t)s * stride_a, lda, b + (size_t)s * stride_b, ldb, beta, old, ldc, expected, size);
@@ -115,7 +118,8 @@ static double gelu_slope(double x)
   return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * sqrt(2 / M_PI) * (1 + 3 * 0.044715 * x * x);
 }
 
-static void check_layer(PetscInt rows, PetscInt in, PetscInt out, PetscInt pad, PetscBool with_bias, DenseActivation activation, PetscBool accumulate, PetscBool keep)
+static void check_layer(PetscInt rows, PetscInt in, PetscInt out, PetscInt pad, PetscBool with_bias, DenseActivation activation, PetscBool accumulate,
+                        PetscBool keep)
 {
   const PetscInt ldx = in + pad, ldw = in + 2 * pad, ldy = out + 3 * pad;
   Real          *x = drawn((size_t)(rows * ldx), 1), *w = drawn((size_t)(out * ldw), 2), *bias = drawn((size_t)out, 3);
@@ -163,7 +167,8 @@ static void layers_forward(void **state)
 static void layers_backward(void **state)
 {
   enum { ROWS = 71, IN = 37, OUT = 300, LDX = 40, LDW = 41, LDY = 303 };
-  Real   *x = drawn(ROWS * LDX, 1), *w = drawn(OUT * LDW, 2), *dy = drawn(ROWS * LDY, 3), *dx = drawn(ROWS * LDX, 4), *dw = drawn(OUT * LDW, 5), *dbias = drawn(OUT, 6);
+  Real *x = drawn(ROWS * LDX, 1), *w = drawn(OUT * LDW, 2), *dy = drawn(ROWS * LDY, 3), *dx = drawn(ROWS * LDX, 4), *dw = drawn(OUT * LDW, 5),
+       *dbias = drawn(OUT, 6);
   Real   *dx0 = drawn(ROWS * LDX, 4), *dw0 = drawn(OUT * LDW, 5), *dbias0 = drawn(OUT, 6);
   double *expected = malloc(2 * OUT * ROWS * sizeof *expected), *size = expected + OUT * ROWS;
 
@@ -207,7 +212,7 @@ static void gelu_against_libm(void **state)
   Real      *x = malloc(3 * N * sizeof *x), *slope = x + N, *y = x + 2 * N;
 
   for (int i = 0; i < N; i++) {
-    x[i]     = (Real)((i - N / 2) * 1e-3);
+    x[i] = (Real)((i - N / 2) * 1e-3);
     slope[i] = 2;
   }
   dense_gelu_backward(N, x, slope);
@@ -251,7 +256,8 @@ static void repeatable(void **state)
   free(again);
 }
 
-static const struct CMUnitTest tests[] = {cmocka_unit_test(products),        cmocka_unit_test(products_in_batches), cmocka_unit_test(heads_that_interleave), cmocka_unit_test(layers_forward),
-                                          cmocka_unit_test(layers_backward), cmocka_unit_test(gelu_against_libm),   cmocka_unit_test(repeatable)};
+static const struct CMUnitTest tests[] = {cmocka_unit_test(products),       cmocka_unit_test(products_in_batches), cmocka_unit_test(heads_that_interleave),
+                                          cmocka_unit_test(layers_forward), cmocka_unit_test(layers_backward),     cmocka_unit_test(gelu_against_libm),
+                                          cmocka_unit_test(repeatable)};
 
 TEST_MAIN(tests)

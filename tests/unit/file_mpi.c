@@ -85,7 +85,8 @@ static void slabs(void **state)
   for (int i = 0; i < ROWS; i++) counts[i] = (INT64_C(1) << 40) + first + i;
   check_call(h5_write_slab(draft.h5, "counts", H5T_NATIVE_INT64, ROWS, 0, first, rows, counts));
   /* All rows on the last rank, none anywhere, and an empty set. */
-  check_call(h5_write_slab(draft.h5, "last", H5T_NATIVE_INT64, 2, 0, my_rank == ranks - 1 ? 0 : 2, my_rank == ranks - 1 ? 2 : 0, my_rank == ranks - 1 ? counts : NULL));
+  check_call(h5_write_slab(draft.h5, "last", H5T_NATIVE_INT64, 2, 0, my_rank == ranks - 1 ? 0 : 2, my_rank == ranks - 1 ? 2 : 0,
+                           my_rank == ranks - 1 ? counts : NULL));
   check_call(h5_write_slab(draft.h5, "empty", H5T_NATIVE_INT64, 0, 3, 0, 0, NULL));
   check_call(h5_write_strings(draft.h5, "vocabulary/cell_type", 4, names));
   check_call(h5_write_strings(draft.h5, "vocabulary/none", 0, NULL));
@@ -161,12 +162,12 @@ static void foreign_strings(void **state)
     H5Tset_size(type, 5);
     H5Tset_strpad(type, H5T_STR_SPACEPAD);
     space = H5Screate_simple(1, &two, NULL);
-    set   = H5Dcreate2(file, "padded", type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
+    set = H5Dcreate2(file, "padded", type, space, H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
     assert_true(H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, padded) >= 0);
     H5Dclose(set);
     H5Sclose(space);
     space = H5Screate(H5S_SCALAR);
-    set   = H5Acreate2(file, "padded", type, space, H5P_DEFAULT, H5P_DEFAULT);
+    set = H5Acreate2(file, "padded", type, space, H5P_DEFAULT, H5P_DEFAULT);
     assert_true(H5Awrite(set, type, padded) >= 0);
     H5Aclose(set);
     H5Sclose(space);
@@ -216,7 +217,8 @@ static void unreadable_files(void **state)
     char command[1200];
     snprintf(command, sizeof command, "head -c %ld '%s' > '%s'", (long)status.st_size - 100, in("slabs.h5"), in("short.h5ad"));
     assert_int_equal(system(command), 0);
-    snprintf(command, sizeof command, "cp '%s' '%s' && printf '\\377\\377\\377\\377' | dd of='%s' bs=1 seek=96 conv=notrunc 2>/dev/null", in("slabs.h5"), in("bad.h5ad"), in("bad.h5ad"));
+    snprintf(command, sizeof command, "cp '%s' '%s' && printf '\\377\\377\\377\\377' | dd of='%s' bs=1 seek=96 conv=notrunc 2>/dev/null", in("slabs.h5"),
+             in("bad.h5ad"), in("bad.h5ad"));
     assert_int_equal(system(command), 0);
   }
   check_call(MPI_Barrier(PETSC_COMM_WORLD));
@@ -287,7 +289,7 @@ static void device_full(void **state)
   check_call(file_draft_create(PETSC_COMM_WORLD, in("full.h5"), &draft));
   check_call(h5_write_slab(draft.h5, "fits", H5T_NATIVE_DOUBLE, 16, 0, my_rank ? 16 : 0, my_rank ? 0 : 16, values));
   getrlimit(RLIMIT_FSIZE, &limit);
-  small          = limit;
+  small = limit;
   small.rlim_cur = 100000;
   setrlimit(RLIMIT_FSIZE, &small);
   const PetscErrorCode code = h5_write_slab(draft.h5, "large", H5T_NATIVE_DOUBLE, ROWS, 0, first, rows, values);
@@ -385,7 +387,9 @@ static void checksums(void **state)
   assert_true(checksum_piece(zeros, 8, 8) == UINT64_C(0x6e789e6aa1b965f4));
 }
 
-static const struct CMUnitTest tests[] = {cmocka_unit_test_setup(slabs, begin), cmocka_unit_test(foreign_strings),      cmocka_unit_test(unreadable_files), cmocka_unit_test(unwritable_files),
-                                          cmocka_unit_test(device_full),        cmocka_unit_test(signal_removes_draft), cmocka_unit_test(folders_and_text), cmocka_unit_test_teardown(checksums, end)};
+static const struct CMUnitTest tests[] = {cmocka_unit_test_setup(slabs, begin), cmocka_unit_test(foreign_strings),
+                                          cmocka_unit_test(unreadable_files),   cmocka_unit_test(unwritable_files),
+                                          cmocka_unit_test(device_full),        cmocka_unit_test(signal_removes_draft),
+                                          cmocka_unit_test(folders_and_text),   cmocka_unit_test_teardown(checksums, end)};
 
 TEST_MAIN(tests)

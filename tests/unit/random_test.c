@@ -18,9 +18,9 @@ static void known_answers(void **state)
 
   for (size_t c = 0; c < 3; c++) {
     const philox4x32_ctr_t counter = {{cases[c].counter[0], cases[c].counter[1], cases[c].counter[2], cases[c].counter[3]}};
-    const philox4x32_key_t key     = {{cases[c].key[0], cases[c].key[1]}};
-    const RandomStream     stream  = {{key.v[0], key.v[1]}, {counter.v[0], counter.v[1], counter.v[2]}};
-    const philox4x32_ctr_t words   = philox4x32(counter, key);
+    const philox4x32_key_t key = {{cases[c].key[0], cases[c].key[1]}};
+    const RandomStream     stream = {{key.v[0], key.v[1]}, {counter.v[0], counter.v[1], counter.v[2]}};
+    const philox4x32_ctr_t words = philox4x32(counter, key);
 
     for (uint32_t w = 0; w < 4; w++) assert_int_equal(words.v[w], cases[c].words[w]);
     if (counter.v[3] >= UINT32_C(1) << 30) continue; /* no value has such a number */
@@ -31,7 +31,7 @@ static void known_answers(void **state)
 static void bulk_equals_single(void **state)
 {
   enum { N = 5000 };
-  const RandomStream stream    = random_stream(20240229, RANDOM_TEST, 7, 8, 9);
+  const RandomStream stream = random_stream(20240229, RANDOM_TEST, 7, 8, 9);
   const double       tolerance = sizeof(Real) == 8 ? 1e-14 : 1e-6;
   Real               values[N];
 
@@ -118,7 +118,7 @@ static void permutations(void **state)
   static const uint64_t sizes[] = {1, 2, 3, 16, 17, 31, 1000, 4097};
 
   for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
-    const uint64_t     n      = sizes[s];
+    const uint64_t     n = sizes[s];
     const RandomStream stream = random_stream(11, RANDOM_TEST, 0, 0, (uint32_t)s);
     char               seen[5000] = {0};
     for (uint64_t i = 0; i < n; i++) {
@@ -131,7 +131,7 @@ static void permutations(void **state)
   double orders[120] = {0}, places[10] = {0}, pairs[100] = {0};
   for (uint32_t trial = 0; trial < 24000; trial++) {
     const RandomStream stream = random_stream(12, RANDOM_TEST, trial, 0, 0);
-    int                order  = 0, image[5];
+    int                order = 0, image[5];
     for (int i = 0; i < 5; i++) image[i] = (int)random_permuted(&stream, 5, (uint64_t)i);
     for (int i = 0; i < 5; i++) { /* Lehmer code */
       int smaller = 0;
@@ -151,8 +151,9 @@ static void permutations(void **state)
 static void streams_differ(void **state)
 {
   const RandomStream base = random_stream(1, RANDOM_TEST, 2, 3, 4);
-  const RandomStream others[] = {random_stream(2, RANDOM_TEST, 2, 3, 4), random_stream(1, RANDOM_VALIDATE, 2, 3, 4), random_stream(1, RANDOM_TEST, 3, 2, 4),
-                                 random_stream(1, RANDOM_TEST, 2, 4, 3), random_stream(1, RANDOM_TEST, 2, 3, 5),     random_stream(1 + (UINT64_C(1) << 40), RANDOM_TEST, 2, 3, 4)};
+  const RandomStream others[] = {random_stream(2, RANDOM_TEST, 2, 3, 4), random_stream(1, RANDOM_VALIDATE, 2, 3, 4),
+                                 random_stream(1, RANDOM_TEST, 3, 2, 4), random_stream(1, RANDOM_TEST, 2, 4, 3),
+                                 random_stream(1, RANDOM_TEST, 2, 3, 5), random_stream(1 + (UINT64_C(1) << 40), RANDOM_TEST, 2, 3, 4)};
 
   for (size_t o = 0; o < sizeof others / sizeof *others; o++) {
     int equal = 0;
