@@ -14,7 +14,7 @@ static const OptionSpec specs[] = {
   {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
 };
 static const OptionSpec *const groups[] = {specs, options_common, NULL};
-static const Options           options  = {groups, "ts_"};
+static const Options           options  = {.groups = groups, .petsc_prefixes = "ts_"};
 
 static int clear(void **state) { return PetscOptionsClear(NULL); }
 
