@@ -4,7 +4,7 @@ AM_TESTS_ENVIRONMENT = srcdir='$(srcdir)'; builddir='$(builddir)'; MPIEXEC='$(MP
 AM_TEST_LIBS = libperturbdiff.la $(CMOCKA_LIBS) $(library_libs)
 AM_TEST_LIBS_DOUBLE = libperturbdiff_double.la $(CMOCKA_LIBS) $(library_libs)
 LDADD = $(AM_TEST_LIBS)
-EXTRA_DIST += tests/run tests/unit/check.h
+EXTRA_DIST += tests/run tests/installed tests/unit/check.h
 
 # A C test is added by two lines in its room's fragment below; data files under tests/data go to EXTRA_DIST.
 include tests/unit/runtime.mk

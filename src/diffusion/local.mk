@@ -1,3 +1,3 @@
 # Files of the room diffusion.
-nobase_include_HEADERS += include/perturbdiff/diffusion.h
+public_headers += include/perturbdiff/diffusion.h
 library_sources += src/diffusion/schedule.c src/diffusion/objective.c

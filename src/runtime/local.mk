@@ -1,5 +1,5 @@
 # Files of the room runtime.
-nobase_include_HEADERS += include/perturbdiff/runtime.h include/perturbdiff/runtime/blas.h include/perturbdiff/runtime/deadline.h include/perturbdiff/runtime/clones.h include/perturbdiff/runtime/dense.h \
+public_headers += include/perturbdiff/runtime.h include/perturbdiff/runtime/blas.h include/perturbdiff/runtime/deadline.h include/perturbdiff/runtime/clones.h include/perturbdiff/runtime/dense.h \
   include/perturbdiff/runtime/exponential.h \
   include/perturbdiff/runtime/error.h include/perturbdiff/runtime/file.h include/perturbdiff/runtime/log.h \
   include/perturbdiff/runtime/options.h include/perturbdiff/runtime/random.h include/perturbdiff/runtime/real.h
