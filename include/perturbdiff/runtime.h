@@ -11,6 +11,7 @@
 #include <perturbdiff/runtime/exponential.h>
 #include <perturbdiff/runtime/file.h>
 #include <perturbdiff/runtime/log.h>
+#include <perturbdiff/runtime/memory.h>
 #include <perturbdiff/runtime/options.h>
 #include <perturbdiff/runtime/random.h>
 #include <perturbdiff/runtime/real.h>

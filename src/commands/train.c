@@ -147,7 +147,8 @@ static PetscErrorCode read_loop(const Options *options, TrainingOptions *trainin
   PetscCall(options_integer(options, "checkpoint_interval", &training->checkpoint_interval));
   PetscCall(read_integer(options, "checkpoint_keep", &training->checkpoint_keep));
   PetscCall(options_number(options, "memory_limit", &limit));
-  training->memory_limit = limit * 1073741824.;
+  if (limit > 0) training->memory_limit = limit * 1073741824.;
+  else PetscCall(memory_share(PETSC_COMM_WORLD, &training->memory_limit));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

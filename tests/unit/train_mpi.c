@@ -91,7 +91,11 @@ static TrainingOptions small_options(const char *run)
                            .steps = 200,
                            .seed = 7,
                            .schedule_steps = 100,
-                           .energy_weight = 1, .strength = 1, .sees_cell_type = PETSC_TRUE, .sees_batch = PETSC_TRUE, .controls = PETSC_TRUE,
+                           .energy_weight = 1,
+                           .strength = 1,
+                           .sees_cell_type = PETSC_TRUE,
+                           .sees_batch = PETSC_TRUE,
+                           .controls = PETSC_TRUE,
                            .self_condition = 0.5,
                            .drop_condition = 0.3,
                            .drop_control = 0.2,
@@ -378,12 +382,55 @@ static void validation_chooses(void **state)
   check_close(least, result.best_validation, 1e-6, 1);
 }
 
+/* Three cell types left out in turn; the last run trains on all with the chosen step and strength, and choosing again from folds.json gives the same. */
+static void folds_choose(void **state)
+{
+  const double    strengths[] = {0, 1};
+  TrainingOptions options = small_options(in_folder("folds"));
+  TrainingResult  result, again;
+  TrainingState   trained;
+  char            newest[PETSC_MAX_PATH_LEN], run[2 * PATH];
+  PetscInt        count;
+  int64_t        *step;
+  CellStore      *store;
+
+  snprintf(run, sizeof run, "%s", options.folder);
+  options.folder = run;
+  options.center = CENTER_SHIFT;
+  options.steps = 40;
+  options.checkpoint_interval = 0;
+  options.validation.interval = 20;
+  options.validation.strengths = 2;
+  options.validation.strength = strengths;
+  check_call(cellstore_open(PETSC_COMM_WORLD, cells_path, &store));
+  check_call(training_run_folds(PETSC_COMM_WORLD, store, &options, &result));
+  assert_true(result.step == 20 || result.step == 40);
+  for (int k = 1; k <= 3; k++) {
+    char name[32];
+    snprintf(name, sizeof name, "folds/fold-%d", k);
+    check_call(checkpoint_list(PETSC_COMM_WORLD, in_folder(name), &count, &step));
+    assert_int_equal(count, 1);
+    assert_int_equal(step[0], 40);
+    check_call(PetscFree(step));
+  }
+  check_call(checkpoint_newest(PETSC_COMM_WORLD, run, PETSC_TRUE, newest, sizeof newest));
+  check_call(checkpoint_read(PETSC_COMM_WORLD, newest, PETSC_FALSE, &trained));
+  assert_int_equal(trained.step, result.step);
+  assert_true(trained.strength == 0 || trained.strength == 1);
+  check_call(trainingstate_destroy(&trained));
+  options.resume = PETSC_TRUE;
+  check_call(training_run_folds(PETSC_COMM_WORLD, store, &options, &again));
+  assert_int_equal(again.step, result.step);
+  check_call(cellstore_close(&store));
+}
+
 static const struct CMUnitTest tests[] = {cmocka_unit_test(set_up),
                                           cmocka_unit_test(any_number_of_ranks),
                                           cmocka_unit_test(stopped_is_as_not_stopped),
                                           cmocka_unit_test(goes_on_with_other_ranks),
                                           cmocka_unit_test(mistakes_are_refused),
                                           cmocka_unit_test(validation_chooses),
+                                          cmocka_unit_test(folds_choose),
                                           cmocka_unit_test(clean_up)};
 
 TEST_MAIN(tests)

@@ -1,0 +1,40 @@
+/* Memory left on a node, from the kernel's own accounts. */
+#include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/memory.h>
+#include <stdio.h>
+#include <string.h>
+
+/* First number in a file after a label ("" for none); -1 where there is none. */
+static double number_in(const char *path, const char *label)
+{
+  char   line[256];
+  double number = -1;
+  FILE  *file   = fopen(path, "r");
+
+  while (file && number < 0 && fgets(line, sizeof line, file))
+    if (!strncmp(line, label, strlen(label)) && sscanf(line + strlen(label), "%lf", &number) != 1) number = -1;
+  if (file) fclose(file);
+  return number;
+}
+
+PetscErrorCode memory_share(MPI_Comm comm, double *bytes)
+{
+  double   available   = 1024 * number_in("/proc/meminfo", "MemAvailable:");
+  double   group       = number_in("/sys/fs/cgroup/memory.max", ""); /* "max": no limit */
+  double   used        = number_in("/sys/fs/cgroup/memory.current", "");
+  double   cache       = number_in("/sys/fs/cgroup/memory.stat", "inactive_file ");
+  int      ranks;
+  MPI_Comm node;
+
+  PetscFunctionBeginUser;
+  if (group > 0 && used >= 0) {
+    const double left = group - used + (cache > 0 ? cache : 0);
+    available         = available > 0 ? PetscMin(available, left) : left;
+  }
+  PetscCallMPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
+  PetscCallMPI(MPI_Comm_size(node, &ranks));
+  PetscCallMPI(MPI_Comm_free(&node));
+  *bytes = available > 0 ? available / ranks : 0;
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, bytes, 1, MPI_DOUBLE, MPI_MIN, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
