@@ -5,55 +5,56 @@
 #include <string.h>
 
 static const OptionSpec own[] = {
-  {"data", VALUE_PATH, NULL, 0, 0, "", "Cell store made by prepare"},
-  {"out", VALUE_PATH, NULL, 0, 0, "", "Run folder: checkpoints, best.h5, log.jsonl, log.csv, validation.csv, options.yaml, run.json"},
-  {"resume", VALUE_SWITCH, "false", 0, 0, "", "Go on from the newest intact checkpoint of the run folder; from the beginning where there is none"},
-  {"time_limit", VALUE_STRING, "", 0, 0, "HH:MM:SS", "Stop in time with a checkpoint (exit status 85); none: Slurm's limit if there is one"},
-  {"seed", VALUE_INTEGER, "1", 0, 4294967295., "", "All random numbers follow from it"},
-  {"train_steps", VALUE_INTEGER, "4000", 0, 4e9, "steps", "Steps of the whole run; 0: by -train_epochs"},
-  {"train_epochs", VALUE_NUMBER, "0", 0, 1e9, "epochs", "Passes over the training cells, where -train_steps is 0"},
-  {"set_size", VALUE_INTEGER, "64", 1, 65536, "cells", "Cells of a set, all of one population (published: 256, 32 on the genetic screen)"},
-  {"sets", VALUE_INTEGER, "8", 1, 1000000, "sets", "Sets of a step, over all ranks (published: 8 a rank)"},
-  {"hidden", VALUE_INTEGER, "128", 2, 65536, "", "Width of the network (published: 512)"},
-  {"depth", VALUE_INTEGER, "4", 1, 1000, "blocks", "Blocks of the network (published: 8)"},
-  {"heads", VALUE_INTEGER, "4", 1, 1024, "", "Attention heads; divides twice the width (published: 8)"},
-  {"covariate_dim", VALUE_INTEGER, "128", 1, 65536, "", "Width of the embeddings of perturbation, cell type and batch"},
-  {"denoiser_center", VALUE_CHOICE, "none", 0, 0, "none|control|shift",
-   "What the network's output is added to: nothing (published), the control cell, or the control cell moved by the mean change in other cell types"},
-  {"strength", VALUE_NUMBER, "1", 0, 10, "", "Factor of a centred head's correction where no validation chooses it"},
-  {"covariates", VALUE_LIST, "perturbation,cell_type,batch", 0, 0, "",
-   "What the network is told besides the cells; leave out cell_type or batch when it must predict them unseen"},
-  {"train_controls", VALUE_SWITCH, "true", 0, 0, "", "Control populations train as well, as one more perturbation"},
-  {"schedule", VALUE_CHOICE, "linear", 0, 0, "linear|cosine|cosine_power", "Noise schedule"},
-  {"schedule_steps", VALUE_INTEGER, "1000", 2, 1000000, "steps", "Diffusion steps"},
-  {"schedule_gamma", VALUE_NUMBER, "0.3", 1e-3, 10, "", "Power of the cosine_power schedule"},
-  {"energy_weight", VALUE_NUMBER, "1", 0, 1e6, "", "Factor of the energy distance in the loss"},
-  {"self_condition", VALUE_NUMBER, "0.5", 0, 1, "probability", "Steps that see their own first estimate"},
-  {"drop_condition", VALUE_NUMBER, "0.2", 0, 1, "probability", "Steps without perturbation, cell type and batch, for guidance (published: 0.5)"},
-  {"drop_control", VALUE_NUMBER, "0", 0, 1, "probability", "Steps without control cells (published: 0.5)"},
-  {"lr", VALUE_NUMBER, "1e-3", 1e-12, 10, "", "Learning rate after warm-up (published: 2e-4, 2e-3 on the genetic screen)"},
-  {"warmup", VALUE_INTEGER, "100", 0, 4e9, "steps", "Linear warm-up of the learning rate"},
-  {"beta1", VALUE_NUMBER, "0.9", 0, 0.999999, "", "Decay of AdamW's first moment"},
-  {"beta2", VALUE_NUMBER, "0.98", 0, 0.999999, "", "Decay of AdamW's second moment"},
-  {"epsilon", VALUE_NUMBER, "1e-8", 0, 1, "", "Added to the root of AdamW's second moment"},
-  {"weight_decay", VALUE_NUMBER, "0.01", 0, 10, "", "AdamW's decay of everything but biases"},
-  {"clip", VALUE_NUMBER, "1", 0, 1e9, "", "Largest gradient norm; 0: any"},
-  {"ema_decay", VALUE_NUMBER, "0.9", 0, 0.9999999, "", "Decay of the average of the weights, which sampling uses (published: 0.99)"},
-  {"ema_interval", VALUE_INTEGER, "10", 1, 1000000, "steps", "Steps between two updates of the average"},
-  {"ema_warmup", VALUE_SWITCH, "true", 0, 0, "", "Let the average forget the starting weights early (published: false)"},
-  {"report_interval", VALUE_INTEGER, "50", 1, 1e9, "steps", "Steps between two lines of the logs"},
-  {"checkpoint_interval", VALUE_INTEGER, "1000", 0, 4e9, "steps", "Steps between two checkpoints; 0: at the end only"},
-  {"checkpoint_keep", VALUE_INTEGER, "2", 1, 1000000, "", "Checkpoints kept besides best.h5"},
-  {"train_validate", VALUE_LIST, "", 0, 0, "",
-   "Populations left out of training to choose the best step and strength: a fraction such as 0.2, patterns 'perturbation|cell type|batch' with * for any, folds "
-   "(each cell type in turn, then all with what was chosen), or none; empty: the store's validation split"},
-  {"validation_interval", VALUE_INTEGER, "500", 0, 4e9, "steps", "Steps between two validations; 0: at the end only"},
-  {"validation_steps", VALUE_INTEGER, "1", 1, 1000, "steps", "Reverse steps from full noise that generate the cells which are scored"},
-  {"validation_cells", VALUE_INTEGER, "256", 2, 1000000, "cells", "Most cells generated for a validation population"},
-  {"validation_strengths", VALUE_LIST, "0,0.25,0.5,0.75,1", 0, 0, "", "Strengths of a centred head's correction that are tried"},
-  {"validation_best", VALUE_SWITCH, "true", 0, 0, "", "Keep the step with the lowest energy distance as best.h5, which sample then uses"},
-  {"validation_patience", VALUE_INTEGER, "0", 0, 1000000, "", "Stop after so many validations without a better one; 0: never"},
-  {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
+    {"data", VALUE_PATH, NULL, 0, 0, "", "Cell store made by prepare"},
+    {"out", VALUE_PATH, NULL, 0, 0, "", "Run folder: checkpoints, best.h5, log.jsonl, log.csv, validation.csv, options.yaml, run.json"},
+    {"resume", VALUE_SWITCH, "false", 0, 0, "", "Go on from the newest intact checkpoint of the run folder; from the beginning where there is none"},
+    {"time_limit", VALUE_STRING, "", 0, 0, "HH:MM:SS", "Stop in time with a checkpoint (exit status 85); none: Slurm's limit if there is one"},
+    {"seed", VALUE_INTEGER, "1", 0, 4294967295., "", "All random numbers follow from it"},
+    {"train_steps", VALUE_INTEGER, "4000", 0, 4e9, "steps", "Steps of the whole run; 0: by -train_epochs"},
+    {"train_epochs", VALUE_NUMBER, "0", 0, 1e9, "epochs", "Passes over the training cells, where -train_steps is 0"},
+    {"set_size", VALUE_INTEGER, "64", 1, 65536, "cells", "Cells of a set, all of one population (published: 256, 32 on the genetic screen)"},
+    {"sets", VALUE_INTEGER, "8", 1, 1000000, "sets", "Sets of a step, over all ranks (published: 8 a rank)"},
+    {"hidden", VALUE_INTEGER, "128", 2, 65536, "", "Width of the network (published: 512)"},
+    {"depth", VALUE_INTEGER, "4", 1, 1000, "blocks", "Blocks of the network (published: 8)"},
+    {"heads", VALUE_INTEGER, "4", 1, 1024, "", "Attention heads; divides twice the width (published: 8)"},
+    {"covariate_dim", VALUE_INTEGER, "128", 1, 65536, "", "Width of the embeddings of perturbation, cell type and batch"},
+    {"denoiser_center", VALUE_CHOICE, "none", 0, 0, "none|control|shift",
+     "What the network's output is added to: nothing (published), the control cell, or the control cell moved by the mean change in other cell types"},
+    {"strength", VALUE_NUMBER, "1", 0, 10, "", "Factor of a centred head's correction where no validation chooses it"},
+    {"covariates", VALUE_LIST, "perturbation,cell_type,batch", 0, 0, "",
+     "What the network is told besides the cells; leave out cell_type or batch when it must predict them unseen"},
+    {"train_controls", VALUE_SWITCH, "true", 0, 0, "", "Control populations train as well, as one more perturbation"},
+    {"schedule", VALUE_CHOICE, "linear", 0, 0, "linear|cosine|cosine_power", "Noise schedule"},
+    {"schedule_steps", VALUE_INTEGER, "1000", 2, 1000000, "steps", "Diffusion steps"},
+    {"schedule_gamma", VALUE_NUMBER, "0.3", 1e-3, 10, "", "Power of the cosine_power schedule"},
+    {"energy_weight", VALUE_NUMBER, "1", 0, 1e6, "", "Factor of the energy distance in the loss"},
+    {"self_condition", VALUE_NUMBER, "0.5", 0, 1, "probability", "Steps that see their own first estimate"},
+    {"drop_condition", VALUE_NUMBER, "0.2", 0, 1, "probability", "Steps without perturbation, cell type and batch, for guidance (published: 0.5)"},
+    {"drop_control", VALUE_NUMBER, "0", 0, 1, "probability", "Steps without control cells (published: 0.5)"},
+    {"lr", VALUE_NUMBER, "1e-3", 1e-12, 10, "", "Learning rate after warm-up (published: 2e-4, 2e-3 on the genetic screen)"},
+    {"warmup", VALUE_INTEGER, "100", 0, 4e9, "steps", "Linear warm-up of the learning rate"},
+    {"beta1", VALUE_NUMBER, "0.9", 0, 0.999999, "", "Decay of AdamW's first moment"},
+    {"beta2", VALUE_NUMBER, "0.98", 0, 0.999999, "", "Decay of AdamW's second moment"},
+    {"epsilon", VALUE_NUMBER, "1e-8", 0, 1, "", "Added to the root of AdamW's second moment"},
+    {"weight_decay", VALUE_NUMBER, "0.01", 0, 10, "", "AdamW's decay of everything but biases"},
+    {"clip", VALUE_NUMBER, "1", 0, 1e9, "", "Largest gradient norm; 0: any"},
+    {"ema_decay", VALUE_NUMBER, "0.9", 0, 0.9999999, "", "Decay of the average of the weights, which sampling uses (published: 0.99)"},
+    {"ema_interval", VALUE_INTEGER, "10", 1, 1000000, "steps", "Steps between two updates of the average"},
+    {"ema_warmup", VALUE_SWITCH, "true", 0, 0, "", "Let the average forget the starting weights early (published: false)"},
+    {"report_interval", VALUE_INTEGER, "50", 1, 1e9, "steps", "Steps between two lines of the logs"},
+    {"checkpoint_interval", VALUE_INTEGER, "1000", 0, 4e9, "steps", "Steps between two checkpoints; 0: at the end only"},
+    {"checkpoint_keep", VALUE_INTEGER, "2", 1, 1000000, "", "Checkpoints kept besides best.h5"},
+    {"train_validate", VALUE_LIST, "", 0, 0, "",
+     "Populations left out of training to choose the best step and strength: a fraction such as 0.2, patterns 'perturbation|cell type|batch' with * for any, "
+     "folds "
+     "(each cell type in turn, then all with what was chosen), or none; empty: the store's validation split"},
+    {"validation_interval", VALUE_INTEGER, "500", 0, 4e9, "steps", "Steps between two validations; 0: at the end only"},
+    {"validation_steps", VALUE_INTEGER, "1", 1, 1000, "steps", "Reverse steps from full noise that generate the cells which are scored"},
+    {"validation_cells", VALUE_INTEGER, "256", 2, 1000000, "cells", "Most cells generated for a validation population"},
+    {"validation_strengths", VALUE_LIST, "0,0.25,0.5,0.75,1", 0, 0, "", "Strengths of a centred head's correction that are tried"},
+    {"validation_best", VALUE_SWITCH, "true", 0, 0, "", "Keep the step with the lowest energy distance as best.h5, which sample then uses"},
+    {"validation_patience", VALUE_INTEGER, "0", 0, 1000000, "", "Stop after so many validations without a better one; 0: never"},
+    {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
 };
 static const OptionSpec *const groups[] = {own, options_common, NULL};
 
@@ -78,9 +79,12 @@ static PetscErrorCode read_covariates(const Options *options, TrainingOptions *t
   training->sees_cell_type = training->sees_batch = PETSC_FALSE;
   PetscCall(options_list(options, "covariates", &count, &part));
   for (PetscInt i = 0; i < count && !code; i++) {
-    if (!strcmp(part[i], known[1])) training->sees_cell_type = PETSC_TRUE;
-    else if (!strcmp(part[i], known[2])) training->sees_batch = PETSC_TRUE;
-    else if (strcmp(part[i], known[0])) code = error_user("-covariates: '%s' is none of perturbation, cell_type, batch", part[i]);
+    if (!strcmp(part[i], known[1]))
+      training->sees_cell_type = PETSC_TRUE;
+    else if (!strcmp(part[i], known[2]))
+      training->sees_batch = PETSC_TRUE;
+    else if (strcmp(part[i], known[0]))
+      code = error_user("-covariates: '%s' is none of perturbation, cell_type, batch", part[i]);
   }
   PetscCall(strings_free(count, &part));
   PetscFunctionReturn(code);
@@ -147,8 +151,10 @@ static PetscErrorCode read_loop(const Options *options, TrainingOptions *trainin
   PetscCall(options_integer(options, "checkpoint_interval", &training->checkpoint_interval));
   PetscCall(read_integer(options, "checkpoint_keep", &training->checkpoint_keep));
   PetscCall(options_number(options, "memory_limit", &limit));
-  if (limit > 0) training->memory_limit = limit * 1073741824.;
-  else PetscCall(memory_share(PETSC_COMM_WORLD, &training->memory_limit));
+  if (limit > 0)
+    training->memory_limit = limit * 1073741824.;
+  else
+    PetscCall(memory_share(PETSC_COMM_WORLD, &training->memory_limit));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -163,7 +169,7 @@ static PetscErrorCode read_held(PetscInt count, char *const *part, ValidationOpt
     return PETSC_SUCCESS;
   }
   if (count == 1 && !strcmp(part[0], "folds")) {
-    *folds               = PETSC_TRUE;
+    *folds = PETSC_TRUE;
     validation->fraction = -1;
     return PETSC_SUCCESS;
   }
@@ -174,7 +180,7 @@ static PetscErrorCode read_held(PetscInt count, char *const *part, ValidationOpt
     return PETSC_SUCCESS;
   }
   validation->patterns = count;
-  validation->pattern  = (const char *const *)part;
+  validation->pattern = (const char *const *)part;
   return PETSC_SUCCESS;
 }
 
@@ -184,7 +190,8 @@ static PetscErrorCode read_strengths(PetscInt count, char *const *part, double *
     char *end;
 
     strength[i] = strtod(part[i], &end);
-    if (end == part[i] || *end || !(strength[i] >= 0 && strength[i] <= 10)) return error_user("-validation_strengths: '%s' is not a number between 0 and 10", part[i]);
+    if (end == part[i] || *end || !(strength[i] >= 0 && strength[i] <= 10))
+      return error_user("-validation_strengths: '%s' is not a number between 0 and 10", part[i]);
   }
   return PETSC_SUCCESS;
 }
@@ -211,8 +218,8 @@ static PetscErrorCode train_on(CellStore *store, const char *path, TrainingOptio
   format_seconds(result.seconds, text, sizeof text);
   PetscCall(log_line(PETSC_COMM_WORLD, "trained     step %lld in %s", (long long)result.step, text));
   if (result.best_validation >= 0)
-    PetscCall(log_line(PETSC_COMM_WORLD, "best        step %lld  energy distance %.4g  pearson_delta %.3f  strength %g", (long long)result.best_step, result.best_validation,
-                       result.pearson, result.strength));
+    PetscCall(log_line(PETSC_COMM_WORLD, "best        step %lld  energy distance %.4g  pearson_delta %.3f  strength %g", (long long)result.best_step,
+                       result.best_validation, result.pearson, result.strength));
   PetscCall(log_line(PETSC_COMM_WORLD, "next        perturbdiff sample -checkpoint %s -data %s -out predicted.h5ad", training->folder, path));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -238,10 +245,10 @@ static PetscErrorCode train(const Options *options)
   PetscCall(PetscMalloc1(strengths + 1, &strength));
   PetscCall(read_strengths(strengths, part, strength));
   training.validation.strengths = strengths;
-  training.validation.strength  = strength;
+  training.validation.strength = strength;
   PetscCall(options_yaml(options, &yaml));
   training.options_yaml = yaml;
-  training.command      = command_line();
+  training.command = command_line();
   PetscCall(options_string(options, "data", &path));
   PetscCall(cellstore_open(PETSC_COMM_WORLD, path, &store));
   PetscErrorCode code = train_on(store, path, &training, folds);
@@ -254,12 +261,12 @@ static PetscErrorCode train(const Options *options)
 }
 
 const Command command_train = {
-  .name     = "train",
-  .summary  = "train the denoiser on a cell store, into a run folder",
-  .usage    = "train [INPUT.yaml] -data cells.h5 -out RUN [-resume] [-option value ...]",
-  .examples = "perturbdiff train -data cells.h5 -out run\n"
-              "mpirun -n 4 perturbdiff train inputs/train.yaml -data cells.h5 -out run -time_limit 01:00:00\n"
-              "mpirun -n 4 perturbdiff train inputs/train.yaml -data cells.h5 -out run -resume",
-  .options  = {groups, NULL},
-  .run      = train,
+    .name = "train",
+    .summary = "train the denoiser on a cell store, into a run folder",
+    .usage = "train [INPUT.yaml] -data cells.h5 -out RUN [-resume] [-option value ...]",
+    .examples = "perturbdiff train -data cells.h5 -out run\n"
+                "mpirun -n 4 perturbdiff train inputs/train.yaml -data cells.h5 -out run -time_limit 01:00:00\n"
+                "mpirun -n 4 perturbdiff train inputs/train.yaml -data cells.h5 -out run -resume",
+    .options = {groups, NULL},
+    .run = train,
 };

@@ -21,7 +21,7 @@ static double sum_of_squares(size_t n, const Real *x)
   for (int k = 0; k < PIECES; k++) {
     const size_t first = (size_t)k * length, end = first + length < n ? first + length : n;
     double       part[8] = {0};
-    size_t       i       = first;
+    size_t       i = first;
 
     for (; i + 8 <= end; i += 8)
       for (size_t j = 0; j < 8; j++) part[j] += (double)x[i + j] * (double)x[i + j];
@@ -32,11 +32,11 @@ static double sum_of_squares(size_t n, const Real *x)
   return sum;
 }
 
-PetscErrorCode adamw_update(const ParameterTable *table, const AdamWOptions *options, PetscBool conditional, const Real *gradients, Real *parameters, Real *first,
-                            Real *second, int64_t *steps_taken, double *norm)
+PetscErrorCode adamw_update(const ParameterTable *table, const AdamWOptions *options, PetscBool conditional, const Real *gradients, Real *parameters,
+                            Real *first, Real *second, int64_t *steps_taken, double *norm)
 {
   const Real take1 = (Real)(1 - options->beta1), keep2 = (Real)options->beta2, take2 = (Real)(1 - options->beta2), epsilon = (Real)options->epsilon;
-  double     sum   = 0;
+  double     sum = 0;
 
   PetscFunctionBeginUser;
   for (PetscInt k = 0; k < table->count; k++) {
@@ -46,7 +46,7 @@ PetscErrorCode adamw_update(const ParameterTable *table, const AdamWOptions *opt
   *norm = sqrt(sum);
   /* torch.nn.utils.clip_grad_norm_ */
   const double coefficient = options->clip > 0 ? options->clip / (*norm + 1e-6) : 1;
-  const Real   scale       = (Real)(coefficient < 1 ? coefficient : 1);
+  const Real   scale = (Real)(coefficient < 1 ? coefficient : 1);
 
   for (PetscInt k = 0; k < table->count; k++) {
     const Parameter *p = &table->item[k];

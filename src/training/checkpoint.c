@@ -5,7 +5,7 @@
 
 enum { VERSION = 1, SECTIONS = 4 };
 
-static const char        format_name[]          = "perturbdiff-checkpoint";
+static const char        format_name[] = "perturbdiff-checkpoint";
 static const char *const section_name[SECTIONS] = {"parameters", "average", "optimizer/first", "optimizer/second"};
 
 static Real *section_values(const TrainingState *state, int section)
@@ -21,38 +21,41 @@ typedef struct {
   FieldKind   kind;
   size_t      offset;
 } Field;
-#define FIELD(name, kind) {#name, kind, offsetof(TrainingState, name)}
-static const Field fields[] = {FIELD(step, FIELD_INT64),
-                               FIELD(best_step, FIELD_INT64),
-                               FIELD(best_validation, FIELD_DOUBLE),
-                               FIELD(best_pearson, FIELD_DOUBLE),
-                               FIELD(best_strength, FIELD_DOUBLE),
-                               FIELD(wall_seconds, FIELD_DOUBLE),
-                               FIELD(strength, FIELD_DOUBLE),
-                               {"pending_mse", FIELD_DOUBLE, offsetof(TrainingState, pending)},
-                               {"pending_energy", FIELD_DOUBLE, offsetof(TrainingState, pending) + sizeof(double)},
-                               FIELD(pending_steps, FIELD_INT64),
-                               FIELD(center, FIELD_CENTER),
-                               FIELD(sees_cell_type, FIELD_INT),
-                               FIELD(sees_batch, FIELD_INT),
-                               FIELD(schedule, FIELD_SCHEDULE),
-                               FIELD(schedule_steps, FIELD_INT),
-                               FIELD(schedule_gamma, FIELD_DOUBLE),
-                               FIELD(set_size, FIELD_INT),
-                               FIELD(sets, FIELD_INT),
-                               FIELD(store_checksum, FIELD_INT64),
-                               FIELD(seed, FIELD_INT64)};
+#define FIELD(name, kind)                                                                                                                                      \
+  {                                                                                                                                                            \
+    #name, kind, offsetof(TrainingState, name)                                                                                                                 \
+  }
+static const Field  fields[] = {FIELD(step, FIELD_INT64),
+                                FIELD(best_step, FIELD_INT64),
+                                FIELD(best_validation, FIELD_DOUBLE),
+                                FIELD(best_pearson, FIELD_DOUBLE),
+                                FIELD(best_strength, FIELD_DOUBLE),
+                                FIELD(wall_seconds, FIELD_DOUBLE),
+                                FIELD(strength, FIELD_DOUBLE),
+                                {"pending_mse", FIELD_DOUBLE, offsetof(TrainingState, pending)},
+                                {"pending_energy", FIELD_DOUBLE, offsetof(TrainingState, pending) + sizeof(double)},
+                                FIELD(pending_steps, FIELD_INT64),
+                                FIELD(center, FIELD_CENTER),
+                                FIELD(sees_cell_type, FIELD_INT),
+                                FIELD(sees_batch, FIELD_INT),
+                                FIELD(schedule, FIELD_SCHEDULE),
+                                FIELD(schedule_steps, FIELD_INT),
+                                FIELD(schedule_gamma, FIELD_DOUBLE),
+                                FIELD(set_size, FIELD_INT),
+                                FIELD(sets, FIELD_INT),
+                                FIELD(store_checksum, FIELD_INT64),
+                                FIELD(seed, FIELD_INT64)};
 static const size_t field_count = sizeof fields / sizeof *fields;
 
-static const Field shape_fields[] = {{"genes", FIELD_INT, offsetof(DenoiserShape, genes)},
-                                     {"hidden", FIELD_INT, offsetof(DenoiserShape, hidden)},
-                                     {"depth", FIELD_INT, offsetof(DenoiserShape, depth)},
-                                     {"heads", FIELD_INT, offsetof(DenoiserShape, heads)},
-                                     {"perturbations", FIELD_INT, offsetof(DenoiserShape, perturbations)},
-                                     {"cell_types", FIELD_INT, offsetof(DenoiserShape, cell_types)},
-                                     {"batches", FIELD_INT, offsetof(DenoiserShape, batches)},
-                                     {"covariate_dim", FIELD_INT, offsetof(DenoiserShape, covariate_dim)},
-                                     {"time_frequencies", FIELD_INT, offsetof(DenoiserShape, time_frequencies)}};
+static const Field  shape_fields[] = {{"genes", FIELD_INT, offsetof(DenoiserShape, genes)},
+                                      {"hidden", FIELD_INT, offsetof(DenoiserShape, hidden)},
+                                      {"depth", FIELD_INT, offsetof(DenoiserShape, depth)},
+                                      {"heads", FIELD_INT, offsetof(DenoiserShape, heads)},
+                                      {"perturbations", FIELD_INT, offsetof(DenoiserShape, perturbations)},
+                                      {"cell_types", FIELD_INT, offsetof(DenoiserShape, cell_types)},
+                                      {"batches", FIELD_INT, offsetof(DenoiserShape, batches)},
+                                      {"covariate_dim", FIELD_INT, offsetof(DenoiserShape, covariate_dim)},
+                                      {"time_frequencies", FIELD_INT, offsetof(DenoiserShape, time_frequencies)}};
 static const size_t shape_count = sizeof shape_fields / sizeof *shape_fields;
 
 /* One scalar as eight bytes, whatever its kind. */
@@ -62,10 +65,15 @@ static int64_t field_get(const void *base, const Field *field)
   int64_t     bits;
 
   switch (field->kind) {
-  case FIELD_INT: return *(const PetscInt *)(const void *)place;
-  case FIELD_CENTER: return *(const CenterKind *)(const void *)place;
-  case FIELD_SCHEDULE: return *(const ScheduleKind *)(const void *)place;
-  default: memcpy(&bits, place, sizeof bits); return bits;
+  case FIELD_INT:
+    return *(const PetscInt *)(const void *)place;
+  case FIELD_CENTER:
+    return *(const CenterKind *)(const void *)place;
+  case FIELD_SCHEDULE:
+    return *(const ScheduleKind *)(const void *)place;
+  default:
+    memcpy(&bits, place, sizeof bits);
+    return bits;
   }
 }
 
@@ -74,10 +82,17 @@ static void field_set(void *base, const Field *field, int64_t bits)
   char *place = (char *)base + field->offset;
 
   switch (field->kind) {
-  case FIELD_INT: *(PetscInt *)(void *)place = (PetscInt)bits; break;
-  case FIELD_CENTER: *(CenterKind *)(void *)place = (CenterKind)bits; break;
-  case FIELD_SCHEDULE: *(ScheduleKind *)(void *)place = (ScheduleKind)bits; break;
-  default: memcpy(place, &bits, sizeof bits);
+  case FIELD_INT:
+    *(PetscInt *)(void *)place = (PetscInt)bits;
+    break;
+  case FIELD_CENTER:
+    *(CenterKind *)(void *)place = (CenterKind)bits;
+    break;
+  case FIELD_SCHEDULE:
+    *(ScheduleKind *)(void *)place = (ScheduleKind)bits;
+    break;
+  default:
+    memcpy(place, &bits, sizeof bits);
   }
 }
 
@@ -89,8 +104,10 @@ static PetscErrorCode write_fields(hid_t object, const void *base, size_t count,
     double        number;
 
     memcpy(&number, &bits, sizeof number);
-    if (list[i].kind == FIELD_DOUBLE) PetscCall(h5_write_attribute_double(object, list[i].name, number));
-    else PetscCall(h5_write_attribute_int64(object, list[i].name, bits));
+    if (list[i].kind == FIELD_DOUBLE)
+      PetscCall(h5_write_attribute_double(object, list[i].name, number));
+    else
+      PetscCall(h5_write_attribute_int64(object, list[i].name, bits));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -99,13 +116,14 @@ static PetscErrorCode read_fields(hid_t object, void *base, size_t count, const 
 {
   PetscFunctionBeginUser;
   for (size_t i = 0; i < count; i++) {
-    int64_t bits   = 0;
+    int64_t bits = 0;
     double  number = 0;
 
     if (list[i].kind == FIELD_DOUBLE) {
       PetscCall(h5_read_attribute_double(object, list[i].name, &number, NULL));
       memcpy(&bits, &number, sizeof bits);
-    } else PetscCall(h5_read_attribute_int64(object, list[i].name, &bits, NULL));
+    } else
+      PetscCall(h5_read_attribute_int64(object, list[i].name, &bits, NULL));
     field_set(base, &list[i], bits);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -153,9 +171,9 @@ static PetscErrorCode section_checksums(MPI_Comm comm, const TrainingState *stat
   PetscCallMPI(MPI_Comm_size(comm, &size));
   for (int s = 0; s < SECTIONS; s++)
     for (PetscInt k = 0; k < count; k++) {
-      const Parameter *p     = &state->table.item[k];
+      const Parameter *p = &state->table.item[k];
       const PetscInt   first = first_row(p->rows, rank, size);
-      sum[s * count + k]     = piece_checksum(p, section_values(state, s), first, first_row(p->rows, rank + 1, size) - first);
+      sum[s * count + k] = piece_checksum(p, section_values(state, s), first, first_row(p->rows, rank + 1, size) - first);
     }
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, sum, SECTIONS * count, MPI_UINT64_T, MPI_SUM, comm));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -222,7 +240,7 @@ static PetscErrorCode write_section(MPI_Comm comm, hid_t h5, const TrainingState
 
 static PetscErrorCode write_header(MPI_Comm comm, hid_t h5, const TrainingState *state)
 {
-  static const char *const names[]      = {"gene", "perturbation", "cell_type", "batch"};
+  static const char *const names[] = {"gene", "perturbation", "cell_type", "batch"};
   const Vocabulary *const  vocabulary[] = {&state->gene, &state->perturbation, &state->cell_type, &state->batch};
   int                      size, rank;
 
@@ -288,7 +306,7 @@ PetscErrorCode checkpoint_write(MPI_Comm comm, const char *path, const TrainingS
 /* Sizes, scalars and names; every rank reads them itself. state is made here. */
 static PetscErrorCode read_header(hid_t h5, TrainingState *state)
 {
-  static const char *const names[]      = {"gene", "perturbation", "cell_type", "batch"};
+  static const char *const names[] = {"gene", "perturbation", "cell_type", "batch"};
   Vocabulary *const        vocabulary[] = {&state->gene, &state->perturbation, &state->cell_type, &state->batch};
   DenoiserShape            shape;
   PetscInt64               rows, columns;
@@ -337,7 +355,7 @@ static PetscErrorCode read_sections(MPI_Comm comm, hid_t h5, int sections, Train
 
     H5Check(group);
     for (PetscInt k = 0; k < state->table.count; k++) {
-      const Parameter *p     = &state->table.item[k];
+      const Parameter *p = &state->table.item[k];
       const PetscInt   first = first_row(p->rows, rank, size), count = first_row(p->rows, rank + 1, size) - first;
       const size_t     width = (size_t)(p->columns ? p->columns : 1), place = (size_t)(s * state->table.count + k);
       PetscInt64       rows, columns;
@@ -351,7 +369,7 @@ static PetscErrorCode read_sections(MPI_Comm comm, hid_t h5, int sections, Train
       PetscCall(h5_read_attribute_int64(set, "checksum", &bits, NULL));
       H5Check(H5Dclose(set));
       expected[place] = (uint64_t)bits;
-      sum[place]      = piece_checksum(p, section_values(state, s), first, count);
+      sum[place] = piece_checksum(p, section_values(state, s), first, count);
     }
     H5Check(H5Gclose(group));
   }
@@ -361,7 +379,7 @@ static PetscErrorCode read_sections(MPI_Comm comm, hid_t h5, int sections, Train
 /* What the file says it is. */
 static PetscErrorCode check_format(hid_t h5, const char *path)
 {
-  char     *format  = NULL;
+  char     *format = NULL;
   int64_t   version = 0;
   PetscBool found, known = PETSC_FALSE;
 
@@ -371,7 +389,8 @@ static PetscErrorCode check_format(hid_t h5, const char *path)
   PetscCall(PetscFree(format));
   if (!known) PetscFunctionReturn(error_user("%s: not a checkpoint of this program; give a file that `perturbdiff train` wrote", path));
   PetscCall(h5_read_attribute_int64(h5, "version", &version, NULL));
-  if (version > VERSION) PetscFunctionReturn(error_user("%s: checkpoint of version %d, this program reads up to %d; use a newer program", path, (int)version, VERSION));
+  if (version > VERSION)
+    PetscFunctionReturn(error_user("%s: checkpoint of version %d, this program reads up to %d; use a newer program", path, (int)version, VERSION));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -24,7 +24,7 @@ static PetscErrorCode hold_patterns(MPI_Comm comm, const CellStoreTable *cells, 
 /* Whole (perturbation, cell type) pairs, drawn by seed among those that train: at least one where there are two. */
 static PetscErrorCode hold_fraction(const CellStoreTable *cells, double fraction, uint64_t seed, unsigned char *held)
 {
-  const PetscInt     types  = cells->cell_type.count, pairs = cells->perturbation.count * types;
+  const PetscInt     types = cells->cell_type.count, pairs = cells->perturbation.count * types;
   const RandomStream stream = random_stream(seed, RANDOM_SPLIT, 0, 0, 1);
   PetscInt           count = 0, *pair;
   unsigned char     *there, *chosen;
@@ -42,21 +42,23 @@ static PetscErrorCode hold_fraction(const CellStoreTable *cells, double fraction
   for (PetscInt i = 0; i < want; i++) chosen[pair[random_permuted(&stream, (uint64_t)count, (uint64_t)i)]] = 1;
   for (PetscInt k = 0; k < cells->populations; k++) {
     const Population *p = &cells->population[k];
-    held[k]             = p->split == SPLIT_TRAIN && p->perturbation != cells->control && chosen[p->perturbation * types + p->cell_type];
+    held[k] = p->split == SPLIT_TRAIN && p->perturbation != cells->control && chosen[p->perturbation * types + p->cell_type];
   }
   PetscCall(PetscFree3(there, chosen, pair));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode choose_populations(MPI_Comm comm, const CellStoreTable *cells, const ValidationOptions *options, PetscBool controls, uint64_t seed, unsigned char *use,
-                                  unsigned char *held)
+PetscErrorCode choose_populations(MPI_Comm comm, const CellStoreTable *cells, const ValidationOptions *options, PetscBool controls, uint64_t seed,
+                                  unsigned char *use, unsigned char *held)
 {
   PetscInt perturbed = 0;
 
   PetscFunctionBeginUser;
   PetscCall(PetscArrayzero(held, cells->populations));
-  if (options->patterns) PetscCall(hold_patterns(comm, cells, options, held));
-  else if (options->fraction > 0) PetscCall(hold_fraction(cells, options->fraction, seed, held));
+  if (options->patterns)
+    PetscCall(hold_patterns(comm, cells, options, held));
+  else if (options->fraction > 0)
+    PetscCall(hold_fraction(cells, options->fraction, seed, held));
   else
     for (PetscInt k = 0; k < cells->populations && options->fraction == 0; k++) held[k] = cells->population[k].split == SPLIT_VALIDATION;
   for (PetscInt k = 0; k < cells->populations; k++) {

@@ -12,13 +12,13 @@ typedef struct {
 } FoldScore;
 
 typedef struct {
-  MPI_Comm  comm;
-  char      path[PETSC_MAX_PATH_LEN]; /* of folds.json */
-  PetscInt  folds, *cell_type;        /* (folds) */
-  PetscBool *complete;                /* (folds) */
-  PetscInt  count, capacity;
-  FoldScore *scores;
-  PetscInt  fold; /* the one that runs */
+  MPI_Comm              comm;
+  char                  path[PETSC_MAX_PATH_LEN]; /* of folds.json */
+  PetscInt              folds, *cell_type;        /* (folds) */
+  PetscBool            *complete;                 /* (folds) */
+  PetscInt              count, capacity;
+  FoldScore            *scores;
+  PetscInt              fold; /* the one that runs */
   const CellStoreTable *cells;
 } Folds;
 
@@ -156,10 +156,10 @@ static PetscErrorCode choose(const Folds *folds, FoldScore *chosen)
     double           ratio, pearson, zero;
 
     if (candidate->fold || !mean_scores(folds, candidate->step, candidate->score.strength, &ratio, &pearson, &zero)) continue;
-    PetscCall(log_line(folds->comm, "folds       step %lld  strength %-5g energy distance %.3f of strength 0  pearson_delta %.3f (%.3f)", (long long)candidate->step,
-                       candidate->score.strength, ratio, pearson, zero));
+    PetscCall(log_line(folds->comm, "folds       step %lld  strength %-5g energy distance %.3f of strength 0  pearson_delta %.3f (%.3f)",
+                       (long long)candidate->step, candidate->score.strength, ratio, pearson, zero));
     if (pearson < zero || ratio >= best) continue;
-    best    = ratio;
+    best = ratio;
     *chosen = *candidate;
   }
   PetscCall(log_line(folds->comm, "chosen      step %lld, strength %g", (long long)chosen->step, chosen->score.strength));
@@ -176,12 +176,12 @@ static PetscErrorCode run_fold(Folds *folds, CellStore *store, const TrainingOpt
   PetscCall(PetscSNPrintf(folder, sizeof folder, "%s/fold-%d", options->folder, (int)folds->fold + 1));
   PetscCall(PetscSNPrintf(pattern, sizeof pattern, "*|%s|*", name));
   PetscCall(log_line(folds->comm, "fold        %d of %d: %s left out", (int)folds->fold + 1, (int)folds->folds, name));
-  fold.folder                     = folder;
-  fold.validation.patterns        = 1;
-  fold.validation.pattern         = patterns;
-  fold.validation.best            = PETSC_FALSE;
-  fold.validation.patience        = 0;
-  fold.validation.observe         = observe;
+  fold.folder = folder;
+  fold.validation.patterns = 1;
+  fold.validation.pattern = patterns;
+  fold.validation.best = PETSC_FALSE;
+  fold.validation.patience = 0;
+  fold.validation.observe = observe;
   fold.validation.observe_context = folds;
   PetscCall(training_run(folds->comm, store, &fold, result));
   folds->complete[folds->fold] = PETSC_TRUE;
@@ -204,7 +204,9 @@ static PetscErrorCode list_folds(Folds *folds)
     }
     if (trains) folds->cell_type[folds->folds++] = c;
   }
-  if (folds->folds < 2) PetscFunctionReturn(error_user("-train_validate folds needs perturbed training populations of two cell types or more; this store has %d", (int)folds->folds));
+  if (folds->folds < 2)
+    PetscFunctionReturn(
+        error_user("-train_validate folds needs perturbed training populations of two cell types or more; this store has %d", (int)folds->folds));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -226,7 +228,7 @@ static PetscErrorCode run_all(Folds *folds, CellStore *store, const TrainingOpti
   PetscCallMPI(MPI_Comm_rank(folds->comm, &rank));
   if (!rank) {
     FILE *file = fopen(folds->path, "r");
-    there      = file != NULL;
+    there = file != NULL;
     if (file) fclose(file);
   }
   PetscCallMPI(MPI_Bcast(&there, 1, MPI_INT, 0, folds->comm));
@@ -237,8 +239,8 @@ static PetscErrorCode run_all(Folds *folds, CellStore *store, const TrainingOpti
   PetscCall(write_folds(folds, &chosen));
   final.validation.fraction = -1; /* all populations train */
   final.validation.patterns = 0;
-  final.strength            = chosen.score.strength;
-  final.stop_step           = chosen.step;
+  final.strength = chosen.score.strength;
+  final.stop_step = chosen.step;
   PetscCall(training_run(folds->comm, store, &final, result));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -246,11 +248,12 @@ static PetscErrorCode run_all(Folds *folds, CellStore *store, const TrainingOpti
 PetscErrorCode training_run_folds(MPI_Comm comm, CellStore *store, const TrainingOptions *options, TrainingResult *result)
 {
   Folds     folds = {.comm = comm, .cells = cellstore_table(store)};
-  PetscBool zero  = PETSC_FALSE;
+  PetscBool zero = PETSC_FALSE;
 
   PetscFunctionBeginUser;
   if (options->center == CENTER_NONE)
-    PetscFunctionReturn(error_user("-train_validate folds chooses the strength of a centred head; give -denoiser_center control or shift, or validate on a fraction"));
+    PetscFunctionReturn(
+        error_user("-train_validate folds chooses the strength of a centred head; give -denoiser_center control or shift, or validate on a fraction"));
   for (PetscInt i = 0; i < options->validation.strengths; i++) zero = zero || options->validation.strength[i] == 0 ? PETSC_TRUE : PETSC_FALSE;
   if (!zero) PetscFunctionReturn(error_user("-validation_strengths must hold 0, to which -train_validate folds compares the others"));
   PetscCall(PetscSNPrintf(folds.path, sizeof folds.path, "%s/folds.json", options->folder));

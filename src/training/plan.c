@@ -6,7 +6,8 @@ typedef struct {
   double      bytes;
 } Item;
 
-PetscErrorCode memory_plan(MPI_Comm comm, const TrainingOptions *options, const CellStoreTable *cells, const DenoiserShape *shape, PetscInt max_sets, PetscBool held)
+PetscErrorCode memory_plan(MPI_Comm comm, const TrainingOptions *options, const CellStoreTable *cells, const DenoiserShape *shape, PetscInt max_sets,
+                           PetscBool held)
 {
   ParameterTable table;
   const double   batch = (double)max_sets * options->set_size * shape->genes * (double)sizeof(Real);
@@ -16,7 +17,7 @@ PetscErrorCode memory_plan(MPI_Comm comm, const TrainingOptions *options, const 
 
   PetscFunctionBeginUser;
   PetscCall(parametertable_create(shape, &table));
-  const double one     = (double)table.total * (double)sizeof(Real);
+  const double one = (double)table.total * (double)sizeof(Real);
   const Item   items[] = {{"parameters", one},
                           {"gradients", one},
                           {"moments", 2 * one},
@@ -34,15 +35,16 @@ PetscErrorCode memory_plan(MPI_Comm comm, const TrainingOptions *options, const 
   }
   format_bytes(sum, text, sizeof text);
   PetscCall(log_line(comm, "memory      %s a rank%s", text, line));
-  PetscCall(log_line(comm, "network     %.4g million parameters: %d genes, hidden %d, %d blocks, %d heads", 1e-6 * (double)table.total, (int)shape->genes, (int)shape->hidden,
-                     (int)shape->depth, (int)shape->heads));
+  PetscCall(log_line(comm, "network     %.4g million parameters: %d genes, hidden %d, %d blocks, %d heads", 1e-6 * (double)table.total, (int)shape->genes,
+                     (int)shape->hidden, (int)shape->depth, (int)shape->heads));
   PetscCall(parametertable_destroy(&table));
   if (options->memory_limit > 0 && sum > options->memory_limit) {
     char limit[32];
 
     format_bytes(options->memory_limit, limit, sizeof limit);
-    PetscFunctionReturn(error_user("training needs %s a rank and may take %s (-memory_limit, or its share of the node); lower %s or -set_size, use more ranks, or a smaller -hidden or -depth", text, limit,
-                                   max_sets > 1 ? "-sets" : "the network's -hidden"));
+    PetscFunctionReturn(error_user("training needs %s a rank and may take %s (-memory_limit, or its share of the node); lower %s or -set_size, use more ranks, "
+                                   "or a smaller -hidden or -depth",
+                                   text, limit, max_sets > 1 ? "-sets" : "the network's -hidden"));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -10,13 +10,16 @@
 
 static const char *const phase_name[PHASES] = {"read", "prepare", "forward", "backward", "reduce", "optimizer"};
 
-static void path_in(const Trainer *t, const char *name, char path[PETSC_MAX_PATH_LEN]) { (void)PetscSNPrintf(path, PETSC_MAX_PATH_LEN, "%s/%s", t->options->folder, name); }
+static void path_in(const Trainer *t, const char *name, char path[PETSC_MAX_PATH_LEN])
+{
+  (void)PetscSNPrintf(path, PETSC_MAX_PATH_LEN, "%s/%s", t->options->folder, name);
+}
 
 /* The step a line of a log belongs to: the first number in it; -1 where there is none (a header). */
 static long long line_step(const char *line)
 {
   const char *digit = strpbrk(line, "0123456789");
-  const char *end   = strchr(line, '\n');
+  const char *end = strchr(line, '\n');
 
   return digit && (!end || digit < end) ? strtoll(digit, NULL, 10) : -1;
 }
@@ -110,8 +113,8 @@ static PetscErrorCode write_step(const Trainer *t, const TrainingResult *result,
   cJSON *phases = cJSON_AddObjectToObject(object, "seconds_by_phase");
   for (int p = 0; p < PHASES; p++) cJSON_AddNumberToObject(phases, phase_name[p], t->seconds[p]);
   PetscCall(append_json(t, object));
-  length = snprintf(line, sizeof line, "%lld,%.9g,%.9g,%.9g,%.9g,%.9g,%.6g,%.6g,%.6g", (long long)t->state.step, result->loss, result->mse, result->energy, t->norm, t->lr,
-                    cells_per_second, result->seconds, result->stall);
+  length = snprintf(line, sizeof line, "%lld,%.9g,%.9g,%.9g,%.9g,%.9g,%.6g,%.6g,%.6g", (long long)t->state.step, result->loss, result->mse, result->energy,
+                    t->norm, t->lr, cells_per_second, result->seconds, result->stall);
   for (int p = 0; p < PHASES; p++) length += snprintf(line + length, sizeof line - (size_t)length, ",%.6g", t->seconds[p]);
   PetscCall(append_line(t, "log.csv", line));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -145,8 +148,8 @@ static PetscErrorCode write_validation(const Trainer *t, double objective, Petsc
   }
   PetscCall(append_json(t, object));
   for (PetscInt i = 0; i < count; i++) {
-    (void)snprintf(line, sizeof line, "%lld,%g,%.9g,%.9g,%.9g,%d", (long long)t->state.step, scores[i].strength, scores[i].energy_distance, scores[i].pearson_delta, objective,
-                   i == best);
+    (void)snprintf(line, sizeof line, "%lld,%g,%.9g,%.9g,%.9g,%d", (long long)t->state.step, scores[i].strength, scores[i].energy_distance,
+                   scores[i].pearson_delta, objective, i == best);
     PetscCall(append_line(t, "validation.csv", line));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -193,7 +196,7 @@ static void add_result(cJSON *object, const Trainer *t, const TrainingResult *re
 PetscErrorCode record_run(const Trainer *t, const char *state, const TrainingResult *result)
 {
   char         path[PETSC_MAX_PATH_LEN], text[64], *json;
-  const time_t now    = time(NULL);
+  const time_t now = time(NULL);
   cJSON       *object = cJSON_CreateObject(), *grid;
   struct tm    utc;
 

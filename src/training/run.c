@@ -30,37 +30,37 @@ static PetscErrorCode stage_push(const char *name)
 
 static DenoiserShape shape_of(const CellStoreTable *cells, const TrainingOptions *options)
 {
-  return (DenoiserShape){.genes            = cells->gene.count,
-                         .hidden           = options->hidden,
-                         .depth            = options->depth,
-                         .heads            = options->heads,
-                         .perturbations    = cells->perturbation.count,
-                         .cell_types       = cells->cell_type.count,
-                         .batches          = cells->batch.count,
-                         .covariate_dim    = options->covariate_dim,
+  return (DenoiserShape){.genes = cells->gene.count,
+                         .hidden = options->hidden,
+                         .depth = options->depth,
+                         .heads = options->heads,
+                         .perturbations = cells->perturbation.count,
+                         .cell_types = cells->cell_type.count,
+                         .batches = cells->batch.count,
+                         .covariate_dim = options->covariate_dim,
                          .time_frequencies = 128};
 }
 
 static PetscErrorCode start_state(Trainer *t, const DenoiserShape *shape)
 {
   const TrainingOptions *options = t->options;
-  TrainingState         *state   = &t->state;
+  TrainingState         *state = &t->state;
 
   PetscFunctionBeginUser;
   PetscCall(trainingstate_create(shape, state));
   PetscCall(trainingstate_set_store(state, t->cells));
   PetscCall(parameters_start(&state->table, options->seed, options->center == CENTER_NONE ? PETSC_FALSE : PETSC_TRUE, state->parameters));
   PetscCall(PetscArraycpy(state->average, state->parameters, state->table.total));
-  state->center         = options->center;
-  state->strength       = options->center == CENTER_NONE ? 1 : options->strength;
+  state->center = options->center;
+  state->strength = options->center == CENTER_NONE ? 1 : options->strength;
   state->sees_cell_type = options->sees_cell_type;
-  state->sees_batch     = options->sees_batch;
-  state->schedule       = options->schedule;
+  state->sees_batch = options->sees_batch;
+  state->schedule = options->schedule;
   state->schedule_steps = options->schedule_steps;
   state->schedule_gamma = options->schedule_gamma;
-  state->set_size       = options->set_size;
-  state->sets           = options->sets;
-  state->seed           = options->seed;
+  state->set_size = options->set_size;
+  state->sets = options->sets;
+  state->seed = options->seed;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -68,7 +68,7 @@ static PetscErrorCode start_state(Trainer *t, const DenoiserShape *shape)
 static PetscErrorCode check_resumed(const Trainer *t, const DenoiserShape *shape, const char *path)
 {
   const TrainingOptions *options = t->options;
-  const TrainingState   *state   = &t->state;
+  const TrainingState   *state = &t->state;
   const struct {
     const char *name;
     double      trained, given;
@@ -88,9 +88,12 @@ static PetscErrorCode check_resumed(const Trainer *t, const DenoiserShape *shape
   PetscCall(trainingstate_check_store(state, t->cells, path, cellstore_path(t->store), PETSC_TRUE));
   for (size_t i = 0; i < sizeof same / sizeof *same; i++)
     if (same[i].trained != same[i].given)
-      PetscFunctionReturn(error_user("%s: the run has -%s %g, not %g; give that, or train into a new folder", path, same[i].name, same[i].trained, same[i].given));
-  if (state->center != options->center) PetscFunctionReturn(error_user("%s: the run has another -denoiser_center; give that one, or train into a new folder", path));
-  if (state->schedule != options->schedule) PetscFunctionReturn(error_user("%s: the run has another -schedule; give that one, or train into a new folder", path));
+      PetscFunctionReturn(
+          error_user("%s: the run has -%s %g, not %g; give that, or train into a new folder", path, same[i].name, same[i].trained, same[i].given));
+  if (state->center != options->center)
+    PetscFunctionReturn(error_user("%s: the run has another -denoiser_center; give that one, or train into a new folder", path));
+  if (state->schedule != options->schedule)
+    PetscFunctionReturn(error_user("%s: the run has another -schedule; give that one, or train into a new folder", path));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -140,7 +143,7 @@ static PetscErrorCode fill_shifts(Trainer *t)
 static PetscErrorCode allocate(Trainer *t)
 {
   const TrainingOptions *options = t->options;
-  const size_t           n       = (size_t)t->max_sets * (size_t)options->set_size * (size_t)t->cells->gene.count;
+  const size_t           n = (size_t)t->max_sets * (size_t)options->set_size * (size_t)t->cells->gene.count;
 
   PetscFunctionBeginUser;
   PetscCall(denoiser_create(&t->state.table, t->max_sets, options->set_size, PETSC_TRUE, &t->denoiser));
@@ -156,19 +159,22 @@ static PetscErrorCode allocate(Trainer *t)
 static PetscErrorCode set_up(Trainer *t, PetscBool *resumed)
 {
   const TrainingOptions *options = t->options;
-  const DenoiserShape    shape   = shape_of(t->cells, options);
-  PetscInt               held    = 0;
+  const DenoiserShape    shape = shape_of(t->cells, options);
+  PetscInt               held = 0;
 
   PetscFunctionBeginUser;
   if (options->hidden * 2 % options->heads)
-    PetscFunctionReturn(error_user("-heads %d does not divide twice -hidden %d; attention needs heads of equal width", (int)options->heads, (int)options->hidden));
+    PetscFunctionReturn(
+        error_user("-heads %d does not divide twice -hidden %d; attention needs heads of equal width", (int)options->heads, (int)options->hidden));
   PetscCall(register_events(t));
   PetscCall(PetscMalloc2(t->cells->populations, &t->use, t->cells->populations, &t->held));
   PetscCall(choose_populations(t->comm, t->cells, &options->validation, options->controls, options->seed, t->use, t->held));
   for (PetscInt k = 0; k < t->cells->populations; k++) held += t->held[k];
   share_of_sets(options->sets, t->rank, t->ranks, &t->first_set, &t->own_sets);
   t->max_sets = (options->sets + t->ranks - 1) / t->ranks;
-  if (options->sets < t->ranks) PetscCall(log_line(t->comm, "ranks       %d of %d have no set and wait; -sets %d or more keeps all busy", t->ranks - (int)options->sets, t->ranks, t->ranks));
+  if (options->sets < t->ranks)
+    PetscCall(
+        log_line(t->comm, "ranks       %d of %d have no set and wait; -sets %d or more keeps all busy", t->ranks - (int)options->sets, t->ranks, t->ranks));
   const PetscBool shifts = options->center == CENTER_SHIFT || held ? PETSC_TRUE : PETSC_FALSE;
   PetscCall(memory_plan(t->comm, options, t->cells, &shape, t->max_sets, held ? PETSC_TRUE : PETSC_FALSE));
   PetscCall(start_or_resume(t, resumed));
@@ -180,8 +186,7 @@ static PetscErrorCode set_up(Trainer *t, PetscBool *resumed)
   if (shifts) PetscCall(cellstore_means(t->store, t->comm, &t->means));
   if (options->center == CENTER_SHIFT) PetscCall(fill_shifts(t));
   PetscCall(allocate(t));
-  if (t->own_sets)
-    PetscCall(prefetch_create(t->store, t->sets, options->set_size, options->sets, t->first_set, t->own_sets, t->state.step, &t->prefetch));
+  if (t->own_sets) PetscCall(prefetch_create(t->store, t->sets, options->set_size, options->sets, t->first_set, t->own_sets, t->state.step, &t->prefetch));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -218,10 +223,10 @@ static PetscErrorCode sum_losses(Trainer *t)
 }
 
 typedef struct {
-  double start, last_report; /* MPI_Wtime of the start of the loop and of the last report */
-  double checkpoint_seconds; /* the last write */
-  double wall_before;        /* of earlier starts */
-  int64_t last_step, saved;  /* step of the last report, of the newest checkpoint */
+  double  start, last_report; /* MPI_Wtime of the start of the loop and of the last report */
+  double  checkpoint_seconds; /* the last write */
+  double  wall_before;        /* of earlier starts */
+  int64_t last_step, saved;   /* step of the last report, of the newest checkpoint */
 } Clock;
 
 static PetscErrorCode report(Trainer *t, Clock *clock, TrainingResult *result)
@@ -230,16 +235,16 @@ static PetscErrorCode report(Trainer *t, Clock *clock, TrainingResult *result)
 
   PetscFunctionBeginUser;
   PetscCall(sum_losses(t));
-  result->mse     = t->state.pending[0] / (double)t->state.pending_steps;
-  result->energy  = t->state.pending[1] / (double)t->state.pending_steps;
-  result->loss    = result->mse + t->options->energy_weight * result->energy;
-  result->stall   = t->stall;
+  result->mse = t->state.pending[0] / (double)t->state.pending_steps;
+  result->energy = t->state.pending[1] / (double)t->state.pending_steps;
+  result->loss = result->mse + t->options->energy_weight * result->energy;
+  result->stall = t->stall;
   result->seconds = now - clock->start;
   t->state.pending[0] = t->state.pending[1] = 0;
-  t->state.pending_steps                    = 0;
+  t->state.pending_steps = 0;
   PetscCall(record_step(t, result, (double)(t->state.step - clock->last_step) * t->options->sets * t->options->set_size / PetscMax(elapsed, 1e-9)));
   clock->last_report = now;
-  clock->last_step   = t->state.step;
+  clock->last_step = t->state.step;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -287,13 +292,13 @@ static PetscErrorCode validate(Trainer *t, Validation *validation, Clock *clock)
   PetscCall(log_line(t->comm, "validation  step %lld  objective %.5g  energy distance %.4g  pearson_delta %.3f  strength %g", (long long)state->step, objective,
                      scores[best].energy_distance, scores[best].pearson_delta, scores[best].strength));
   for (PetscInt i = 0; i < count && count > 1; i++)
-    PetscCall(log_line(t->comm, "              strength %-5g energy distance %.4g  pearson_delta %.3f%s", scores[i].strength, scores[i].energy_distance, scores[i].pearson_delta,
-                       i == best ? "  chosen" : ""));
+    PetscCall(log_line(t->comm, "              strength %-5g energy distance %.4g  pearson_delta %.3f%s", scores[i].strength, scores[i].energy_distance,
+                       scores[i].pearson_delta, i == best ? "  chosen" : ""));
   if (!better) PetscFunctionReturn(PETSC_SUCCESS);
   state->best_validation = scores[best].energy_distance;
-  state->best_pearson    = scores[best].pearson_delta;
-  state->best_strength   = scores[best].strength;
-  state->best_step       = state->step;
+  state->best_pearson = scores[best].pearson_delta;
+  state->best_strength = scores[best].strength;
+  state->best_step = state->step;
   if (!t->options->validation.best) PetscFunctionReturn(PETSC_SUCCESS);
   char path[PETSC_MAX_PATH_LEN];
   PetscCall(PetscSNPrintf(path, sizeof path, "%s/best.h5", t->options->folder));
@@ -311,9 +316,10 @@ static PetscBool out_of_patience(const Trainer *t)
 {
   const ValidationOptions *options = &t->options->validation;
 
-  return options->patience > 0 && options->interval > 0 && t->state.best_validation >= 0 && t->state.step - t->state.best_step >= options->patience * options->interval
-           ? PETSC_TRUE
-           : PETSC_FALSE;
+  return options->patience > 0 && options->interval > 0 && t->state.best_validation >= 0 &&
+                 t->state.step - t->state.best_step >= options->patience * options->interval
+             ? PETSC_TRUE
+             : PETSC_FALSE;
 }
 
 static PetscErrorCode loop(Trainer *t, Validation *validation, Clock *clock, TrainingResult *result)
@@ -322,7 +328,7 @@ static PetscErrorCode loop(Trainer *t, Validation *validation, Clock *clock, Tra
   Deadline               deadline;
   Progress               progress;
   const char            *reason = "";
-  PetscBool              stop   = PETSC_FALSE;
+  PetscBool              stop = PETSC_FALSE;
   char                   detail[64];
 
   PetscFunctionBeginUser;
@@ -365,20 +371,20 @@ static PetscErrorCode run(Trainer *t, TrainingResult *result)
   PetscCall(record_begin(t, resumed));
   PetscCall(validation_create(t, &validation));
   clock.start = clock.last_report = MPI_Wtime();
-  clock.last_step                 = t->state.step;
-  clock.saved                     = resumed ? t->state.step : -1;
-  clock.wall_before               = t->state.wall_seconds;
+  clock.last_step = t->state.step;
+  clock.saved = resumed ? t->state.step : -1;
+  clock.wall_before = t->state.wall_seconds;
   PetscCall(stage_push("Training"));
   PetscErrorCode code = loop(t, validation, &clock, result);
   PetscCall(PetscLogStagePop());
   PetscCall(validation_destroy(&validation));
-  result->step            = t->state.step;
-  result->best_step       = t->state.best_step;
+  result->step = t->state.step;
+  result->best_step = t->state.best_step;
   result->best_validation = t->state.best_validation;
-  result->pearson         = t->state.best_pearson;
-  result->strength        = t->state.best_validation < 0 ? -1 : t->state.best_strength;
-  result->seconds         = MPI_Wtime() - clock.start;
-  result->stall           = t->stall;
+  result->pearson = t->state.best_pearson;
+  result->strength = t->state.best_validation < 0 ? -1 : t->state.best_strength;
+  result->seconds = MPI_Wtime() - clock.start;
+  result->stall = t->stall;
   PetscCall(record_run(t, code ? "failed" : result->stopped ? "stopped" : "finished", result));
   PetscFunctionReturn(code ? code : result->stopped ? ERROR_STOPPED : PETSC_SUCCESS);
 }

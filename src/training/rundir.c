@@ -19,7 +19,7 @@ static int by_step(const void *a, const void *b)
 
 static PetscErrorCode list_folder(const char *run, PetscInt *count, int64_t **step)
 {
-  DIR           *folder   = opendir(run);
+  DIR           *folder = opendir(run);
   PetscInt       capacity = 0;
   struct dirent *entry;
 
@@ -46,7 +46,7 @@ PetscErrorCode checkpoint_list(MPI_Comm comm, const char *run, PetscInt *count, 
 
   PetscFunctionBeginUser;
   *count = 0;
-  *step  = NULL;
+  *step = NULL;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   if (!rank) PetscCall(list_folder(run, count, step));
   PetscCallMPI(MPI_Bcast(count, 1, MPIU_INT, 0, comm));
@@ -95,8 +95,10 @@ static PetscErrorCode try_checkpoint(MPI_Comm comm, const char *path, PetscBool 
 {
   PetscFunctionBeginUser;
   const PetscErrorCode code = checkpoint_verify(comm, path);
-  if (code == ERROR_USER) PetscCall(log_line(comm, "%s", error_message()));
-  else PetscCall(code);
+  if (code == ERROR_USER)
+    PetscCall(log_line(comm, "%s", error_message()));
+  else
+    PetscCall(code);
   *found = code ? PETSC_FALSE : PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -12,7 +12,7 @@ PetscErrorCode trainingstate_create(const DenoiserShape *shape, TrainingState *s
   PetscCall(PetscCalloc1(state->table.total, &state->first));
   PetscCall(PetscCalloc1(state->table.total, &state->second));
   PetscCall(PetscCalloc1(state->table.count, &state->steps_taken));
-  state->strength        = 1;
+  state->strength = 1;
   state->best_validation = -1;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -71,15 +71,18 @@ static PetscErrorCode compare_names(const char *what, const Vocabulary *trained,
     count++;
   }
   if (count)
-    return error_user("%s: lacks %d of the %d %s that %s was trained on (%s%s%s%s%s%s); give the store the run was trained on", store, (int)count, (int)trained->count, what,
-                      checkpoint, missing[0], count > 1 ? ", " : "", missing[1], count > 2 ? ", " : "", missing[2], count > 3 ? ", ..." : "");
+    return error_user("%s: lacks %d of the %d %s that %s was trained on (%s%s%s%s%s%s); give the store the run was trained on", store, (int)count,
+                      (int)trained->count, what, checkpoint, missing[0], count > 1 ? ", " : "", missing[1], count > 2 ? ", " : "", missing[2],
+                      count > 3 ? ", ..." : "");
   if (trained->count != given->count)
-    return error_user("%s: has %d %s where %s was trained on %d; give the store the run was trained on", store, (int)given->count, what, checkpoint, (int)trained->count);
-  return error_user("%s: its %s are in another order than in %s (the first that differs: '%s', trained '%s'); give the store the run was trained on", store, what, checkpoint,
-                    given->name[place], trained->name[place]);
+    return error_user("%s: has %d %s where %s was trained on %d; give the store the run was trained on", store, (int)given->count, what, checkpoint,
+                      (int)trained->count);
+  return error_user("%s: its %s are in another order than in %s (the first that differs: '%s', trained '%s'); give the store the run was trained on", store,
+                    what, checkpoint, given->name[place], trained->name[place]);
 }
 
-PetscErrorCode trainingstate_check_store(const TrainingState *state, const CellStoreTable *table, const char *checkpoint, const char *store, PetscBool same_cells)
+PetscErrorCode trainingstate_check_store(const TrainingState *state, const CellStoreTable *table, const char *checkpoint, const char *store,
+                                         PetscBool same_cells)
 {
   PetscFunctionBeginUser;
   PetscCall(compare_names("genes", &state->gene, &table->gene, checkpoint, store));

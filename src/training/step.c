@@ -22,7 +22,7 @@ static Coins toss(const TrainingOptions *options, int64_t step)
 
   coins.self_condition = random_uniform(&stream, 0) < options->self_condition ? PETSC_TRUE : PETSC_FALSE;
   coins.drop_condition = random_uniform(&stream, 1) < options->drop_condition ? PETSC_TRUE : PETSC_FALSE;
-  coins.drop_control   = random_uniform(&stream, 2) < options->drop_control ? PETSC_TRUE : PETSC_FALSE;
+  coins.drop_control = random_uniform(&stream, 2) < options->drop_control ? PETSC_TRUE : PETSC_FALSE;
   return coins;
 }
 
@@ -83,16 +83,16 @@ static PetscErrorCode own_sets(Trainer *t, const Coins *coins)
   for (PetscInt b = 0; b < t->own_sets; b++) dropped[b] = coins->drop_condition ? 1 : 0;
   PetscCall(phase_end(t, PHASE_PREPARE, 0));
 
-  input.sets         = t->own_sets;
-  input.noisy        = t->noisy;
-  input.control      = coins->drop_control ? NULL : batch.control;
-  input.step         = t->time;
+  input.sets = t->own_sets;
+  input.noisy = t->noisy;
+  input.control = coins->drop_control ? NULL : batch.control;
+  input.step = t->time;
   input.perturbation = batch.perturbation;
-  input.cell_type    = options->sees_cell_type ? batch.cell_type : t->unseen;
-  input.batch        = options->sees_batch ? batch.batch : t->unseen;
-  input.dropped      = dropped;
-  input.center       = t->center;
-  input.strength     = 1;
+  input.cell_type = options->sees_cell_type ? batch.cell_type : t->unseen;
+  input.batch = options->sees_batch ? batch.batch : t->unseen;
+  input.dropped = dropped;
+  input.center = t->center;
+  input.strength = 1;
   PetscCall(phase_begin(t, PHASE_FORWARD));
   if (coins->self_condition) {
     PetscCall(denoiser_forward(t->denoiser, t->state.parameters, &input, PETSC_FALSE, t->self_condition, NULL));
@@ -133,13 +133,15 @@ static double average_decay(const TrainingOptions *options, int64_t step)
 PetscErrorCode trainer_step(Trainer *t)
 {
   const TrainingOptions *options = t->options;
-  TrainingState         *state   = &t->state;
-  const Coins            coins   = toss(options, state->step);
-  AdamWOptions           adamw   = options->adamw;
+  TrainingState         *state = &t->state;
+  const Coins            coins = toss(options, state->step);
+  AdamWOptions           adamw = options->adamw;
 
   PetscFunctionBeginUser;
-  if (t->own_sets) PetscCall(own_sets(t, &coins));
-  else PetscCall(PetscArrayzero(t->gradients, state->table.total));
+  if (t->own_sets)
+    PetscCall(own_sets(t, &coins));
+  else
+    PetscCall(PetscArrayzero(t->gradients, state->table.total));
   PetscCall(phase_begin(t, PHASE_REDUCE));
   PetscCall(reduce_gradients(t));
   PetscCall(phase_end(t, PHASE_REDUCE, 0));
@@ -153,7 +155,8 @@ PetscErrorCode trainer_step(Trainer *t)
   state->step++;
   state->pending_steps++;
   if (!isfinite(t->norm))
-    PetscFunctionReturn(error_user("training diverged at step %lld (gradient norm %g); lower -lr or raise -warmup, and go on from the last checkpoint with -resume or start again",
-                                   (long long)state->step, t->norm));
+    PetscFunctionReturn(error_user(
+        "training diverged at step %lld (gradient norm %g); lower -lr or raise -warmup, and go on from the last checkpoint with -resume or start again",
+        (long long)state->step, t->norm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -44,12 +44,14 @@ void share_of_sets(PetscInt sets, int rank, int ranks, PetscInt *first, PetscInt
 /* checkpoint_verify - user error unless the file is an intact checkpoint; reads all of it. Collective. */
 PetscErrorCode checkpoint_verify(MPI_Comm comm, const char *path);
 
-/* memory_plan - what a rank will take, printed before anything is allocated; held: populations are left out for validation. Collective. User error: over options->memory_limit. */
-PetscErrorCode memory_plan(MPI_Comm comm, const TrainingOptions *options, const CellStoreTable *cells, const DenoiserShape *shape, PetscInt max_sets, PetscBool held);
+/* memory_plan - what a rank will take, printed before anything is allocated; held: populations are left out for validation. Collective. User error: over
+ * options->memory_limit. */
+PetscErrorCode memory_plan(MPI_Comm comm, const TrainingOptions *options, const CellStoreTable *cells, const DenoiserShape *shape, PetscInt max_sets,
+                           PetscBool held);
 
 /* Populations that train and those left out for validation. Collective. User errors: pattern matches nothing, nothing left to train on. */
-PetscErrorCode choose_populations(MPI_Comm comm, const CellStoreTable *cells, const ValidationOptions *options, PetscBool controls, uint64_t seed, unsigned char *use,
-                                  unsigned char *held);
+PetscErrorCode choose_populations(MPI_Comm comm, const CellStoreTable *cells, const ValidationOptions *options, PetscBool controls, uint64_t seed,
+                                  unsigned char *use, unsigned char *held);
 
 typedef struct Validation Validation;
 /* validation_create - NULL where nothing is held out. Collective; prints what simple predictions reach. */

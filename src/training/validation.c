@@ -14,10 +14,10 @@ typedef struct {
 struct Validation {
   Trainer         *trainer;
   PetscInt         populations, own, strengths;
-  Held            *held;    /* (own) */
-  PetscInt        *number;  /* (own) place among all validation populations */
+  Held            *held;   /* (own) */
+  PetscInt        *number; /* (own) place among all validation populations */
   double          *strength;
-  double          *sums;    /* (populations, strengths, 2) and (populations) objective, summed over ranks */
+  double          *sums; /* (populations, strengths, 2) and (populations) objective, summed over ranks */
   ValidationScore *scores;
   Real            *clean, *control, *noisy, *estimate, *previous, *center; /* (largest sets, set_size, genes) */
 };
@@ -26,13 +26,13 @@ static PetscErrorCode draw_held(Validation *v, const CellSets *sets, PetscInt po
 {
   const Trainer    *t = v->trainer;
   const PetscInt    size = t->options->set_size;
-  const Population *p    = &t->cells->population[population];
+  const Population *p = &t->cells->population[population];
   const PetscInt    want = (PetscInt)PetscMin((PetscInt64)t->options->validation.cells, p->cells);
   unsigned char    *filled;
 
   PetscFunctionBeginUser;
   held->population = population;
-  held->sets       = (want + size - 1) / size;
+  held->sets = (want + size - 1) / size;
   PetscCall(PetscMalloc3(held->sets * size, &held->cell, held->sets * size, &held->control, want, &held->row));
   PetscCall(PetscMalloc1(size, &filled));
   for (PetscInt j = 0; j < held->sets; j++) {
@@ -54,7 +54,7 @@ static PetscErrorCode draw_held(Validation *v, const CellSets *sets, PetscInt po
 
 static PetscErrorCode load_cells(Validation *v, const Held *held)
 {
-  const Trainer *t    = v->trainer;
+  const Trainer *t = v->trainer;
   const PetscInt size = t->options->set_size, genes = t->cells->gene.count;
 
   PetscFunctionBeginUser;
@@ -73,9 +73,9 @@ static void keep_scored(const Held *held, PetscInt genes, Real *rows)
 /* Energy distance (log1p units) and Pearson correlation of mean changes between scored cells and as many predicted ones, both (cells, genes). */
 static PetscErrorCode score(const Validation *v, const Held *held, const Real *real, const Real *predicted, double *distance, double *pearson)
 {
-  const Trainer *t       = v->trainer;
-  const PetscInt genes   = t->cells->gene.count;
-  const double   scale   = t->cells->value_scale;
+  const Trainer *t = v->trainer;
+  const PetscInt genes = t->cells->gene.count;
+  const double   scale = t->cells->value_scale;
   const double  *control = t->means + (size_t)t->cells->population[held->population].control * (size_t)genes;
   double         mse, energy, sx = 0, sy = 0, sxx = 0, syy = 0, sxy = 0;
 
@@ -105,13 +105,13 @@ static DenoiserInput held_input(const Validation *v, const Held *held, PetscInt 
   DenoiserInput     input = {.sets = sets, .noisy = v->noisy + n, .control = v->control + n, .step = time, .strength = 1};
 
   for (PetscInt b = 0; b < sets; b++) {
-    codes[b]            = p->perturbation;
-    codes[sets + b]     = v->trainer->options->sees_cell_type ? p->cell_type : 0;
+    codes[b] = p->perturbation;
+    codes[sets + b] = v->trainer->options->sees_cell_type ? p->cell_type : 0;
     codes[2 * sets + b] = v->trainer->options->sees_batch ? p->batch : 0;
   }
   input.perturbation = codes;
-  input.cell_type    = codes + sets;
-  input.batch        = codes + 2 * sets;
+  input.cell_type = codes + sets;
+  input.batch = codes + 2 * sets;
   if (v->trainer->options->center != CENTER_NONE) input.center = v->center + n;
   return input;
 }
@@ -120,7 +120,8 @@ static void fill_center(Validation *v, const Held *held)
 {
   const Trainer *t = v->trainer;
 
-  center_fill(held->sets * t->options->set_size, t->cells->gene.count, v->control, t->options->center == CENTER_SHIFT ? held->shift : NULL, t->cells->value_scale, v->center);
+  center_fill(held->sets * t->options->set_size, t->cells->gene.count, v->control, t->options->center == CENTER_SHIFT ? held->shift : NULL,
+              t->cells->value_scale, v->center);
 }
 
 static void fill_noise(Validation *v, const Held *held, uint32_t purpose)
@@ -136,9 +137,9 @@ static void fill_noise(Validation *v, const Held *held, uint32_t purpose)
 /* Mean loss of the population's sets at diffusion steps and noise that stay the same over the run. */
 static PetscErrorCode objective_of(Validation *v, const Held *held, double *objective)
 {
-  Trainer       *t   = v->trainer;
+  Trainer       *t = v->trainer;
   const PetscInt most = t->max_sets;
-  const size_t   n   = (size_t)t->options->set_size * (size_t)t->cells->gene.count;
+  const size_t   n = (size_t)t->options->set_size * (size_t)t->cells->gene.count;
   PetscInt       codes[3 * most];
   double         time[most], mse[most], energy[most];
 
@@ -150,7 +151,7 @@ static PetscErrorCode objective_of(Validation *v, const Held *held, double *obje
 
     for (PetscInt b = 0; b < sets; b++) {
       const RandomStream stream = random_stream(t->options->seed, RANDOM_VALIDATE, UINT32_MAX, (uint32_t)(first + b), (uint32_t)held->population);
-      time[b]                   = (double)random_below(&stream, 0, (uint64_t)t->schedule.steps);
+      time[b] = (double)random_below(&stream, 0, (uint64_t)t->schedule.steps);
     }
     const DenoiserInput input = held_input(v, held, first, sets, codes, time);
     corrupt(&t->schedule, sets, n, time, v->clean + (size_t)first * n, input.noisy, v->noisy + (size_t)first * n);
@@ -164,16 +165,16 @@ static PetscErrorCode objective_of(Validation *v, const Held *held, double *obje
 /* Deterministic reverse steps (DDIM, arXiv 2010.02502, eta 0) over the full range from pure noise; the last clean estimate ends in estimate. */
 static PetscErrorCode generate(Validation *v, const Held *held, double strength)
 {
-  Trainer       *t    = v->trainer;
+  Trainer       *t = v->trainer;
   const PetscInt most = t->max_sets, count = t->options->validation.reverse_steps;
-  const size_t   n    = (size_t)t->options->set_size * (size_t)t->cells->gene.count;
+  const size_t   n = (size_t)t->options->set_size * (size_t)t->cells->gene.count;
   PetscInt       codes[3 * most];
   double         time[most];
 
   PetscFunctionBeginUser;
   fill_noise(v, held, 1);
   for (PetscInt first = 0; first < held->sets; first += most) {
-    const PetscInt sets  = PetscMin(most, held->sets - first);
+    const PetscInt sets = PetscMin(most, held->sets - first);
     DenoiserInput  input = held_input(v, held, first, sets, codes, time);
     Real          *x = v->noisy + (size_t)first * n, *clean = v->estimate + (size_t)first * n, *previous = v->previous + (size_t)first * n;
 
@@ -199,7 +200,7 @@ static PetscErrorCode generate(Validation *v, const Held *held, double strength)
 /* What the head's corrections have to beat: control cells as they are, and moved by the mean shift. */
 static PetscErrorCode simple_predictions(Validation *v)
 {
-  Trainer       *t     = v->trainer;
+  Trainer       *t = v->trainer;
   const PetscInt genes = t->cells->gene.count;
   double         sums[4] = {0}, *part;
 
@@ -220,7 +221,8 @@ static PetscErrorCode simple_predictions(Validation *v)
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, part, 4 * v->populations, MPI_DOUBLE, MPI_SUM, t->comm));
   for (PetscInt k = 0; k < 4 * v->populations; k++) sums[k % 4] += part[k] / v->populations;
   PetscCall(PetscFree(part));
-  PetscCall(log_line(t->comm, "validation  %d populations left out; energy distance / pearson_delta: control cells %.4g / %.3f, moved by the mean shift %.4g / %.3f",
+  PetscCall(log_line(t->comm,
+                     "validation  %d populations left out; energy distance / pearson_delta: control cells %.4g / %.3f, moved by the mean shift %.4g / %.3f",
                      (int)v->populations, sums[0], sums[1], sums[2], sums[3]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -238,7 +240,7 @@ static PetscErrorCode create_held(Validation *v)
     if (!t->held[k]) continue;
     if (number % t->ranks == t->rank) {
       PetscCall(draw_held(v, sets, k, &v->held[v->own]));
-      largest             = PetscMax(largest, v->held[v->own].sets);
+      largest = PetscMax(largest, v->held[v->own].sets);
       v->number[v->own++] = number;
     }
     number++;
@@ -260,9 +262,9 @@ PetscErrorCode validation_create(Trainer *t, Validation **validation)
   for (PetscInt k = 0; k < t->cells->populations; k++) populations += t->held[k];
   if (!populations) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscCalloc1(1, &v));
-  v->trainer     = t;
+  v->trainer = t;
   v->populations = populations;
-  v->strengths   = t->options->center == CENTER_NONE || !options->strengths ? 1 : options->strengths;
+  v->strengths = t->options->center == CENTER_NONE || !options->strengths ? 1 : options->strengths;
   PetscCall(PetscMalloc3(v->strengths, &v->strength, populations * (2 * v->strengths + 1), &v->sums, v->strengths, &v->scores));
   for (PetscInt i = 0; i < v->strengths; i++) v->strength[i] = t->options->center == CENTER_NONE || !options->strengths ? 1 : options->strength[i];
   PetscCall(create_held(v));
@@ -291,7 +293,7 @@ PetscErrorCode validation_destroy(Validation **validation)
 
 PetscErrorCode validation_run(Validation *v, double *objective, PetscInt *count, const ValidationScore **scores, PetscInt *best)
 {
-  Trainer       *t     = v->trainer;
+  Trainer       *t = v->trainer;
   const PetscInt genes = t->cells->gene.count, width = 2 * v->strengths + 1;
 
   PetscFunctionBeginUser;
@@ -311,7 +313,7 @@ PetscErrorCode validation_run(Validation *v, double *objective, PetscInt *count,
     }
   }
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, v->sums, v->populations * width, MPI_DOUBLE, MPI_SUM, t->comm));
-  *best      = 0;
+  *best = 0;
   *objective = 0;
   for (PetscInt i = 0; i < v->strengths; i++) {
     v->scores[i] = (ValidationScore){.strength = v->strength[i]};
@@ -322,7 +324,7 @@ PetscErrorCode validation_run(Validation *v, double *objective, PetscInt *count,
     if (v->scores[i].energy_distance < v->scores[*best].energy_distance) *best = i;
   }
   for (PetscInt k = 0; k < v->populations; k++) *objective += v->sums[k * width + 2 * v->strengths] / v->populations;
-  *count  = v->strengths;
+  *count = v->strengths;
   *scores = v->scores;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
