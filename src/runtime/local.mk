@@ -8,5 +8,5 @@ library_sources += src/runtime/deadline.c src/runtime/draft.c src/runtime/file.c
 library_sources += src/runtime/options.c src/runtime/input.c src/runtime/input.h
 library_sources += src/runtime/log.c
 library_sources += src/runtime/dense.c src/runtime/dense_cblas.c src/runtime/dense_onednn.c src/runtime/dense_private.h
-nobase_include_HEADERS += include/perturbdiff/runtime/memory.h
+public_headers += include/perturbdiff/runtime/memory.h
 library_sources += src/runtime/memory.c
