@@ -1,5 +1,6 @@
 /* Lines for people, on standard error, from rank 0. */
 #include "config.h"
+#include <perturbdiff/runtime/dense.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/log.h>
 #include <cblas.h>
@@ -82,15 +83,20 @@ PetscInt machine_threads(void) { return omp_get_max_threads(); }
 
 PetscErrorCode log_banner(MPI_Comm comm, const char *command)
 {
-  int  size, length;
-  char host[MPI_MAX_PROCESSOR_NAME];
+  int      size, length;
+  unsigned h5[3];
+  char     host[MPI_MAX_PROCESSOR_NAME], mpi[MPI_MAX_LIBRARY_VERSION_STRING];
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_size(comm, &size));
   PetscCallMPI(MPI_Get_processor_name(host, &length));
+  PetscCallMPI(MPI_Get_library_version(mpi, &length));
+  mpi[strcspn(mpi, ",\n")] = '\0';
+  H5Check(H5get_libversion(&h5[0], &h5[1], &h5[2]));
   PetscCall(log_line(comm, "perturbdiff %s %s (%s)", PACKAGE_VERSION, command, GIT_REVISION));
   PetscCall(log_line(comm, "  %d rank%s x %d thread%s on %s, %s, BLAS kernel %s", size, size == 1 ? "" : "s", (int)machine_threads(), machine_threads() == 1 ? "" : "s", host,
                      machine_cpu_name(), machine_blas_core()));
+  PetscCall(log_line(comm, "  %s, PETSc %d.%d.%d, HDF5 %u.%u.%u, %s", mpi, PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR, PETSC_VERSION_SUBMINOR, h5[0], h5[1], h5[2], dense_backend()));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
