@@ -151,15 +151,10 @@ static PetscErrorCode read_loop(const Options *options, TrainingOptions *trainin
   PetscCall(options_integer(options, "checkpoint_interval", &training->checkpoint_interval));
   PetscCall(read_integer(options, "checkpoint_keep", &training->checkpoint_keep));
   PetscCall(options_number(options, "memory_limit", &limit));
-<<<<<<< HEAD
   if (limit > 0)
     training->memory_limit = limit * 1073741824.;
   else
     PetscCall(memory_share(PETSC_COMM_WORLD, &training->memory_limit));
-=======
-  training->memory_limit = limit * 1073741824.;
-  if (limit <= 0) PetscCall(machine_memory_share(PETSC_COMM_WORLD, &training->memory_limit));
->>>>>>> 1fc9ab5 (Memory limit: a rank's share of its node by default)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -81,20 +81,6 @@ const char *machine_blas_core(void) { return openblas_get_corename(); }
 
 PetscInt machine_threads(void) { return omp_get_max_threads(); }
 
-PetscErrorCode machine_memory_share(MPI_Comm comm, double *bytes)
-{
-  MPI_Comm node;
-  int      ranks;
-
-  PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
-  PetscCallMPI(MPI_Comm_size(node, &ranks));
-  PetscCallMPI(MPI_Comm_free(&node));
-  *bytes = (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE) / ranks;
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, bytes, 1, MPI_DOUBLE, MPI_MIN, comm));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode log_banner(MPI_Comm comm, const char *command)
 {
   int      size, length;

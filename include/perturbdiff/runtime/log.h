@@ -41,7 +41,5 @@ void format_bytes(double bytes, char *text, size_t size);
 const char *machine_cpu_name(void);
 const char *machine_blas_core(void);
 PetscInt    machine_threads(void);
-/* machine_memory_share - bytes of the node's memory that fall to a rank when its ranks share it evenly. Collective. */
-PetscErrorCode machine_memory_share(MPI_Comm comm, double *bytes);
 
 #endif
