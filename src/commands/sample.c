@@ -485,7 +485,7 @@ const Command command_sample = {
     .usage = "sample [INPUT.yaml] -checkpoint RUN -data cells.h5 -out predicted.h5ad [options]",
     .examples = "perturbdiff sample -checkpoint run -data cells.h5 -out predicted.h5ad\n"
                 "perturbdiff sample -checkpoint run -data cells.h5 -out wanted.h5ad -conditions wanted.csv -draws 3\n"
-                "mpirun -n 4 perturbdiff sample inputs/sample-published.yaml -checkpoint run -data cells.h5 -out published.h5ad\n",
+                "mpirun -n 4 perturbdiff sample inputs/published.yaml -checkpoint run -data cells.h5 -out published.h5ad\n",
     .options = {.groups = sample_groups, .petsc_prefixes = "ts_"},
     .run = sample_run,
 };
