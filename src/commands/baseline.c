@@ -224,6 +224,6 @@ const Command command_baseline = {
     .usage = "baseline -data cells.h5 -method control|mean_shift|additive|nearest -out baseline.h5ad [options]",
     .examples = "perturbdiff baseline -data cells.h5 -method mean_shift -out mean_shift.h5ad\n"
                 "perturbdiff baseline -data cells.h5 -method additive -split validation -out additive.h5ad",
-    .options = {groups, NULL},
+    .options = {.groups = groups},
     .run = baseline,
 };

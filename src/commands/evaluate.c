@@ -136,6 +136,6 @@ const Command command_evaluate = {
                 "perturbdiff evaluate -real cells.h5 -predicted model=seed1.h5ad,model=seed2.h5ad,other=other.h5ad -out scores\n"
                 "mpirun -n 4 perturbdiff evaluate -real real.h5ad -predicted predicted.h5ad -perturbation_column drug -control DMSO -cell_type_column "
                 "cell_type -out scores",
-    .options = {groups, NULL},
+    .options = {.groups = groups},
     .run = evaluate,
 };

@@ -195,6 +195,6 @@ const Command command_inspect = {
   .summary  = "what is in a file or a run folder; what this machine is",
   .usage    = "inspect FILE ... | -machine",
   .examples = "perturbdiff inspect cells.h5\nperturbdiff inspect run\nperturbdiff inspect screen.h5ad predicted.h5ad\nmpirun -n 2 perturbdiff inspect -machine",
-  .options  = {groups, NULL, "in"},
+  .options  = {.groups = groups, .positional = "in"},
   .run      = inspect,
 };

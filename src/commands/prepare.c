@@ -77,6 +77,6 @@ const Command command_prepare = {
   .examples = "perturbdiff prepare -in kang.h5ad -out cells.h5 -perturbation_column perturbation -control control -cell_type_column cell_type -batch_column donor\n"
               "perturbdiff prepare inputs/kang.yaml -holdout \"IFN-beta|B cells|*\" -genes 500\n"
               "mpirun -n 4 perturbdiff prepare -in a.h5ad,b.h5ad -out cells.h5 -perturbation_column gene -control non-targeting -split split.toml",
-  .options  = {groups, NULL},
+  .options  = {.groups = groups},
   .run      = run,
 };

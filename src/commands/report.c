@@ -38,6 +38,6 @@ const Command command_report = {
   .summary  = "one HTML page from run and evaluation folders",
   .usage    = "report -out report.html [-run RUN,...] [-evaluation DIR,...]",
   .examples = "perturbdiff report -run run -evaluation scores -out report.html\nperturbdiff report -run seed1,seed2 -evaluation scores -title 'Interferon in B cells'",
-  .options  = {groups, NULL},
+  .options  = {.groups = groups},
   .run      = report,
 };

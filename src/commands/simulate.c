@@ -89,6 +89,6 @@ const Command command_simulate = {
     .examples = "perturbdiff simulate -out screen.h5ad\n"
                 "perturbdiff simulate inputs/simulate.yaml -out screen.h5ad -seed 3\n"
                 "mpirun -n 4 perturbdiff simulate -out large.h5ad -cells 1000000 -genes 2000 -perturbations 100",
-    .options = {groups, NULL},
+    .options = {.groups = groups},
     .run = simulate,
 };

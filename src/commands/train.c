@@ -267,6 +267,6 @@ const Command command_train = {
     .examples = "perturbdiff train -data cells.h5 -out run\n"
                 "mpirun -n 4 perturbdiff train inputs/train.yaml -data cells.h5 -out run -time_limit 01:00:00\n"
                 "mpirun -n 4 perturbdiff train inputs/train.yaml -data cells.h5 -out run -resume",
-    .options = {groups, NULL},
+    .options = {.groups = groups},
     .run = train,
 };
