@@ -35,7 +35,8 @@ static void generate(MPI_Comm comm, int count, const int *order, PetscInt at_onc
 {
   Condition            item[CONDITIONS];
   const ConditionList  list = {count, item};
-  const SampleModel    model = {.table = &table, .parameters = parameters, .schedule = &schedule, .set_size = SET, .strength = 1, .value_scale = 10};
+  const SampleModel    model = {.table = &table, .parameters = parameters, .schedule = &schedule, .set_size = SET, .sees_cell_type = PETSC_TRUE,
+                                .sees_batch = PETSC_TRUE, .strength = 1, .value_scale = 10};
   const SampleSettings settings = {
       .type = TSREVERSEDDIM, .steps = 4, .step = steps, .eta = eta, .guidance = guidance, .cut = 1e-4, .draws = 2, .sets_at_once = at_once, .seed = 5};
   const size_t size = (size_t)CONDITIONS * 2 * MOST_CELLS * GENES;
@@ -124,7 +125,8 @@ static void guided_step_by_hand(void **state)
   Condition           item[] = {condition(1)};
   const ConditionList list = {1, item};
   const SampleModel   model = {
-        .table = &table, .parameters = parameters, .schedule = &schedule, .set_size = SET, .center = CENTER_SHIFT, .strength = 0.7, .value_scale = 10};
+        .table = &table, .parameters = parameters, .schedule = &schedule, .set_size = SET, .sees_cell_type = PETSC_TRUE, .sees_batch = PETSC_TRUE,
+        .center = CENTER_SHIFT, .strength = 0.7, .value_scale = 10};
   const SampleSettings settings = {.type = TSREVERSEDDIM, .steps = 1, .step = steps, .guidance = w, .cut = cut, .draws = 1, .sets_at_once = 1, .seed = 5};
   Real                 noisy[SET * GENES], control[SET * GENES], center[SET * GENES], with[SET * GENES], without[SET * GENES];
   const double         step = steps[0];

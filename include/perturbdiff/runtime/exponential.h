@@ -18,7 +18,7 @@ static inline Real exponential(Real x)
   const float k  = (x * 1.44269504f + 12582912.f) - 12582912.f; /* adding 1.5 * 2^23 rounds to a whole number */
   const float r  = (x - k * 0.693359375f) + k * 2.12194440e-4f;
   float       p  = 1.9875691500e-4f;
-  int32_t     bits = ((int32_t)k + 127) << 23;
+  uint32_t    bits = (uint32_t)((int32_t)k + 127) << 23; /* unsigned: k of a NaN is the most negative number */
   float       scale;
 
   p = p * r + 1.3981999507e-3f;
