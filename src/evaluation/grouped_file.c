@@ -88,7 +88,7 @@ static PetscErrorCode find_scale(MPI_Comm comm, double library_size, GroupedFile
   file->library_size = library_size > 0 ? library_size : median_of_positive(file->cells, sum);
   PetscCall(PetscFree4(counts, offsets, own, sum));
   if (!file->counts && largest >= largest_log_value) {
-    return error_user("%s: values with decimals up to %g are neither counts nor log values (below %g); give counts or log1p values", file->path, largest,
+    return error_user("%s: values with decimals up to %g are neither counts nor log values (below %g); give counts or log1p values (predictions this large come from a network trained too little)", file->path, largest,
                       largest_log_value);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
