@@ -93,6 +93,7 @@ typedef struct {
 /* How a run trains. Strings and lists are not owned. */
 typedef struct {
   const char       *folder, *options_yaml, *command, *time_limit;
+  double            started; /* MPI_Wtime from which time_limit counts; 0: from the call */
   PetscBool         resume;
   PetscInt          hidden, depth, heads, covariate_dim;
   PetscInt          set_size, sets; /* cells in a set; sets in a step, over all ranks */

@@ -226,7 +226,7 @@ static PetscErrorCode train_on(CellStore *store, const char *path, TrainingOptio
 
 static PetscErrorCode train(const Options *options)
 {
-  TrainingOptions training = {0};
+  TrainingOptions training = {.started = MPI_Wtime()};
   PetscInt        held, strengths;
   char          **pattern, **part, *yaml;
   double         *strength;

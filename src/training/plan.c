@@ -42,9 +42,8 @@ PetscErrorCode memory_plan(MPI_Comm comm, const TrainingOptions *options, const 
     char limit[32];
 
     format_bytes(options->memory_limit, limit, sizeof limit);
-    PetscFunctionReturn(error_user("training needs %s a rank and may take %s (-memory_limit, or its share of the node); lower %s or -set_size, use more ranks, "
-                                   "or a smaller -hidden or -depth",
-                                   text, limit, max_sets > 1 ? "-sets" : "the network's -hidden"));
+    PetscFunctionReturn(error_user("training needs %s a rank and may take %s (-memory_limit, or its share of the node); lower %s-hidden or -depth", text, limit,
+                                   max_sets > 1 ? "-sets or -set_size, use more ranks, or lower " : "-set_size, "));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -223,10 +223,11 @@ static PetscErrorCode sum_losses(Trainer *t)
 }
 
 typedef struct {
-  double  start, last_report; /* MPI_Wtime of the start of the loop and of the last report */
-  double  checkpoint_seconds; /* the last write */
-  double  wall_before;        /* of earlier starts */
-  int64_t last_step, saved;   /* step of the last report, of the newest checkpoint */
+  double   start, last_report; /* MPI_Wtime of the start of the loop and of the last report */
+  double   checkpoint_seconds; /* the last write */
+  double   wall_before;        /* of earlier starts */
+  int64_t  last_step, saved;   /* step of the last report, of the newest checkpoint */
+  Deadline deadline;
 } Clock;
 
 static PetscErrorCode report(Trainer *t, Clock *clock, TrainingResult *result)
@@ -325,14 +326,13 @@ static PetscBool out_of_patience(const Trainer *t)
 static PetscErrorCode loop(Trainer *t, Validation *validation, Clock *clock, TrainingResult *result)
 {
   const TrainingOptions *options = t->options;
-  Deadline               deadline;
   Progress               progress;
   const char            *reason = "";
   PetscBool              stop = PETSC_FALSE;
   char                   detail[64];
 
   PetscFunctionBeginUser;
-  PetscCall(deadline_begin(t->comm, options->time_limit ? options->time_limit : "", &deadline));
+  clock->deadline.last = MPI_Wtime(); /* what was before the loop is no step */
   PetscCall(progress_begin(t->comm, "train", (double)t->state.step, (double)t->last_step, &progress));
   while (t->state.step < t->last_step && !stop) {
     PetscCall(trainer_step(t));
@@ -350,13 +350,23 @@ static PetscErrorCode loop(Trainer *t, Validation *validation, Clock *clock, Tra
       }
     }
     if (due(step, options->checkpoint_interval, t->last_step)) PetscCall(save_step(t, clock));
-    PetscCall(deadline_check(&deadline, clock->checkpoint_seconds, &stop, &reason));
+    PetscCall(deadline_check(&clock->deadline, clock->checkpoint_seconds, &stop, &reason));
   }
   PetscCall(progress_end(&progress));
   PetscCall(save_step(t, clock));
-  PetscCall(deadline_end(&deadline));
   result->stopped = stop && t->state.step < t->last_step ? PETSC_TRUE : PETSC_FALSE;
   if (result->stopped) PetscCall(log_line(t->comm, "stop        %s: checkpoint of step %lld written; go on with -resume", reason, (long long)t->state.step));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The time limit counts from the start of the command, however many runs it makes and long its data take to read. */
+static PetscErrorCode begin_deadline(const Trainer *t, Deadline *deadline)
+{
+  const char *limit = t->options->time_limit ? t->options->time_limit : "";
+
+  PetscFunctionBeginUser;
+  PetscCall(deadline_begin(t->comm, limit, deadline));
+  if (*limit && deadline->end > 0 && t->options->started > 0) deadline->end -= deadline->last - t->options->started;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -367,6 +377,7 @@ static PetscErrorCode run(Trainer *t, TrainingResult *result)
   Clock       clock = {0};
 
   PetscFunctionBeginUser;
+  PetscCall(begin_deadline(t, &clock.deadline));
   PetscCall(set_up(t, &resumed));
   PetscCall(record_begin(t, resumed));
   PetscCall(validation_create(t, &validation));
@@ -376,6 +387,7 @@ static PetscErrorCode run(Trainer *t, TrainingResult *result)
   clock.wall_before = t->state.wall_seconds;
   PetscCall(stage_push("Training"));
   PetscErrorCode code = loop(t, validation, &clock, result);
+  PetscCall(deadline_end(&clock.deadline));
   PetscCall(PetscLogStagePop());
   PetscCall(validation_destroy(&validation));
   result->step = t->state.step;
