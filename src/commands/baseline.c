@@ -86,6 +86,7 @@ static PetscErrorCode start_file(Baseline *b, const char *path)
   for (int a = 0; a < 3; a++)
     if (*column[a]) PetscCall(anndata_declare_column(b->writer, column[a], vocabulary[a]->count, (const char *const *)vocabulary[a]->name));
   PetscCall(anndata_write_text(b->writer, "uns/command", command_line()));
+  if (t->library_size > 0) PetscCall(anndata_mark_log1p(b->writer));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -402,6 +402,7 @@ static PetscErrorCode write_origin(Sample *sample)
   PetscCall(anndata_write_text(sample->writer, "uns/perturbdiff/store", cellstore_path(sample->store)));
   PetscCall(anndata_write_text(sample->writer, "uns/perturbdiff/options", yaml));
   PetscCall(anndata_write_array(sample->writer, "uns/perturbdiff/library_size", 1, 0, &sample->table->library_size));
+  if (sample->table->library_size > 0) PetscCall(anndata_mark_log1p(sample->writer));
   PetscCall(PetscFree(yaml));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -55,8 +55,6 @@ PetscErrorCode lzf_filter_register(void);
 /* Allocate count elements that the file claims to hold; a count that no file of this size can hold is a user error. */
 PetscErrorCode anndata_allocate(const AnnData *file, const char *object, PetscInt64 count, size_t size, void *memory);
 
-/* Does the path (relative to the root) exist, every group on the way included? */
-PetscBool anndata_exists(const AnnData *file, const char *path);
 /* Names of the members of a group, sorted; none where there is no such group. Free with strings_free. */
 PetscErrorCode anndata_members(const AnnData *file, const char *group, PetscInt *count, char ***names);
 /* String attribute of an object into text (empty when there is none). */

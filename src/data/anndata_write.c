@@ -3,6 +3,7 @@
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/file.h>
 #include <perturbdiff/runtime/options.h>
+#include <math.h>
 #include <string.h>
 
 enum { CHUNK_BYTES = 1 << 20, LEAST_CHUNK = 4096, WRITE_BLOCK = 1 << 26 };
@@ -359,6 +360,15 @@ static PetscErrorCode fixed_string(size_t width, hid_t *type)
   H5Check(H5Tset_size(*type, width ? width : 1));
   H5Check(H5Tset_strpad(*type, H5T_STR_NULLPAD));
   H5Check(H5Tset_cset(*type, H5T_CSET_UTF8));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode anndata_mark_log1p(AnnWriter *writer)
+{
+  const double base = exp(1);
+
+  PetscFunctionBeginUser;
+  PetscCall(anndata_write_array(writer, "uns/log1p/base", 1, 0, &base));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

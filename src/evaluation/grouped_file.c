@@ -87,8 +87,9 @@ static PetscErrorCode find_scale(MPI_Comm comm, double library_size, GroupedFile
   file->counts = whole ? PETSC_TRUE : PETSC_FALSE;
   file->library_size = library_size > 0 ? library_size : median_of_positive(file->cells, sum);
   PetscCall(PetscFree4(counts, offsets, own, sum));
-  if (!file->counts && largest >= largest_log_value) {
-    return error_user("%s: values with decimals up to %g are neither counts nor log values (below %g); give counts or log1p values (predictions this large come from a network trained too little)", file->path, largest,
+  /* A network trained too little may predict any value; its file says that they are log values. */
+  if (!file->counts && largest >= largest_log_value && !anndata_exists(file->file, "uns/log1p")) {
+    return error_user("%s: values with decimals up to %g are neither counts nor log values (below %g); give counts or log1p values", file->path, largest,
                       largest_log_value);
   }
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -34,6 +34,9 @@ PetscErrorCode anndata_close(AnnData **file);
    names from uns/var of highly variable genes when their count fits, else "NAME_0", "NAME_1", ... */
 PetscErrorCode anndata_select(AnnData *file, const char *matrix);
 
+/* Does the path exist, such as "uns/log1p", every group on the way included? Independent. */
+PetscBool anndata_exists(const AnnData *file, const char *path);
+
 PetscErrorCode anndata_shape(const AnnData *file, PetscInt64 *cells, PetscInt64 *genes);
 /* Borrowed: valid until close or the next select. */
 PetscErrorCode anndata_gene_names(const AnnData *file, const char *const **names);
@@ -67,6 +70,8 @@ PetscErrorCode anndata_append(AnnWriter *writer, const SparseRows *rows, const i
 PetscErrorCode anndata_write_array(AnnWriter *writer, const char *path, PetscInt64 rows, PetscInt64 columns, const double *values);
 PetscErrorCode anndata_write_strings(AnnWriter *writer, const char *path, PetscInt64 count, const char *const *strings);
 PetscErrorCode anndata_write_text(AnnWriter *writer, const char *path, const char *text);
+/* Note that X holds log1p values, as scanpy does (uns/log1p). Collective. */
+PetscErrorCode anndata_mark_log1p(AnnWriter *writer);
 /* Finish the file and free the writer. Collective. anndata_discard: drop it (safe on NULL). */
 PetscErrorCode anndata_commit(AnnWriter **writer);
 PetscErrorCode anndata_discard(AnnWriter **writer);
