@@ -3,7 +3,8 @@
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 LC_ALL=C
 unset SLURM_JOB_END_TIME PETSC_OPTIONS
 source_folder=$(cd "$srcdir" && pwd)
-program=$(cd "$builddir" && pwd)/perturbdiff
+build_folder=$(cd "$builddir" && pwd)
+program=$build_folder/perturbdiff
 seconds_a_run=${CLI_TIMEOUT:-60}
 failures=0
 

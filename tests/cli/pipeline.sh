@@ -3,7 +3,7 @@
 # on the number of ranks; a run stopped by its time limit or a signal and resumed equals the run that was not.
 source "$(dirname "$0")/lib.sh"
 labels="-perturbation_column perturbation -control control -cell_type_column cell_type -batch_column batch"
-checks=$(cd "$builddir" && pwd)/tests
+checks=$build_folder/tests
 # What two runs of the same training cannot share: how long it took, and the options with the name of the folder.
 unlike="state@wall_seconds .@options .@checksum"
 size="-hidden 16 -depth 1 -heads 2 -covariate_dim 8 -set_size 8 -sets 6 -schedule_steps 50 -report_interval 5 -lr 5e-3 -warmup 5"
@@ -62,7 +62,7 @@ done
 
 # The simulated file and the store are the same whoever wrote them.
 same "simulate on 1 and 3 ranks" ranks1/screen.h5ad ranks3/screen.h5ad
-same "prepare on 1 and 3 ranks" ranks1/cells.h5 ranks3/cells.h5
+same "prepare on 1 and 3 ranks" ranks1/cells.h5 ranks3/cells.h5 .@created sources/checksum
 # One checkpoint, sampled on 1 and 3 ranks from the same folder, with the same words.
 cd ranks1 || exit 1
 on 1 sample -checkpoint run -data cells.h5 -out predicted.h5ad -quiet
@@ -86,52 +86,66 @@ if [ "$status" -eq 0 ] && grep -q 'PETSc Performance Summary' "$out"; then ok "-
 on 3 train -data cells.h5 -out viewed $size -train_steps 3 -quiet -log_view
 if [ "$status" -eq 0 ] && grep -q TrainForward "$out" && grep -q 'Training:' "$out"; then ok "-log_view shows the stages of training"; else not_ok "-log_view shows the stages of training" "status $status" "$out"; fi
 
-# Stopped and resumed: a run too long to end by itself is stopped at some step K by a limit or a signal; resumed to step K+5 it equals a
-# run that went there at once.
-endless="$size -train_validate none -checkpoint_interval 0 -report_interval 1"
+# Stopped by a limit or a signal and resumed, a run ends as one that was not stopped. How many steps are too many to end before they are
+# stopped depends on the machine: tried in turn.
+whole="$size -train_validate none -checkpoint_interval 0 -report_interval 1"
+lengths="400 1600 6400 25600"
 
-# goes_on NAME RANKS FOLDER: after a stop.
+# goes_on NAME RANKS FOLDER: after a stop of a run of $steps steps.
 goes_on() {
-  local name=$1 ranks=$2 folder=$3 files step end
+  local name=$1 ranks=$2 folder=$3 reference=whole-$2-$steps last files
+  last=$(printf 'checkpoint-%08d.h5' "$steps")
   files=$(cd "$folder" 2>/dev/null && ls checkpoint-*.h5 2>/dev/null)
-  if [ "$status" -ne 85 ]; then not_ok "$name: exit status 85" "it is $status" "$err"; else ok "$name: exit status 85"; fi
-  if ! grep -q 'go on with -resume' "$err"; then not_ok "$name: says how to go on" "it does not" "$err"; else ok "$name: says how to go on"; fi
-  if [ "$(echo "$files" | wc -w)" -ne 1 ]; then not_ok "$name: one checkpoint" "there is '$files'" "$err"; return; fi
-  step=$((10#$(echo "$files" | tr -dc 0-9 | sed 's/5$//')))
-  end=$((step + 5))
-  on "$ranks" train -data cells.h5 -out "$folder" $endless -train_steps $end -resume -quiet
-  there "$name: resumed" "$(printf '%s/checkpoint-%08d.h5' "$folder" $end)"
-  on "$ranks" train -data cells.h5 -out "$folder-whole" $endless -train_steps $end -quiet
-  same "$name at step $step: resumed as not stopped" "$(printf '%s/checkpoint-%08d.h5' "$folder" $end)" "$(printf '%s-whole/checkpoint-%08d.h5' "$folder" $end)" $unlike
+  if [ "$status" -eq 85 ]; then ok "$name: exit status 85"; else not_ok "$name: exit status 85" "it is $status" "$err"; fi
+  if grep -q 'go on with -resume' "$err"; then ok "$name: says how to go on"; else not_ok "$name: says how to go on" "it does not" "$err"; fi
+  if [ "$(echo "$files" | wc -w)" -eq 1 ] && [ "$files" != "$last" ]; then ok "$name: one checkpoint on the way"
+  else not_ok "$name: one checkpoint on the way" "there is '$files'" "$err"; fi
+  on "$ranks" train -data cells.h5 -out "$folder" $whole -train_steps "$steps" -resume -quiet
+  there "$name: resumed" "$folder/$last"
+  [ -d "$reference" ] || on "$ranks" train -data cells.h5 -out "$reference" $whole -train_steps "$steps" -quiet
+  same "$name, $files of $steps steps: as not stopped" "$folder/$last" "$reference/$last" $unlike
   cut -d, -f 1-4 "$folder/log.csv" >log1
-  cut -d, -f 1-4 "$folder-whole/log.csv" >log2
-  if cmp -s log1 log2; then ok "$name: the log as that of a run not stopped"; else not_ok "$name: the log as that of a run not stopped" "they differ" log1; fi
+  cut -d, -f 1-4 "$reference/log.csv" >log2
+  if diff log2 log1 >differs; then ok "$name: the log as that of a run not stopped"; else not_ok "$name: the log as that of a run not stopped" "they differ" differs; fi
+}
+
+limited() {
+  local ranks=$1 folder=$2
+  for steps in $lengths; do
+    rm -rf "$folder"
+    on "$ranks" train -data cells.h5 -out "$folder" $whole -train_steps "$steps" -time_limit 0:01
+    [ "$status" -eq 0 ] || break
+  done
 }
 
 # signalled RANKS SIGNAL FOLDER: the signal comes once the log shows steps; mpiexec hands USR1 on to its processes.
 signalled() {
   local ranks=$1 signal=$2 folder=$3 launcher=() job i
   [ "$ranks" -eq 1 ] || launcher=("$MPIEXEC" --oversubscribe -n "$ranks")
-  "${launcher[@]}" "$program" train -data cells.h5 -out "$folder" $endless -train_steps 1000000 >"$out" 2>"$err" </dev/null &
-  job=$!
-  for ((i = 0; i < 10 * seconds_a_run; i++)); do
-    [ "$(cat "$folder/log.csv" 2>/dev/null | wc -l)" -gt 4 ] && break
-    sleep 0.1
+  for steps in $lengths; do
+    rm -rf "$folder"
+    "${launcher[@]}" "$program" train -data cells.h5 -out "$folder" $whole -train_steps "$steps" >"$out" 2>"$err" </dev/null &
+    job=$!
+    for ((i = 0; i < 50 * seconds_a_run; i++)); do
+      [ "$(cat "$folder/log.csv" 2>/dev/null | wc -l)" -gt 4 ] && break
+      sleep 0.02
+    done
+    kill -s "$signal" "$job" 2>/dev/null
+    for ((i = 0; i < 10 * seconds_a_run; i++)); do
+      kill -0 "$job" 2>/dev/null || break
+      sleep 0.1
+    done
+    kill -KILL "$job" 2>/dev/null
+    wait "$job"
+    status=$?
+    [ "$status" -eq 0 ] || break
   done
-  kill -s "$signal" "$job"
-  for ((i = 0; i < 10 * seconds_a_run; i++)); do
-    kill -0 "$job" 2>/dev/null || break
-    sleep 0.1
-  done
-  kill -KILL "$job" 2>/dev/null
-  wait "$job"
-  status=$?
 }
 
-on 1 train -data cells.h5 -out limit $endless -train_steps 1000000 -time_limit 0:02
-goes_on "time limit, 1 rank" 1 limit
-on 3 train -data cells.h5 -out limit3 $endless -train_steps 1000000 -time_limit 0:03
-goes_on "time limit, 3 ranks" 3 limit3
+for ranks in 1 3; do
+  limited $ranks limit$ranks
+  goes_on "time limit, $ranks ranks" $ranks limit$ranks
+done
 signalled 1 TERM terminated
 goes_on "SIGTERM, 1 rank" 1 terminated
 signalled 3 USR1 told
