@@ -416,7 +416,7 @@ static PetscErrorCode say_next(const Sample *sample)
   PetscFunctionBeginUser;
   if (*table->cell_type_column) snprintf(cell_type, sizeof cell_type, " -cell_type_column '%s'", table->cell_type_column);
   if (table->library_size > 0) snprintf(library, sizeof library, " -library_size %g", table->library_size);
-  PetscCall(log_line(sample->comm, "next        perturbdiff evaluate -real REAL.h5ad -predicted '%s' -perturbation_column '%s' -control '%s'%s%s -out scores",
+  PetscCall(log_line(sample->comm, "next: perturbdiff evaluate -real REAL.h5ad -predicted '%s' -perturbation_column '%s' -control '%s'%s%s -out scores",
                      sample->out, table->perturbation_column, table->perturbation.name[table->control], cell_type, library));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

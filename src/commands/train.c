@@ -216,11 +216,11 @@ static PetscErrorCode train_on(CellStore *store, const char *path, TrainingOptio
   PetscFunctionBeginUser;
   PetscCall((folds ? training_run_folds : training_run)(PETSC_COMM_WORLD, store, training, &result));
   format_seconds(result.seconds, text, sizeof text);
-  PetscCall(log_line(PETSC_COMM_WORLD, "trained     step %lld in %s", (long long)result.step, text));
+  PetscCall(log_line(PETSC_COMM_WORLD, "  trained    step %lld in %s", (long long)result.step, text));
   if (result.best_validation >= 0)
-    PetscCall(log_line(PETSC_COMM_WORLD, "best        step %lld  energy distance %.4g  pearson_delta %.3f  strength %g", (long long)result.best_step,
+    PetscCall(log_line(PETSC_COMM_WORLD, "  best       step %lld  energy distance %.4g  pearson_delta %.3f  strength %g", (long long)result.best_step,
                        result.best_validation, result.pearson, result.strength));
-  PetscCall(log_line(PETSC_COMM_WORLD, "next        perturbdiff sample -checkpoint %s -data %s -out predicted.h5ad", training->folder, path));
+  PetscCall(log_line(PETSC_COMM_WORLD, "next: perturbdiff sample -checkpoint %s -data %s -out predicted.h5ad", training->folder, path));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

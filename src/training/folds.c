@@ -156,13 +156,13 @@ static PetscErrorCode choose(const Folds *folds, FoldScore *chosen)
     double           ratio, pearson, zero;
 
     if (candidate->fold || !mean_scores(folds, candidate->step, candidate->score.strength, &ratio, &pearson, &zero)) continue;
-    PetscCall(log_line(folds->comm, "folds       step %lld  strength %-5g energy distance %.3f of strength 0  pearson_delta %.3f (%.3f)",
+    PetscCall(log_line(folds->comm, "  folds      step %lld  strength %-5g energy distance %.3f of strength 0  pearson_delta %.3f (%.3f)",
                        (long long)candidate->step, candidate->score.strength, ratio, pearson, zero));
     if (pearson < zero || ratio >= best) continue;
     best = ratio;
     *chosen = *candidate;
   }
-  PetscCall(log_line(folds->comm, "chosen      step %lld, strength %g", (long long)chosen->step, chosen->score.strength));
+  PetscCall(log_line(folds->comm, "  chosen     step %lld, strength %g", (long long)chosen->step, chosen->score.strength));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -175,7 +175,7 @@ static PetscErrorCode run_fold(Folds *folds, CellStore *store, const TrainingOpt
   PetscFunctionBeginUser;
   PetscCall(PetscSNPrintf(folder, sizeof folder, "%s/fold-%d", options->folder, (int)folds->fold + 1));
   PetscCall(PetscSNPrintf(pattern, sizeof pattern, "*|%s|*", name));
-  PetscCall(log_line(folds->comm, "fold        %d of %d: %s left out", (int)folds->fold + 1, (int)folds->folds, name));
+  PetscCall(log_line(folds->comm, "  fold       %d of %d: %s left out", (int)folds->fold + 1, (int)folds->folds, name));
   fold.folder = folder;
   fold.validation.patterns = 1;
   fold.validation.pattern = patterns;

@@ -34,8 +34,8 @@ PetscErrorCode memory_plan(MPI_Comm comm, const TrainingOptions *options, const 
     length += snprintf(line + length, sizeof line - (size_t)length, ", %s %s", items[i].name, text);
   }
   format_bytes(sum, text, sizeof text);
-  PetscCall(log_line(comm, "memory      %s a rank%s", text, line));
-  PetscCall(log_line(comm, "network     %.4g million parameters: %d genes, hidden %d, %d blocks, %d heads", 1e-6 * (double)table.total, (int)shape->genes,
+  PetscCall(log_line(comm, "  memory     %s a rank%s", text, line));
+  PetscCall(log_line(comm, "  network    %.4g million parameters: %d genes, hidden %d, %d blocks, %d heads", 1e-6 * (double)table.total, (int)shape->genes,
                      (int)shape->hidden, (int)shape->depth, (int)shape->heads));
   PetscCall(parametertable_destroy(&table));
   if (options->memory_limit > 0 && sum > options->memory_limit) {

@@ -112,14 +112,14 @@ static PetscErrorCode start_or_resume(Trainer *t, PetscBool *resumed)
   if (count && !t->options->resume)
     PetscFunctionReturn(error_user("%s: holds checkpoints of an earlier run; add -resume to go on with it, or give another folder", t->options->folder));
   if (!count) {
-    if (t->options->resume) PetscCall(log_line(t->comm, "start       no checkpoint in %s yet: from the beginning", t->options->folder));
+    if (t->options->resume) PetscCall(log_line(t->comm, "  start      no checkpoint in %s yet: from the beginning", t->options->folder));
     PetscCall(start_state(t, &shape));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCall(checkpoint_newest(t->comm, t->options->folder, PETSC_FALSE, path, sizeof path));
   PetscCall(checkpoint_read(t->comm, path, PETSC_TRUE, &t->state));
   PetscCall(check_resumed(t, &shape, path));
-  PetscCall(log_line(t->comm, "resume      %s, step %lld", path, (long long)t->state.step));
+  PetscCall(log_line(t->comm, "  resume     %s, step %lld", path, (long long)t->state.step));
   PetscCall(PetscFree(t->state.options_yaml));
   *resumed = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -174,7 +174,7 @@ static PetscErrorCode set_up(Trainer *t, PetscBool *resumed)
   t->max_sets = (options->sets + t->ranks - 1) / t->ranks;
   if (options->sets < t->ranks)
     PetscCall(
-        log_line(t->comm, "ranks       %d of %d have no set and wait; -sets %d or more keeps all busy", t->ranks - (int)options->sets, t->ranks, t->ranks));
+        log_line(t->comm, "  ranks      %d of %d have no set and wait; -sets %d or more keeps all busy", t->ranks - (int)options->sets, t->ranks, t->ranks));
   const PetscBool shifts = options->center == CENTER_SHIFT || held ? PETSC_TRUE : PETSC_FALSE;
   PetscCall(memory_plan(t->comm, options, t->cells, &shape, t->max_sets, held ? PETSC_TRUE : PETSC_FALSE));
   PetscCall(start_or_resume(t, resumed));
@@ -290,10 +290,10 @@ static PetscErrorCode validate(Trainer *t, Validation *validation, Clock *clock)
   PetscCall(record_validation(t, objective, count, scores, best));
   if (t->options->validation.observe) PetscCall(t->options->validation.observe(t->options->validation.observe_context, state->step, count, scores));
   const PetscBool better = state->best_validation < 0 || scores[best].energy_distance < state->best_validation ? PETSC_TRUE : PETSC_FALSE;
-  PetscCall(log_line(t->comm, "validation  step %lld  objective %.5g  energy distance %.4g  pearson_delta %.3f  strength %g", (long long)state->step, objective,
+  PetscCall(log_line(t->comm, "  validation step %lld  objective %.5g  energy distance %.4g  pearson_delta %.3f  strength %g", (long long)state->step, objective,
                      scores[best].energy_distance, scores[best].pearson_delta, scores[best].strength));
   for (PetscInt i = 0; i < count && count > 1; i++)
-    PetscCall(log_line(t->comm, "              strength %-5g energy distance %.4g  pearson_delta %.3f%s", scores[i].strength, scores[i].energy_distance,
+    PetscCall(log_line(t->comm, "             strength %-5g energy distance %.4g  pearson_delta %.3f%s", scores[i].strength, scores[i].energy_distance,
                        scores[i].pearson_delta, i == best ? "  chosen" : ""));
   if (!better) PetscFunctionReturn(PETSC_SUCCESS);
   state->best_validation = scores[best].energy_distance;
@@ -345,7 +345,7 @@ static PetscErrorCode loop(Trainer *t, Validation *validation, Clock *clock, Tra
     if (validation && due(step, options->validation.interval, t->last_step)) {
       PetscCall(validate(t, validation, clock));
       if (out_of_patience(t)) {
-        PetscCall(log_line(t->comm, "stop        no better validation since step %lld", (long long)t->state.best_step));
+        PetscCall(log_line(t->comm, "  stop       no better validation since step %lld", (long long)t->state.best_step));
         break;
       }
     }
@@ -355,7 +355,7 @@ static PetscErrorCode loop(Trainer *t, Validation *validation, Clock *clock, Tra
   PetscCall(progress_end(&progress));
   PetscCall(save_step(t, clock));
   result->stopped = stop && t->state.step < t->last_step ? PETSC_TRUE : PETSC_FALSE;
-  if (result->stopped) PetscCall(log_line(t->comm, "stop        %s: checkpoint of step %lld written; go on with -resume", reason, (long long)t->state.step));
+  if (result->stopped) PetscCall(log_line(t->comm, "  stop       %s: checkpoint of step %lld written; go on with -resume", reason, (long long)t->state.step));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -222,7 +222,7 @@ static PetscErrorCode simple_predictions(Validation *v)
   for (PetscInt k = 0; k < 4 * v->populations; k++) sums[k % 4] += part[k] / v->populations;
   PetscCall(PetscFree(part));
   PetscCall(log_line(t->comm,
-                     "validation  %d populations left out; energy distance / pearson_delta: control cells %.4g / %.3f, moved by the mean shift %.4g / %.3f",
+                     "  validation %d populations left out; energy distance / pearson_delta: control cells %.4g / %.3f, moved by the mean shift %.4g / %.3f",
                      (int)v->populations, sums[0], sums[1], sums[2], sums[3]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
