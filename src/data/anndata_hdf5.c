@@ -205,12 +205,14 @@ static PetscErrorCode check_filters(const AnnData *file, const char *object, hid
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Bytes of chunk cache so that each chunk is read and unpacked once as rows go by; between HDF5's 1 MiB and 64 MiB. */
+/* Bytes of chunk cache so that each chunk is read and unpacked once as rows go by, between HDF5's 1 MiB and 64 MiB. Chunks that need no unpacking
+   go straight to the reader: kept in the cache, HDF5 1.10 let them pile up to the size of the file. */
 static size_t cache_bytes(hid_t properties, hid_t type, int rank, const hsize_t *extent)
 {
   hsize_t chunk[2];
   double  bytes = (double)H5Tget_size(type);
 
+  if (H5Pget_nfilters(properties) == 0) return 0;
   if (H5Pget_layout(properties) != H5D_CHUNKED || H5Pget_chunk(properties, 2, chunk) != rank) return (size_t)1 << 20;
   for (int d = 0; d < rank; d++) bytes *= (double)chunk[d];
   if (rank == 2 && chunk[1]) bytes *= (double)((extent[1] + chunk[1] - 1) / chunk[1]);
