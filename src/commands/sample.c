@@ -407,17 +407,11 @@ static PetscErrorCode write_origin(Sample *sample)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The command that scores the file, with what it must know of the file's columns and scale. */
+/* The command that scores the file against the store's cells, baselines included. */
 static PetscErrorCode say_next(const Sample *sample)
 {
-  const CellStoreTable *table = sample->table;
-  char                  cell_type[256] = "", library[64] = "";
-
   PetscFunctionBeginUser;
-  if (*table->cell_type_column) snprintf(cell_type, sizeof cell_type, " -cell_type_column '%s'", table->cell_type_column);
-  if (table->library_size > 0) snprintf(library, sizeof library, " -library_size %g", table->library_size);
-  PetscCall(log_line(sample->comm, "next: perturbdiff evaluate -real REAL.h5ad -predicted '%s' -perturbation_column '%s' -control '%s'%s%s -out scores",
-                     sample->out, table->perturbation_column, table->perturbation.name[table->control], cell_type, library));
+  PetscCall(log_line(sample->comm, "next: perturbdiff evaluate -real %s -predicted model=%s -out scores", cellstore_path(sample->store), sample->out));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
