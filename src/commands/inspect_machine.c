@@ -59,7 +59,7 @@ PetscErrorCode inspect_machine(void)
   inspect_print("  %-20s %s\n", "PETSc", first_line(petsc));
   inspect_print("  %-20s %u.%u.%u\n", "HDF5", major, minor, release);
   inspect_print("  %-20s %s\n", "dense products", dense_backend());
-  inspect_print("  %-20s %s\n", "BLAS kernel", machine_blas_core());
+  inspect_print("  %-20s %s\n", "BLAS kernel", blas_core_name());
   PetscCall(measure_product(1024, &rate));
   PetscCallMPI(MPI_Allreduce(&rate, &total, 1, MPI_DOUBLE, MPI_SUM, PETSC_COMM_WORLD));
   inspect_print("  %-20s %.1f GF/s a rank, %.1f GF/s in all (1024 x 1024, %s)\n", "measured", rate * 1e-9, total * 1e-9,

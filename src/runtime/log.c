@@ -1,9 +1,9 @@
 /* Lines for people, on standard error, from rank 0. */
 #include "config.h"
+#include <perturbdiff/runtime/blas.h>
 #include <perturbdiff/runtime/dense.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/log.h>
-#include <cblas.h>
 #include <math.h>
 #include <omp.h>
 #include <stdarg.h>
@@ -77,8 +77,6 @@ const char *machine_cpu_name(void)
   return name;
 }
 
-const char *machine_blas_core(void) { return openblas_get_corename(); }
-
 PetscInt machine_threads(void) { return omp_get_max_threads(); }
 
 PetscErrorCode log_banner(MPI_Comm comm, const char *command)
@@ -95,7 +93,7 @@ PetscErrorCode log_banner(MPI_Comm comm, const char *command)
   H5Check(H5get_libversion(&h5[0], &h5[1], &h5[2]));
   PetscCall(log_line(comm, "perturbdiff %s %s (%s)", PACKAGE_VERSION, command, GIT_REVISION));
   PetscCall(log_line(comm, "  %d rank%s x %d thread%s on %s, %s, BLAS kernel %s", size, size == 1 ? "" : "s", (int)machine_threads(), machine_threads() == 1 ? "" : "s", host,
-                     machine_cpu_name(), machine_blas_core()));
+                     machine_cpu_name(), blas_core_name()));
   PetscCall(log_line(comm, "  %s, PETSc %d.%d.%d, HDF5 %u.%u.%u, %s", mpi, PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR, PETSC_VERSION_SUBMINOR, h5[0], h5[1], h5[2], dense_backend()));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -3,6 +3,7 @@
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <string.h>
+#include <unistd.h>
 
 /* One score of one fold. */
 typedef struct {
@@ -74,14 +75,19 @@ static double number(const cJSON *object, const char *name)
   return cJSON_IsNumber(item) ? item->valuedouble : NAN;
 }
 
-/* Scores of an earlier start; those of a fold that was not complete count up to the step its checkpoint holds. */
+/* Scores of an earlier start, if there was one; those of a fold that was not complete count up to the step its checkpoint holds. */
 static PetscErrorCode read_folds(Folds *folds, const char *folder)
 {
   char        *text;
   size_t       length;
   const cJSON *fold, *score;
+  int          rank, there = 0;
 
   PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(folds->comm, &rank));
+  if (!rank) there = !access(folds->path, F_OK);
+  PetscCallMPI(MPI_Bcast(&there, 1, MPI_INT, 0, folds->comm));
+  if (!there) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(file_read_text(folds->comm, folds->path, &text, &length));
   cJSON *root = cJSON_ParseWithLength(text, length);
   PetscCall(PetscFree(text));
@@ -215,24 +221,12 @@ static PetscErrorCode run_all(Folds *folds, CellStore *store, const TrainingOpti
   TrainingOptions final = *options;
   FoldScore       chosen = {0};
   PetscInt        earlier;
-  int64_t        *step;
-  int             rank, there = 0;
 
   PetscFunctionBeginUser;
   PetscCall(list_folds(folds));
-  PetscCall(checkpoint_list(folds->comm, options->folder, &earlier, &step));
-  PetscCall(PetscFree(step));
-  if (earlier && !options->resume)
-    PetscFunctionReturn(error_user("%s: holds checkpoints of an earlier run; add -resume to go on with it, or give another folder", options->folder));
+  PetscCall(count_checkpoints(folds->comm, options, &earlier));
   PetscCall(file_make_folder(folds->comm, options->folder));
-  PetscCallMPI(MPI_Comm_rank(folds->comm, &rank));
-  if (!rank) {
-    FILE *file = fopen(folds->path, "r");
-    there = file != NULL;
-    if (file) fclose(file);
-  }
-  PetscCallMPI(MPI_Bcast(&there, 1, MPI_INT, 0, folds->comm));
-  if (there && options->resume) PetscCall(read_folds(folds, options->folder));
+  if (options->resume) PetscCall(read_folds(folds, options->folder));
   for (folds->fold = 0; folds->fold < folds->folds; folds->fold++)
     if (!folds->complete[folds->fold]) PetscCall(run_fold(folds, store, options, result));
   PetscCall(choose(folds, &chosen));

@@ -217,7 +217,7 @@ PetscErrorCode record_run(const Trainer *t, const char *state, const TrainingRes
   cJSON_AddNumberToObject(grid, "threads", machine_threads());
   grid = cJSON_AddObjectToObject(object, "machine");
   cJSON_AddStringToObject(grid, "cpu", machine_cpu_name());
-  cJSON_AddStringToObject(grid, "blas", machine_blas_core());
+  cJSON_AddStringToObject(grid, "blas", blas_core_name());
   add_versions(object);
   grid = cJSON_AddObjectToObject(object, "store");
   cJSON_AddStringToObject(grid, "path", cellstore_path(t->store));

@@ -97,20 +97,16 @@ static PetscErrorCode check_resumed(const Trainer *t, const DenoiserShape *shape
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A new run, or the newest intact checkpoint; a run folder is never overwritten by accident. */
+/* A new run, or the newest intact checkpoint. */
 static PetscErrorCode start_or_resume(Trainer *t, PetscBool *resumed)
 {
   const DenoiserShape shape = shape_of(t->cells, t->options);
   char                path[PETSC_MAX_PATH_LEN];
   PetscInt            count;
-  int64_t            *step;
 
   PetscFunctionBeginUser;
-  PetscCall(checkpoint_list(t->comm, t->options->folder, &count, &step));
-  PetscCall(PetscFree(step));
+  PetscCall(count_checkpoints(t->comm, t->options, &count));
   *resumed = PETSC_FALSE;
-  if (count && !t->options->resume)
-    PetscFunctionReturn(error_user("%s: holds checkpoints of an earlier run; add -resume to go on with it, or give another folder", t->options->folder));
   if (!count) {
     if (t->options->resume) PetscCall(log_line(t->comm, "  start      no checkpoint in %s yet: from the beginning", t->options->folder));
     PetscCall(start_state(t, &shape));

@@ -133,3 +133,15 @@ PetscErrorCode checkpoint_newest(MPI_Comm comm, const char *run, PetscBool prefe
   if (count) PetscFunctionReturn(error_user("%s: none of its %d checkpoints is intact; train again into a new folder", run, (int)count));
   PetscFunctionReturn(error_user("%s: no checkpoint in this folder; train into it first, or give a checkpoint file", run));
 }
+
+PetscErrorCode count_checkpoints(MPI_Comm comm, const TrainingOptions *options, PetscInt *count)
+{
+  int64_t *step;
+
+  PetscFunctionBeginUser;
+  PetscCall(checkpoint_list(comm, options->folder, count, &step));
+  PetscCall(PetscFree(step));
+  if (*count && !options->resume)
+    PetscFunctionReturn(error_user("%s: holds checkpoints of an earlier run; add -resume to go on with it, or give another folder", options->folder));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -44,6 +44,9 @@ void share_of_sets(PetscInt sets, int rank, int ranks, PetscInt *first, PetscInt
 /* checkpoint_verify - user error unless the file is an intact checkpoint; reads all of it. Collective. */
 PetscErrorCode checkpoint_verify(MPI_Comm comm, const char *path);
 
+/* count_checkpoints - how many the run folder holds. Collective. User error: some, and options->resume is not set, so that no run is overwritten by accident. */
+PetscErrorCode count_checkpoints(MPI_Comm comm, const TrainingOptions *options, PetscInt *count);
+
 /* memory_plan - what a rank will take, printed before anything is allocated; held: populations are left out for validation. Collective. User error: over
  * options->memory_limit. */
 PetscErrorCode memory_plan(MPI_Comm comm, const TrainingOptions *options, const CellStoreTable *cells, const DenoiserShape *shape, PetscInt max_sets,

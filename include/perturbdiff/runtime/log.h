@@ -39,7 +39,6 @@ void format_bytes(double bytes, char *text, size_t size);
 
 /* Facts about this build and machine, as written into run.json and shown by inspect -machine. Rank 0's view. */
 const char *machine_cpu_name(void);
-const char *machine_blas_core(void);
 PetscInt    machine_threads(void);
 
 #endif
