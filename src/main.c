@@ -1,6 +1,7 @@
 /* The command table, start-up and shut-down. */
 #include "commands/commands.h"
 #include "config.h"
+#include "revision.h"
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>

@@ -4,12 +4,15 @@
 #define PERTURBDIFF_RUNTIME_H
 
 #include <perturbdiff/runtime/blas.h>
+#include <perturbdiff/runtime/buckets.h>
+#include <perturbdiff/runtime/cellexchange.h>
 #include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/deadline.h>
 #include <perturbdiff/runtime/dense.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/exponential.h>
 #include <perturbdiff/runtime/file.h>
+#include <perturbdiff/runtime/grid.h>
 #include <perturbdiff/runtime/log.h>
 #include <perturbdiff/runtime/memory.h>
 #include <perturbdiff/runtime/options.h>

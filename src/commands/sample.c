@@ -1,6 +1,7 @@
 /* sample: generate the populations of chosen conditions with a trained network. */
 #include "commands/commands.h"
 #include "config.h"
+#include "revision.h"
 #include <perturbdiff/data.h>
 #include <perturbdiff/sampling.h>
 #include <perturbdiff/training.h>

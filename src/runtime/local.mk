@@ -10,3 +10,5 @@ library_sources += src/runtime/log.c
 library_sources += src/runtime/dense.c src/runtime/dense_cblas.c src/runtime/dense_onednn.c src/runtime/dense_private.h
 public_headers += include/perturbdiff/runtime/memory.h
 library_sources += src/runtime/memory.c
+public_headers += include/perturbdiff/runtime/grid.h include/perturbdiff/runtime/buckets.h include/perturbdiff/runtime/cellexchange.h
+library_sources += src/runtime/grid.c

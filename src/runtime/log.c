@@ -1,9 +1,11 @@
 /* Lines for people, on standard error, from rank 0. */
 #include "config.h"
+#include "revision.h"
 #include <perturbdiff/runtime/blas.h>
 #include <perturbdiff/runtime/dense.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/log.h>
+#include <hdf5.h>
 #include <math.h>
 #include <omp.h>
 #include <stdarg.h>

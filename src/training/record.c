@@ -1,6 +1,7 @@
 /* log.jsonl, log.csv, validation.csv, options.yaml and run.json of a run folder (FORMATS, "Results"). */
 #include "config.h"
 #include "training/training_internal.h"
+#include "revision.h"
 #include <cjson/cJSON.h>
 #include <math.h>
 #include <stdlib.h>

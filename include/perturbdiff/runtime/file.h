@@ -3,8 +3,16 @@
 #define PERTURBDIFF_RUNTIME_FILE_H
 
 #include <hdf5.h>
+#include <perturbdiff/runtime/real.h>
 #include <petscsys.h>
 #include <stdint.h>
+
+/* Real in memory. */
+#ifdef PERTURBDIFF_DOUBLE
+  #define H5T_REAL_TYPE H5T_NATIVE_DOUBLE
+#else
+  #define H5T_REAL_TYPE H5T_NATIVE_FLOAT
+#endif
 
 /* A file being written under a temporary name beside its final one. */
 typedef struct {

@@ -2,17 +2,14 @@
 #ifndef PERTURBDIFF_RUNTIME_REAL_H
 #define PERTURBDIFF_RUNTIME_REAL_H
 
-#include <hdf5.h>
 #include <mpi.h>
 
 #ifdef PERTURBDIFF_DOUBLE
 typedef double Real;
   #define MPI_REAL_TYPE MPI_DOUBLE
-  #define H5T_REAL_TYPE H5T_NATIVE_DOUBLE
 #else
 typedef float Real;
   #define MPI_REAL_TYPE MPI_FLOAT
-  #define H5T_REAL_TYPE H5T_NATIVE_FLOAT
 #endif
 
 #endif

@@ -1,0 +1,45 @@
+/* Gradients reduced and parameters gathered a bucket at a time, while the network computes. A bucket is a contiguous piece of the flat parameter
+   array; each rank owns one contiguous piece of every bucket: its shard is all its pieces, bucket after bucket. Free of PETSc and HDF5 (see grid.h). */
+#ifndef PERTURBDIFF_RUNTIME_BUCKETS_H
+#define PERTURBDIFF_RUNTIME_BUCKETS_H
+
+#include <perturbdiff/runtime/real.h>
+#include <stddef.h>
+
+typedef struct Buckets Buckets;
+
+/* Where a rank's piece of a bucket lies: elements first..first+count-1 of the flat array, from `place` on in the shard. */
+typedef struct {
+  size_t first, count, place;
+} BucketPiece;
+
+/* buckets_create - size[i] elements in bucket i, which starts where bucket i-1 ends. Allocates all it will ever need (buckets_bytes).
+   Collective on comm; all the others too unless said otherwise. */
+int         buckets_create(MPI_Comm comm, int count, const size_t *size, Buckets **buckets);
+int         buckets_destroy(Buckets **buckets);
+size_t      buckets_bytes(int ranks, int count, const size_t *size);
+/* Not collective: the piece of any rank; elements in this rank's shard. */
+BucketPiece buckets_piece(const Buckets *buckets, int bucket, int rank);
+size_t      buckets_shard(const Buckets *buckets);
+
+/* buckets_reduce_start - begin to sum a bucket of `flat` over the ranks; flat's bucket must not be written until buckets_reduce_finish, after which this
+   rank's pieces of all buckets started are summed into shard (buckets_shard elements; the bucket's contents in flat are then undefined). The order of summation
+   depends on the number of ranks only. Buckets are started in the same order on all ranks. */
+int buckets_reduce_start(Buckets *buckets, int bucket, Real *flat, Real *shard);
+int buckets_reduce_finish(Buckets *buckets);
+
+/* buckets_gather_start - begin to put every rank's piece (from its shard) into `flat`'s bucket on all ranks; buckets_gather_wait: that bucket is there. */
+int buckets_gather_start(Buckets *buckets, int bucket, const Real *shard, Real *flat);
+int buckets_gather_wait(Buckets *buckets, int bucket);
+
+/* buckets_progress - drive what has been started; call it between the layers of a pass. Returns at once. */
+int buckets_progress(Buckets *buckets);
+
+/* What communication took since the last call: seconds in which something was under way, seconds of these spent waiting in finish and wait, seconds spent inside
+   start and progress, bytes sent by this rank. Overlap = 1 - waited / under way. Not collective; resets. */
+typedef struct {
+  double under_way, waited, driving, bytes;
+} ExchangeTimes;
+ExchangeTimes buckets_times(Buckets *buckets);
+
+#endif
