@@ -11,12 +11,26 @@ typedef struct {
   double lr, beta1, beta2, epsilon, weight_decay, clip;
 } AdamWOptions;
 
+/* A parameter that takes no part in a step has no gradient: it is not decayed, its moments stay, it does not count in the norm. */
+PetscBool parameter_takes_part(const Parameter *parameter, PetscBool conditional);
+
+/* Sum of x[i]^2 over n values, added in an order that does not depend on the threads. */
+double sum_of_squares(size_t n, const Real *x);
+/* What gradients are scaled by: min(1, clip/(norm+1e-6)); clip 0: 1. */
+double adamw_scale(const AdamWOptions *options, double norm);
+
+/* adamw_range - one step on n neighbouring elements of one parameter, in one pass over memory. scale: factor of the gradient (adamw_scale); updates: those of this
+   parameter, this one included (bias correction); decay: the parameter has PARAMETER_DECAY. average, unless NULL: average = average_decay*average +
+   (1-average_decay)*parameter after the step. Elements do not depend on how a parameter is cut into ranges. Arrays do not overlap. Not collective; uses the
+   OpenMP threads of the process. */
+void adamw_range(const AdamWOptions *options, double scale, int64_t updates, PetscBool decay, size_t n, const Real *gradient, Real *parameter, Real *first, Real *second,
+                 Real *average, double average_decay);
+
 /* adamw_update - one step on the parameters that took part (flags against conditional); steps_taken (count) counts updates of each
-   parameter for bias correction. gradients enter scaled by min(1, clip/(norm+1e-6)) (clip 0: not scaled); norm: the global norm of those that took part,
-   before clipping. Not collective. */
+   parameter for bias correction. gradients enter scaled by adamw_scale; norm: the global norm of those that took part, before clipping. Not collective. */
 PetscErrorCode adamw_update(const ParameterTable *table, const AdamWOptions *options, PetscBool conditional, const Real *gradients, Real *parameters, Real *first,
                             Real *second, int64_t *steps_taken, double *norm);
-/* average = decay * average + (1 - decay) * parameters. */
+/* average = decay * average + (1 - decay) * parameters: for what took no part in the step. */
 void ema_update(size_t n, double decay, const Real *parameters, Real *average);
 
 /* learning_rate_factor - factor of lr at step s = 0, 1, ... of N with warm-up w: (s+1)/w, then 1 for N/10 steps, then a half cosine to 0.1 (MODEL, "lr schedule"). */

@@ -67,6 +67,29 @@ static void long_parameter(void **state)
   check_call(PetscFree(array));
 }
 
+/* Cut anywhere and with the average fused, every element comes out the same. */
+static void ranges_of_any_length(void **state)
+{
+  enum { LONG = 300007 };
+  const AdamWOptions options = {.lr = 0.01, .beta1 = 0.9, .beta2 = 0.98, .epsilon = 1e-8, .weight_decay = 0.01, .clip = 1};
+  const size_t       cut[] = {0, 1, 17, 40000, 240001, LONG};
+  Real              *whole, *cuts, *gradient_long;
+
+  check_call(PetscCalloc3(4 * LONG, &whole, 4 * LONG, &cuts, LONG, &gradient_long));
+  for (size_t i = 0; i < LONG; i++) whole[i] = cuts[i] = (Real)(i % 31) - 15;
+  for (int s = 1; s < 4; s++) {
+    for (size_t i = 0; i < LONG; i++) gradient_long[i] = (Real)((i + (size_t)s) % 7) - 3;
+    adamw_range(&options, 0.5, s, PETSC_TRUE, LONG, gradient_long, whole, whole + LONG, whole + 2 * LONG, NULL, 0);
+    ema_update(LONG, 0.75, whole, whole + 3 * LONG);
+    for (int k = 0; k < 5; k++) {
+      Real *const at = cuts + cut[k];
+      adamw_range(&options, 0.5, s, PETSC_TRUE, cut[k + 1] - cut[k], gradient_long + cut[k], at, at + LONG, at + 2 * LONG, at + 3 * LONG, 0.75);
+    }
+  }
+  assert_memory_equal(whole, cuts, 4 * LONG * sizeof(Real));
+  check_call(PetscFree3(whole, cuts, gradient_long));
+}
+
 static void average_decays(void **state)
 {
   Real parameters[3] = {1, -2, 0.5}, average[3] = {0};
@@ -90,7 +113,7 @@ static void learning_rate_schedule(void **state)
   check_close(learning_rate_factor(0, 0, 0), 1, 1e-12, 1);
 }
 
-static const struct CMUnitTest tests[] = {cmocka_unit_test(equals_torch), cmocka_unit_test(long_parameter), cmocka_unit_test(average_decays),
+static const struct CMUnitTest tests[] = {cmocka_unit_test(equals_torch), cmocka_unit_test(long_parameter), cmocka_unit_test(ranges_of_any_length), cmocka_unit_test(average_decays),
                                           cmocka_unit_test(learning_rate_schedule)};
 
 TEST_MAIN(tests)
