@@ -1,6 +1,7 @@
 /* A store written on these ranks reads back value by value, has the checksum of a store written on one rank, and tells when it is damaged. */
 #include "check.h"
 #include "small_store.h"
+#include <hdf5.h>
 #include <perturbdiff/data/cellset.h>
 #include <unistd.h>
 
