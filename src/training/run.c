@@ -152,7 +152,7 @@ static PetscErrorCode allocate(Trainer *t)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode set_up(Trainer *t, PetscBool *resumed)
+PetscErrorCode trainer_set_up(Trainer *t, PetscBool *resumed)
 {
   const TrainingOptions *options = t->options;
   const DenoiserShape    shape = shape_of(t->cells, options);
@@ -186,7 +186,7 @@ static PetscErrorCode set_up(Trainer *t, PetscBool *resumed)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode tear_down(Trainer *t)
+PetscErrorCode trainer_tear_down(Trainer *t)
 {
   PetscFunctionBeginUser;
   if (t->prefetch) PetscCall(prefetch_destroy(&t->prefetch));
@@ -374,7 +374,7 @@ static PetscErrorCode run(Trainer *t, TrainingResult *result)
 
   PetscFunctionBeginUser;
   PetscCall(begin_deadline(t, &clock.deadline));
-  PetscCall(set_up(t, &resumed));
+  PetscCall(trainer_set_up(t, &resumed));
   PetscCall(record_begin(t, resumed));
   PetscCall(validation_create(t, &validation));
   clock.start = clock.last_report = MPI_Wtime();
@@ -406,6 +406,6 @@ PetscErrorCode training_run(MPI_Comm comm, CellStore *store, const TrainingOptio
   PetscCallMPI(MPI_Comm_size(comm, &t.ranks));
   PetscCall(PetscMemzero(result, sizeof *result));
   const PetscErrorCode code = run(&t, result);
-  PetscCall(tear_down(&t));
+  PetscCall(trainer_tear_down(&t));
   PetscFunctionReturn(code);
 }

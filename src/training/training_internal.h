@@ -35,6 +35,11 @@ typedef struct {
   PetscLogEvent          event[PHASES];
 } Trainer;
 
+/* trainer_set_up - everything before the first step, for a trainer with comm, rank, ranks, options, store and cells set: state new or from the newest checkpoint
+   (*resumed), memory, cells on their way. trainer_tear_down frees it, however far it came. Collective. User errors: as training_run. */
+PetscErrorCode trainer_set_up(Trainer *trainer, PetscBool *resumed);
+PetscErrorCode trainer_tear_down(Trainer *trainer);
+
 /* One step: cells, noise, network forward and backward, reduction, AdamW, average. Collective. User error: diverged. */
 PetscErrorCode trainer_step(Trainer *trainer);
 
