@@ -214,8 +214,8 @@ static PetscErrorCode golden_open(const char *path, Golden *g)
   for (PetscInt i = 0; i < g->own; i++) g->step[i] = (double)step[i];
   PetscCall(PetscFree(step));
   PetscCall(schedule_create(SCHEDULE_LINEAR, 1000, 0, &g->schedule));
-  PetscCall(denoiser_create(&g->table, PetscMax(g->own, 1), g->set_size, PETSC_TRUE, &g->denoiser));
-  PetscCall(objective_create(g->set_size, s.genes, 1, &g->objective));
+  PetscCall(denoiser_create(&g->table, &(DenoiserPlan){.max_sets = PetscMax(g->own, 1), .set_size = g->set_size, .with_gradient = PETSC_TRUE}, &g->denoiser));
+  PetscCall(objective_create(g->set_size, s.genes, 1, NULL, &g->objective));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -265,7 +265,7 @@ PetscErrorCode golden_loss_and_gradients(Golden *g, const Real *parameters, Pets
   PetscCall(PetscArrayzero(g->gradients, g->table.total));
   PetscCall(denoiser_forward(g->denoiser, parameters, &input, PETSC_TRUE, g->estimate, hidden));
   PetscCall(objective_evaluate(g->objective, g->own, g->clean, g->estimate, 1. / (double)g->sets, mse, energy, g->d_estimate));
-  PetscCall(denoiser_backward(g->denoiser, parameters, &input, g->d_estimate, g->gradients, NULL, NULL));
+  PetscCall(denoiser_backward(g->denoiser, parameters, &input, g->d_estimate, g->gradients));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, g->gradients, (int)g->table.total, MPI_REAL_TYPE, MPI_SUM, g->comm));
   for (PetscInt i = 0; i < g->own; i++) sum += (mse[i] + energy[i]) / (double)g->sets;
   PetscCallMPI(MPI_Allreduce(&sum, total, 1, MPI_DOUBLE, MPI_SUM, g->comm));

@@ -84,7 +84,7 @@ static PetscErrorCode run_create(Golden *g, PetscInt steps, Run *run)
   PetscCall(PetscMalloc4(2 * n, &run->noisy, 2 * n, &run->self_condition, 2 * n, &run->control, 2 * n, &run->output));
   PetscCall(PetscMalloc5(2 * own, &run->time, 2 * own, &run->perturbation, 2 * own, &run->cell_type, 2 * own, &run->batch, 2 * own, &run->dropped));
   PetscCall(PetscMalloc3(all, &run->noise, all, &run->trajectory, all, &run->clean));
-  PetscCall(denoiser_create(&g->table, PetscMax(2 * own, 1), g->set_size, PETSC_FALSE, &run->denoiser));
+  PetscCall(denoiser_create(&g->table, &(DenoiserPlan){.max_sets = PetscMax(2 * own, 1), .set_size = g->set_size}, &run->denoiser));
   for (PetscInt i = 0; i < 2 * own; i++) {
     run->perturbation[i] = g->perturbation[i % own];
     run->cell_type[i]    = g->cell_type[i % own];

@@ -2,6 +2,7 @@
 #ifndef PERTURBDIFF_DIFFUSION_H
 #define PERTURBDIFF_DIFFUSION_H
 
+#include <perturbdiff/runtime/cellexchange.h>
 #include <perturbdiff/runtime/random.h>
 #include <perturbdiff/runtime/real.h>
 #include <petscsys.h>
@@ -30,10 +31,12 @@ void corruption_noise(uint64_t seed, RandomPurpose purpose, uint32_t step, uint3
 
 /* Per set: mean squared error and half the energy distance (Euclidean, all S*S pairs, distance = sqrt(max(d2,1e-8))). */
 typedef struct Objective Objective;
-PetscErrorCode objective_create(PetscInt set_size, PetscInt genes, double energy_weight, Objective **objective);
+/* objective_create - exchange, not owned, NULL: whole sets on this rank; else its ranks share the set_size cells of each set. */
+PetscErrorCode objective_create(PetscInt set_size, PetscInt genes, double energy_weight, CellExchange *exchange, Objective **objective);
 PetscErrorCode objective_destroy(Objective **objective);
 /* objective_evaluate - mse (B), energy (B); d_estimate (B,S,G), if not NULL, = gradient of sum over sets of weight * (mse + lambda energy) with
-   weight the factor given (1/global sets). clean, estimate (B,S,G). No allocation. */
+   weight the factor given (1/global sets). clean, estimate (B,S,G). Where sets are split: arrays of this rank's cells, mse and energy of the whole sets, the same
+   bits on all ranks, d_estimate the whole gradient of this rank's cells. Collective on the exchange (else not). No allocation. */
 PetscErrorCode objective_evaluate(Objective *objective, PetscInt sets, const Real *clean, const Real *estimate, double weight, double *mse, double *energy, Real *d_estimate);
 
 #endif

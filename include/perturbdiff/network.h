@@ -2,6 +2,7 @@
 #ifndef PERTURBDIFF_NETWORK_H
 #define PERTURBDIFF_NETWORK_H
 
+#include <perturbdiff/runtime/cellexchange.h>
 #include <perturbdiff/runtime/real.h>
 #include <petscsys.h>
 #include <stdint.h>
@@ -44,7 +45,8 @@ static inline size_t parameter_size(const Parameter *p) { return (size_t)p->rows
 /* parameters_start - starting values (MODEL, "Start"), equal on all ranks. zero_head: final linear layer starts at zero (centred head). */
 PetscErrorCode parameters_start(const ParameterTable *table, uint64_t seed, PetscBool zero_head, Real *values);
 
-/* What the network sees of B sets of S cells. Pointers not owned. */
+/* What the network sees of B sets of S cells; where a set is split over ranks, S here and below is the number of a set's cells on this rank (possibly 0).
+   Pointers not owned. */
 typedef struct {
   PetscInt             sets;           /* B, at most the maximum given at creation */
   const Real          *noisy;          /* (B,S,G) X_t */
@@ -60,25 +62,47 @@ typedef struct {
 
 typedef struct Denoiser Denoiser;
 
-/* denoiser_create - all scratch for at most max_sets sets of set_size cells from one arena; with_gradient keeps activations.
-   Not collective. denoiser_bytes: what creation will take, before it. */
-PetscErrorCode denoiser_create(const ParameterTable *table, PetscInt max_sets, PetscInt set_size, PetscBool with_gradient, Denoiser **denoiser);
+/* What a denoiser is made for. exchange, not owned, NULL: whole sets on this rank; else the ranks of the exchange share the set_size cells of every set, and its
+   max_sets and set_size are these. parts: for denoiser_bytes where there is no exchange yet: ranks that will share a set (0 counts as 1). recompute: backward
+   repeats each block's forward pass instead of keeping what it computed. */
+typedef struct {
+  PetscInt      max_sets, set_size;
+  CellExchange *exchange;
+  PetscInt      parts;
+  PetscBool     with_gradient, recompute;
+} DenoiserPlan;
+
+/* denoiser_create - all scratch for at most max_sets sets from one arena; with_gradient keeps activations. Not collective.
+   denoiser_bytes: what creation will take, before it. */
+PetscErrorCode denoiser_create(const ParameterTable *table, const DenoiserPlan *plan, Denoiser **denoiser);
 PetscErrorCode denoiser_destroy(Denoiser **denoiser);
-size_t         denoiser_bytes(const DenoiserShape *shape, PetscInt max_sets, PetscInt set_size, PetscBool with_gradient);
+size_t         denoiser_bytes(const DenoiserShape *shape, const DenoiserPlan *plan);
 
-/* denoiser_forward - clean_estimate (B,S,G) = x0_hat. keep: save what the backward pass needs (needs with_gradient). hidden: if not
-   NULL receives (B,S,H), the main stream after the last block. Not collective, no allocation. */
-PetscErrorCode denoiser_forward(Denoiser *denoiser, const Real *parameters, const DenoiserInput *input, PetscBool keep, Real *clean_estimate, Real *hidden);
-
-/* Called during the backward pass when the gradients of a bucket are complete. */
 typedef PetscErrorCode (*BucketFunction)(void *context, PetscInt bucket);
 
-/* denoiser_backward - adds to gradients (flat, as parameters) for d_estimate (B,S,G) = dL/dx0_hat, after a forward with keep on the
-   same input and parameters. done may be NULL. Not collective, no allocation. */
-PetscErrorCode denoiser_backward(Denoiser *denoiser, const Real *parameters, const DenoiserInput *input, const Real *d_estimate, Real *gradients, BucketFunction done,
-                                 void *context);
+/* Called during the passes; each may be NULL. need: in every forward pass, before it first reads a bucket's parameters, in ascending order (also with no sets);
+   done: backward has completed a bucket's gradients, in descending order (also with no sets); progress: several times a block, to drive communication that is
+   under way. */
+typedef struct {
+  BucketFunction need, done;
+  PetscErrorCode (*progress)(void *context);
+  void *context;
+} DenoiserHooks;
 
-/* Multiply-adds x 2 of one forward pass for a set of S cells (what the code does, not what the published one does). */
-double denoiser_flops(const DenoiserShape *shape, PetscInt set_size, PetscBool self_condition);
+/* denoiser_set_hooks - from now on; a copy is kept; NULL: none. Not collective. */
+PetscErrorCode denoiser_set_hooks(Denoiser *denoiser, const DenoiserHooks *hooks);
+
+/* denoiser_forward - clean_estimate (B,S,G) = x0_hat. keep: save what the backward pass needs (needs with_gradient). hidden: if not
+   NULL receives (B,S,H), the main stream after the last block. Collective on the exchange (else not), with the same number of sets on all its ranks;
+   no allocation. */
+PetscErrorCode denoiser_forward(Denoiser *denoiser, const Real *parameters, const DenoiserInput *input, PetscBool keep, Real *clean_estimate, Real *hidden);
+
+/* denoiser_backward - adds to gradients (flat, as parameters) for d_estimate (B,S,G) = dL/dx0_hat, after a forward with keep on the
+   same input and parameters. Where sets are split the gradients are the part of this rank's cells: their sum over the ranks is the whole. Collective as the
+   forward pass, no allocation. */
+PetscErrorCode denoiser_backward(Denoiser *denoiser, const Real *parameters, const DenoiserInput *input, const Real *d_estimate, Real *gradients);
+
+/* Multiply-adds x 2 of one forward pass for a set, on this rank (what the code does, not what the published one does). */
+double denoiser_flops(const DenoiserShape *shape, const DenoiserPlan *plan, PetscBool self_condition);
 
 #endif

@@ -21,11 +21,12 @@ struct Objective {
   double  *row_sum, *row_weight, *row_error; /* (S) sums of a row's distances, of its 1/distances, of its squared errors */
 };
 
-PetscErrorCode objective_create(PetscInt set_size, PetscInt genes, double energy_weight, Objective **objective)
+PetscErrorCode objective_create(PetscInt set_size, PetscInt genes, double energy_weight, CellExchange *exchange, Objective **objective)
 {
   Objective *o;
 
   PetscFunctionBeginUser;
+  PetscCheck(!exchange, PETSC_COMM_SELF, PETSC_ERR_SUP, "sets split over ranks");
   PetscCall(PetscNew(&o));
   o->set_size      = set_size;
   o->genes         = genes;

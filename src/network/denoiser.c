@@ -10,7 +10,7 @@ static void embedding_bias(const Denoiser *d, const Real *parameters, int i)
 /* x = [X_t ; X_s] W_x' + b_x + g0 and u = [C ; 0] W_u' + b_u + g0, without the products with zeros. */
 static PetscErrorCode embed_forward(Denoiser *d, const Real *parameters, const DenoiserInput *input)
 {
-  const PetscInt g = d->shape.genes, h = d->shape.hidden, rows = input->sets * d->set_size;
+  const PetscInt g = d->shape.genes, h = d->shape.hidden, rows = input->sets * d->cells;
   const Real    *noisy_weight = parameters + d->embed[0].weight, *control_weight = parameters + d->embed[1].weight;
 
   PetscFunctionBeginUser;
@@ -26,7 +26,7 @@ static PetscErrorCode embed_forward(Denoiser *d, const Real *parameters, const D
 
 static PetscErrorCode embed_backward(Denoiser *d, const Real *parameters, const DenoiserInput *input, Real *gradients)
 {
-  const PetscInt    g = d->shape.genes, h = d->shape.hidden, rows = input->sets * d->set_size;
+  const PetscInt    g = d->shape.genes, h = d->shape.hidden, rows = input->sets * d->cells;
   const Real *const x[2] = {input->noisy, input->control};
 
   PetscFunctionBeginUser;
@@ -100,13 +100,13 @@ VECTOR_CLONES static void clip_backward(size_t n, const unsigned char *restrict 
 /* x0_hat = ReLU((LN(x)*(1+scale_f)+shift_f) W_f' + b_f), or ReLU(center + strength * the same). */
 static PetscErrorCode head_forward(Denoiser *d, const Real *parameters, const DenoiserInput *input, PetscBool keep, Real *y)
 {
-  const PetscInt   g = d->shape.genes, h = d->shape.hidden, rows = input->sets * d->set_size;
+  const PetscInt   g = d->shape.genes, h = d->shape.hidden, rows = input->sets * d->cells;
   const size_t     n = (size_t)g;
   const Modulation modulation = head_modulation(d, d->head_input);
 
   PetscFunctionBeginUser;
   PetscCall(linear_forward(&d->head_modulation, parameters, input->sets, d->active, h, DENSE_LINEAR, d->head_values, 2 * h, NULL));
-  norm_forward(input->sets, d->set_size, h, d->stream[0], d->head_normalized, d->head_inverse, 1, &modulation);
+  norm_forward(input->sets, d->cells, h, d->stream[0], d->head_normalized, d->head_inverse, 1, &modulation);
   PetscCall(linear_forward(&d->head, parameters, rows, d->head_input, h, input->center ? DENSE_LINEAR : DENSE_RELU, y, g, NULL));
   if (!input->center && !keep) PetscFunctionReturn(PETSC_SUCCESS);
 #pragma omp parallel for schedule(static) if (rows *g > PARALLEL_ELEMENTS)
@@ -121,7 +121,7 @@ static PetscErrorCode head_forward(Denoiser *d, const Real *parameters, const De
 /* Writes d_stream[0]; adds to d_code (gradient of SiLU(c)). */
 static PetscErrorCode head_backward(Denoiser *d, const Real *parameters, const DenoiserInput *input, const Real *dy, Real *gradients)
 {
-  const PetscInt   g = d->shape.genes, h = d->shape.hidden, rows = input->sets * d->set_size;
+  const PetscInt   g = d->shape.genes, h = d->shape.hidden, rows = input->sets * d->cells;
   const size_t     n        = (size_t)g;
   const Real       strength = input->center ? input->strength : 1;
   Real *const      d_input  = d->scratch.d_output;
@@ -132,7 +132,7 @@ static PetscErrorCode head_backward(Denoiser *d, const Real *parameters, const D
 #pragma omp parallel for schedule(static) if (rows *g > PARALLEL_ELEMENTS)
   for (PetscInt r = 0; r < rows; r++) clip_backward(n, d->positive + (size_t)r * n, strength, dy + (size_t)r * n, d->d_head + (size_t)r * n);
   PetscCall(linear_backward(&d->head, parameters, rows, d->head_input, h, d->d_head, g, d_input, h, gradients));
-  norm_backward(input->sets, d->set_size, h, d->head_normalized, d->head_inverse, 1, &modulation, PETSC_FALSE, d->d_stream[0]);
+  norm_backward(input->sets, d->cells, h, d->head_normalized, d->head_inverse, 1, &modulation, PETSC_FALSE, d->d_stream[0]);
   PetscCall(dense_linear_backward(input->sets, h, 2 * h, d->active, h, parameters + l->weight, h, d->d_head_values, 2 * h, PETSC_TRUE, d->d_code, h, gradients + l->weight, h,
                                   gradients + l->bias));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -156,63 +156,73 @@ static PetscErrorCode register_events(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode call_need(const Denoiser *d, PetscInt bucket) { return d->hooks.need ? d->hooks.need(d->hooks.context, bucket) : PETSC_SUCCESS; }
+static PetscErrorCode call_done(const Denoiser *d, PetscInt bucket) { return d->hooks.done ? d->hooks.done(d->hooks.context, bucket) : PETSC_SUCCESS; }
+static PetscErrorCode call_progress(const Denoiser *d) { return d->hooks.progress ? d->hooks.progress(d->hooks.context) : PETSC_SUCCESS; }
+
 PetscErrorCode denoiser_forward(Denoiser *d, const Real *parameters, const DenoiserInput *input, PetscBool keep, Real *clean_estimate, Real *hidden)
 {
-  const PetscInt h = d->shape.hidden, rows = input->sets * d->set_size;
+  const PetscInt h = d->shape.hidden, rows = input->sets * d->cells;
 
   PetscFunctionBeginUser;
-  PetscCheck(input->sets <= d->max_sets, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%" PetscInt_FMT " sets for a denoiser of %" PetscInt_FMT, input->sets, d->max_sets);
-  PetscCheck(!keep || d->with_gradient, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONGSTATE, "a denoiser without gradients keeps no activations");
+  PetscCheck(input->sets <= d->plan.max_sets, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%" PetscInt_FMT " sets for a denoiser of %" PetscInt_FMT, input->sets, d->plan.max_sets);
+  PetscCheck(!keep || d->plan.with_gradient, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONGSTATE, "a denoiser without gradients keeps no activations");
   d->kept = keep;
-  if (!input->sets) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!input->sets) {
+    for (PetscInt bucket = 0; bucket <= d->shape.depth + 1; bucket++) PetscCall(call_need(d, bucket));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(register_events());
   PetscCall(PetscLogEventBegin(event_forward, 0, 0, 0, 0));
+  PetscCall(call_need(d, 0));
   PetscCall(codes_forward(d, parameters, input));
   PetscCall(embed_forward(d, parameters, input));
-  for (PetscInt i = 0; i < d->shape.depth; i++)
-    PetscCall(block_forward(&d->block[i], parameters, input->sets, d->set_size, d->active, &d->saved[keep ? i : 0], keep, d->stream));
+  for (PetscInt i = 0; i < d->shape.depth; i++) {
+    PetscCall(call_need(d, i + 1));
+    PetscCall(block_forward(&d->block[i], parameters, input->sets, d->cells, d->active, &d->saved[keep ? i : 0], keep, d->stream));
+    PetscCall(call_progress(d));
+  }
+  PetscCall(call_need(d, d->shape.depth + 1));
   if (hidden) PetscCall(PetscArraycpy(hidden, d->stream[0], (size_t)rows * (size_t)h));
   PetscCall(head_forward(d, parameters, input, keep, clean_estimate));
-  PetscCall(PetscLogFlops((double)input->sets * denoiser_flops(&d->shape, d->set_size, input->self_condition ? PETSC_TRUE : PETSC_FALSE)));
+  PetscCall(PetscLogFlops((double)input->sets * denoiser_flops(&d->shape, &d->plan, input->self_condition ? PETSC_TRUE : PETSC_FALSE)));
   PetscCall(PetscLogEventEnd(event_forward, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode call_done(BucketFunction done, void *context, PetscInt bucket) { return done ? done(context, bucket) : PETSC_SUCCESS; }
-
-PetscErrorCode denoiser_backward(Denoiser *d, const Real *parameters, const DenoiserInput *input, const Real *d_estimate, Real *gradients, BucketFunction done, void *context)
+PetscErrorCode denoiser_backward(Denoiser *d, const Real *parameters, const DenoiserInput *input, const Real *d_estimate, Real *gradients)
 {
   PetscFunctionBeginUser;
   PetscCheck(d->kept, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONGSTATE, "backward without a forward that kept its activations");
   if (!input->sets) {
-    for (PetscInt bucket = d->shape.depth + 1; bucket >= 0; bucket--) PetscCall(call_done(done, context, bucket));
+    for (PetscInt bucket = d->shape.depth + 1; bucket >= 0; bucket--) PetscCall(call_done(d, bucket));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCall(PetscLogEventBegin(event_backward, 0, 0, 0, 0));
   PetscCall(PetscArrayzero(d->d_code, (size_t)(input->sets * d->shape.hidden)));
   PetscCall(head_backward(d, parameters, input, d_estimate, gradients));
-  PetscCall(call_done(done, context, d->shape.depth + 1));
+  PetscCall(call_done(d, d->shape.depth + 1));
   for (PetscInt i = d->shape.depth - 1; i >= 0; i--) {
-    PetscCall(block_backward(&d->block[i], parameters, input->sets, d->set_size, d->active, &d->saved[i], &d->scratch, d->d_stream, d->d_code, gradients));
-    PetscCall(call_done(done, context, i + 1));
+    PetscCall(block_backward(&d->block[i], parameters, input->sets, d->cells, d->active, &d->saved[i], &d->scratch, d->d_stream, d->d_code, gradients));
+    PetscCall(call_done(d, i + 1));
   }
   PetscCall(embed_backward(d, parameters, input, gradients));
   PetscCall(codes_backward(d, parameters, input, gradients));
-  PetscCall(call_done(done, context, 0));
+  PetscCall(call_done(d, 0));
   /* Twice the forward pass, but that nothing asks for the gradients of cells. */
-  PetscCall(PetscLogFlops((double)input->sets * (2 * denoiser_flops(&d->shape, d->set_size, input->self_condition ? PETSC_TRUE : PETSC_FALSE)
-                                                 - (double)d->set_size * embedding_flops(&d->shape, input->self_condition ? PETSC_TRUE : PETSC_FALSE))));
+  PetscCall(PetscLogFlops((double)input->sets * (2 * denoiser_flops(&d->shape, &d->plan, input->self_condition ? PETSC_TRUE : PETSC_FALSE)
+                                                 - (double)d->cells * embedding_flops(&d->shape, input->self_condition ? PETSC_TRUE : PETSC_FALSE))));
   PetscCall(PetscLogEventEnd(event_backward, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-double denoiser_flops(const DenoiserShape *shape, PetscInt set_size, PetscBool self_condition)
+double denoiser_flops(const DenoiserShape *shape, const DenoiserPlan *plan, PetscBool self_condition)
 {
-  const double g = (double)shape->genes, h = (double)shape->hidden, depth = (double)shape->depth, s = (double)set_size;
+  const double g = (double)shape->genes, h = (double)shape->hidden, depth = (double)shape->depth, s = (double)plan->set_size, own = (double)denoiser_cells(plan);
   const double head = g * h;
   /* qkv, scores and mixing, projection, two MLPs; less the last block's control half of the projection and MLP. */
   const double block = 12 * h * h + 4 * s * h + 4 * h * h + 16 * h * h, unused = 2 * h * h + 8 * h * h;
   const double codes = 2 * (double)shape->time_frequencies * h + h * h + g * h + 3 * (double)shape->covariate_dim * g + 12 * depth * h * h + 2 * h * h;
 
-  return s * embedding_flops(shape, self_condition) + 2 * (s * (head + depth * block - unused) + codes);
+  return own * embedding_flops(shape, self_condition) + 2 * (own * (head + depth * block - unused) + codes);
 }

@@ -87,7 +87,7 @@ static Real *take(Arena *arena, size_t values) { return take_bytes(arena, values
 
 static void lay_out_block(Arena *arena, const Denoiser *d, BlockSaved *s)
 {
-  const size_t sets = (size_t)d->max_sets, cells = (size_t)d->set_size, rows = sets * cells, h = (size_t)d->shape.hidden, heads = (size_t)d->shape.heads;
+  const size_t sets = (size_t)d->plan.max_sets, cells = (size_t)d->cells, rows = sets * cells, h = (size_t)d->shape.hidden, heads = (size_t)d->shape.heads;
 
   s->tokens                = take(arena, rows * 2 * h);
   s->attended              = take(arena, rows * 2 * h);
@@ -98,20 +98,20 @@ static void lay_out_block(Arena *arena, const Denoiser *d, BlockSaved *s)
   s->attention.mixed       = take(arena, rows * 2 * h);
   for (int i = 0; i < 2; i++) {
     /* Without gradients the streams' MLPs, one after the other, share their memory. */
-    const PetscBool shared = i && !d->with_gradient;
+    const PetscBool shared = i && !d->plan.with_gradient;
     s->modulation[i]       = take(arena, sets * 6 * h);
     s->normalized[i]       = take(arena, rows * h);
     s->inverse[i]          = take(arena, rows);
     s->mlp_input[i]        = take(arena, rows * h);
     s->mlp[i].hidden       = shared ? s->mlp[0].hidden : take(arena, rows * 4 * h);
-    s->mlp[i].pre          = d->with_gradient ? take(arena, rows * 4 * h) : NULL;
+    s->mlp[i].pre          = d->plan.with_gradient ? take(arena, rows * 4 * h) : NULL;
     s->mlp_output[i]       = shared ? s->mlp_output[0] : take(arena, rows * h);
   }
 }
 
 static void lay_out_codes(Arena *arena, Denoiser *d)
 {
-  const size_t    sets = (size_t)d->max_sets, h = (size_t)d->shape.hidden, g = (size_t)d->shape.genes, covariates = 3 * (size_t)d->shape.covariate_dim;
+  const size_t    sets = (size_t)d->plan.max_sets, h = (size_t)d->shape.hidden, g = (size_t)d->shape.genes, covariates = 3 * (size_t)d->shape.covariate_dim;
   ClassCodeSaved *c = &d->class_saved;
 
   d->code              = take(arena, sets * h);
@@ -124,7 +124,7 @@ static void lay_out_codes(Arena *arena, Denoiser *d)
   c->pre               = take(arena, sets * g);
   c->active            = take(arena, sets * g);
   c->code              = take(arena, sets * h);
-  if (!d->with_gradient) return;
+  if (!d->plan.with_gradient) return;
   c->d_pre         = take(arena, sets * g);
   c->d_embeddings  = take(arena, sets * covariates);
   d->d_code        = take(arena, sets * h);
@@ -133,7 +133,7 @@ static void lay_out_codes(Arena *arena, Denoiser *d)
 
 static void lay_out_scratch(Arena *arena, Denoiser *d)
 {
-  const size_t      sets = (size_t)d->max_sets, cells = (size_t)d->set_size, rows = sets * cells, h = (size_t)d->shape.hidden, heads = (size_t)d->shape.heads;
+  const size_t      sets = (size_t)d->plan.max_sets, cells = (size_t)d->cells, rows = sets * cells, h = (size_t)d->shape.hidden, heads = (size_t)d->shape.heads;
   AttentionScratch *a = &d->scratch.attention;
 
   d->positive           = take_bytes(arena, rows * (size_t)d->shape.genes);
@@ -156,7 +156,7 @@ static void lay_out_scratch(Arena *arena, Denoiser *d)
 
 size_t denoiser_lay_out(Denoiser *d, unsigned char *base)
 {
-  const size_t sets = (size_t)d->max_sets, rows = sets * (size_t)d->set_size, h = (size_t)d->shape.hidden;
+  const size_t sets = (size_t)d->plan.max_sets, rows = sets * (size_t)d->cells, h = (size_t)d->shape.hidden;
   Arena        arena = {.base = base, .used = 0};
   BlockSaved   counted;
 
@@ -168,35 +168,49 @@ size_t denoiser_lay_out(Denoiser *d, unsigned char *base)
   d->head_inverse    = take(&arena, rows);
   d->head_input      = take(&arena, rows * h);
   lay_out_codes(&arena, d);
-  for (PetscInt i = 0; i < (d->with_gradient ? d->shape.depth : 1); i++) lay_out_block(&arena, d, base ? &d->saved[i] : &counted);
-  if (d->with_gradient) lay_out_scratch(&arena, d);
+  for (PetscInt i = 0; i < (d->plan.with_gradient ? d->shape.depth : 1); i++) lay_out_block(&arena, d, base ? &d->saved[i] : &counted);
+  if (d->plan.with_gradient) lay_out_scratch(&arena, d);
   return arena.used;
 }
 
-size_t denoiser_bytes(const DenoiserShape *shape, PetscInt max_sets, PetscInt set_size, PetscBool with_gradient)
+PetscInt denoiser_cells(const DenoiserPlan *plan)
 {
-  Denoiser d = {.shape = *shape, .max_sets = max_sets, .set_size = set_size, .with_gradient = with_gradient};
+  const PetscInt parts = PetscMax(plan->parts, 1);
+
+  return (plan->set_size + parts - 1) / parts;
+}
+
+size_t denoiser_bytes(const DenoiserShape *shape, const DenoiserPlan *plan)
+{
+  Denoiser d = {.shape = *shape, .plan = *plan, .cells = denoiser_cells(plan)};
 
   return denoiser_lay_out(&d, NULL) + ALIGNMENT;
 }
 
-PetscErrorCode denoiser_create(const ParameterTable *table, PetscInt max_sets, PetscInt set_size, PetscBool with_gradient, Denoiser **denoiser)
+PetscErrorCode denoiser_create(const ParameterTable *table, const DenoiserPlan *plan, Denoiser **denoiser)
 {
   Denoiser      *d;
   unsigned char *memory;
 
   PetscFunctionBeginUser;
+  PetscCheck(!plan->exchange && plan->parts <= 1, PETSC_COMM_SELF, PETSC_ERR_SUP, "sets split over ranks");
   PetscCall(PetscNew(&d));
-  d->shape         = table->shape;
-  d->max_sets      = max_sets;
-  d->set_size      = set_size;
-  d->with_gradient = with_gradient;
-  PetscCall(PetscCalloc2(d->shape.depth, &d->block, with_gradient ? d->shape.depth : 1, &d->saved));
+  d->shape = table->shape;
+  d->plan  = *plan;
+  d->cells = denoiser_cells(plan);
+  PetscCall(PetscCalloc2(d->shape.depth, &d->block, plan->with_gradient ? d->shape.depth : 1, &d->saved));
   PetscCall(denoiser_find_layers(table, d));
-  PetscCall(PetscMalloc1(denoiser_bytes(&d->shape, max_sets, set_size, with_gradient), &memory));
+  PetscCall(PetscMalloc1(denoiser_bytes(&d->shape, plan), &memory));
   d->memory = memory;
   denoiser_lay_out(d, memory + (ALIGNMENT - (uintptr_t)memory % ALIGNMENT) % ALIGNMENT);
   *denoiser = d;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode denoiser_set_hooks(Denoiser *denoiser, const DenoiserHooks *hooks)
+{
+  PetscFunctionBeginUser;
+  denoiser->hooks = hooks ? *hooks : (DenoiserHooks){NULL};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -6,8 +6,10 @@
 
 struct Denoiser {
   DenoiserShape shape;
-  PetscInt      max_sets, set_size;
-  PetscBool     with_gradient, kept; /* kept: the last forward pass saved what backward needs */
+  DenoiserPlan  plan;
+  DenoiserHooks hooks;
+  PetscInt      cells; /* of each set, on this rank */
+  PetscBool     kept;  /* the last forward pass saved what backward needs */
   /* Where the layers lie in the parameter array. */
   Linear    embed[2], head_modulation, head;
   size_t    null_gene;
@@ -33,6 +35,8 @@ struct Denoiser {
   void        *memory;
 };
 
+/* Cells of each set on this rank; the most on any where there is no exchange yet. */
+PetscInt denoiser_cells(const DenoiserPlan *plan);
 /* Find every layer in the table. */
 PetscErrorCode denoiser_find_layers(const ParameterTable *table, Denoiser *d);
 /* Lay out all arrays from base (NULL: count only); bytes taken. d->saved must have room for its blocks unless base is NULL. */

@@ -31,7 +31,7 @@ size_t generator_bytes(const SampleModel *model, const SampleSettings *settings)
   const size_t   values = (size_t)model->set_size * (size_t)model->table->shape.genes;
 
   /* The steppers hold the state six times: itself, before the step, estimate, previous estimate, noise, and a stage. */
-  return denoiser_bytes(&model->table->shape, rows, model->set_size, PETSC_FALSE) +
+  return denoiser_bytes(&model->table->shape, &(DenoiserPlan){.max_sets = rows, .set_size = model->set_size}) +
          values * ((size_t)rows * 5 * sizeof(Real) + (size_t)sets * 6 * sizeof(double));
 }
 
@@ -59,7 +59,7 @@ PetscErrorCode generator_create(const SampleModel *model, const SampleSettings *
                          &g->estimate));
   if (model->center != CENTER_NONE) PetscCall(PetscMalloc1((size_t)rows * values, &g->center));
   PetscCall(PetscMalloc5(rows, &g->step, rows, &g->perturbation, rows, &g->cell_type, rows, &g->batch, rows, &g->dropped));
-  PetscCall(denoiser_create(model->table, rows, model->set_size, PETSC_FALSE, &g->denoiser));
+  PetscCall(denoiser_create(model->table, &(DenoiserPlan){.max_sets = rows, .set_size = model->set_size}, &g->denoiser));
   PetscCall(PetscLogEventRegister("SampleEstimate", TS_CLASSID, &g->event));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -216,7 +216,7 @@ static PetscErrorCode estimate_clean(void *context, double step, const double *x
     if (rows > g->sets) value = (1 + w) * value - w * (double)g->estimate[size + i];
     estimate[i] = value < g->settings->cut ? 0 : value;
   }
-  PetscCall(PetscLogFlops((PetscLogDouble)rows * denoiser_flops(&g->model->table->shape, g->model->set_size, first ? PETSC_FALSE : PETSC_TRUE)));
+  PetscCall(PetscLogFlops((PetscLogDouble)rows * denoiser_flops(&g->model->table->shape, &(DenoiserPlan){.set_size = g->model->set_size}, first ? PETSC_FALSE : PETSC_TRUE)));
   PetscCall(PetscLogEventEnd(g->event, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

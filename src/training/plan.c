@@ -22,7 +22,7 @@ PetscErrorCode memory_plan(MPI_Comm comm, const TrainingOptions *options, const 
                           {"gradients", one},
                           {"moments", 2 * one},
                           {"average", one},
-                          {"activations", (double)denoiser_bytes(shape, max_sets, options->set_size, PETSC_TRUE)},
+                          {"activations", (double)denoiser_bytes(shape, &(DenoiserPlan){.max_sets = max_sets, .set_size = options->set_size, .with_gradient = PETSC_TRUE})},
                           {"cells", (4 + 4 + (options->center != CENTER_NONE)) * batch}, /* two prefetched batches of two; noisy, estimates, gradient */
                           {"means", held || options->center == CENTER_SHIFT ? 2. * cells->populations * shape->genes * (double)sizeof(double) : 0},
                           {"validation", held ? 6. * (options->validation.cells + options->set_size) * shape->genes * (double)sizeof(Real) : 0}};

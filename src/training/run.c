@@ -142,8 +142,8 @@ static PetscErrorCode allocate(Trainer *t)
   const size_t           n = (size_t)t->max_sets * (size_t)options->set_size * (size_t)t->cells->gene.count;
 
   PetscFunctionBeginUser;
-  PetscCall(denoiser_create(&t->state.table, t->max_sets, options->set_size, PETSC_TRUE, &t->denoiser));
-  PetscCall(objective_create(options->set_size, t->cells->gene.count, options->energy_weight, &t->objective));
+  PetscCall(denoiser_create(&t->state.table, &(DenoiserPlan){.max_sets = t->max_sets, .set_size = options->set_size, .with_gradient = PETSC_TRUE}, &t->denoiser));
+  PetscCall(objective_create(options->set_size, t->cells->gene.count, options->energy_weight, NULL, &t->objective));
   PetscCall(PetscMalloc1(t->state.table.total, &t->gradients));
   PetscCall(PetscMalloc4(n, &t->noisy, n, &t->self_condition, n, &t->estimate, n, &t->d_estimate));
   if (options->center != CENTER_NONE) PetscCall(PetscMalloc1(n, &t->center));

@@ -70,8 +70,8 @@ static PetscErrorCode own_sets(Trainer *t, const Coins *coins)
   CellBatch              batch;
   DenoiserInput          input = {0};
   unsigned char          dropped[t->max_sets];
-  const double           flops = (double)t->own_sets * denoiser_flops(&t->state.table.shape, options->set_size, coins->self_condition);
-  const double           first = coins->self_condition ? (double)t->own_sets * denoiser_flops(&t->state.table.shape, options->set_size, PETSC_FALSE) : 0;
+  const double           flops = (double)t->own_sets * denoiser_flops(&t->state.table.shape, &(DenoiserPlan){.set_size = options->set_size}, coins->self_condition);
+  const double           first = coins->self_condition ? (double)t->own_sets * denoiser_flops(&t->state.table.shape, &(DenoiserPlan){.set_size = options->set_size}, PETSC_FALSE) : 0;
 
   PetscFunctionBeginUser;
   PetscCall(phase_begin(t, PHASE_READ));
@@ -102,7 +102,7 @@ static PetscErrorCode own_sets(Trainer *t, const Coins *coins)
   PetscCall(phase_end(t, PHASE_FORWARD, first + flops));
   PetscCall(phase_begin(t, PHASE_BACKWARD));
   PetscCall(objective_evaluate(t->objective, t->own_sets, batch.clean, t->estimate, 1. / options->sets, t->mse, t->energy, t->d_estimate));
-  PetscCall(denoiser_backward(t->denoiser, t->state.parameters, &input, t->d_estimate, t->gradients, NULL, NULL));
+  PetscCall(denoiser_backward(t->denoiser, t->state.parameters, &input, t->d_estimate, t->gradients));
   PetscCall(phase_end(t, PHASE_BACKWARD, 2 * flops));
   for (PetscInt b = 0; b < t->own_sets; b++) {
     t->local[0] += t->mse[b] / options->sets;

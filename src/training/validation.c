@@ -43,7 +43,7 @@ static PetscErrorCode draw_held(Validation *v, const CellSets *sets, PetscInt po
       if (!filled[s]) held->row[held->cells++] = j * size + s;
   }
   PetscCall(PetscFree(filled));
-  PetscCall(objective_create(held->cells, t->cells->gene.count, 1, &held->objective));
+  PetscCall(objective_create(held->cells, t->cells->gene.count, 1, NULL, &held->objective));
   if (t->means) {
     PetscInt count;
     PetscCall(PetscMalloc1(t->cells->gene.count, &held->shift));

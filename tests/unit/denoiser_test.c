@@ -117,6 +117,9 @@ static void random_parameters(void)
 }
 
 /* A set's estimate does not depend on the sets beside it, nor on what is kept; guidance's batch of dropped and kept sets equals two batches. */
+static const DenoiserPlan with_gradient = {.max_sets = SETS, .set_size = CELLS, .with_gradient = PETSC_TRUE}, forward_only = {.max_sets = SETS, .set_size = CELLS},
+                          one_set = {.max_sets = 1, .set_size = CELLS};
+
 static void sets_are_independent(void **state)
 {
   const unsigned char dropped[SETS] = {0, 1, 0}, one[1] = {1};
@@ -125,9 +128,9 @@ static void sets_are_independent(void **state)
   Real                single[N], hidden[SETS * CELLS * HIDDEN];
 
   random_parameters();
-  check_call(denoiser_create(&table, SETS, CELLS, PETSC_TRUE, &denoiser));
-  check_call(denoiser_create(&table, 1, CELLS, PETSC_FALSE, &alone));
-  assert_true(denoiser_bytes(&shape, 1, CELLS, PETSC_FALSE) < denoiser_bytes(&shape, SETS, CELLS, PETSC_TRUE));
+  check_call(denoiser_create(&table, &with_gradient, &denoiser));
+  check_call(denoiser_create(&table, &one_set, &alone));
+  assert_true(denoiser_bytes(&shape, &one_set) < denoiser_bytes(&shape, &with_gradient));
   check_call(denoiser_forward(denoiser, parameters, &all, PETSC_TRUE, estimate, hidden));
   for (PetscInt s = 0; s < SETS; s++) {
     const DenoiserInput input = input_of(s, 1, s == 1 ? one : NULL);
@@ -149,7 +152,7 @@ static void centered_head(void **state)
   static Real   center[SETS * N], lifted[SETS * N];
 
   random_parameters();
-  check_call(denoiser_create(&table, SETS, CELLS, PETSC_FALSE, &denoiser));
+  check_call(denoiser_create(&table, &forward_only, &denoiser));
   check_call(denoiser_forward(denoiser, parameters, &input, PETSC_FALSE, estimate, NULL));
   /* A center so high that nothing is clipped shows the head itself. */
   for (int i = 0; i < SETS * N; i++) center[i] = 1000;
@@ -164,12 +167,20 @@ static void centered_head(void **state)
   check_call(denoiser_destroy(&denoiser));
 }
 
-static PetscErrorCode note_bucket(void *context, PetscInt bucket)
-{
-  PetscInt *next = context;
+/* Buckets asked for and completed so far. */
+typedef struct {
+  PetscInt needed, done;
+} Calls;
 
-  assert_int_equal(bucket, *next);
-  (*next)--;
+static PetscErrorCode note_need(void *context, PetscInt bucket)
+{
+  assert_int_equal(bucket, ((Calls *)context)->needed++);
+  return PETSC_SUCCESS;
+}
+
+static PetscErrorCode note_done(void *context, PetscInt bucket)
+{
+  assert_int_equal(bucket, DEPTH + 1 - ((Calls *)context)->done++);
   return PETSC_SUCCESS;
 }
 
@@ -182,7 +193,7 @@ static PetscBool any_gradient(const char *name)
   return PETSC_FALSE;
 }
 
-/* Buckets from the head down; conditional parameters move only with kept sets, the null vector only with dropped ones; a rank without sets takes part. */
+/* Buckets are needed from the embeddings up, complete from the head down; conditional parameters move only with kept sets, the null vector only with dropped ones; a rank without sets takes part. */
 static void buckets_and_dropping(void **state)
 {
   const unsigned char all[SETS] = {1, 1, 1}, some[SETS] = {0, 1, 0};
@@ -196,15 +207,20 @@ static void buckets_and_dropping(void **state)
 
   random_parameters();
   fill(SETS * N, 9, d);
-  check_call(denoiser_create(&table, SETS, CELLS, PETSC_TRUE, &denoiser));
+  check_call(denoiser_create(&table, &with_gradient, &denoiser));
   for (int k = 0; k < 4; k++) {
     const DenoiserInput input = input_of(0, way[k].sets, way[k].dropped);
-    PetscInt            next = DEPTH + 1;
+    Calls               calls = {0, 0};
+    const DenoiserHooks hooks = {.need = note_need, .done = note_done, .context = &calls};
 
     memset(gradients, 0, table.total * sizeof(Real));
+    check_call(denoiser_set_hooks(denoiser, &hooks));
     check_call(denoiser_forward(denoiser, parameters, &input, PETSC_TRUE, estimate, NULL));
-    check_call(denoiser_backward(denoiser, parameters, &input, d, gradients, note_bucket, &next));
-    assert_int_equal(next, -1);
+    assert_int_equal(calls.needed, DEPTH + 2);
+    assert_int_equal(calls.done, 0);
+    check_call(denoiser_backward(denoiser, parameters, &input, d, gradients));
+    assert_int_equal(calls.needed, DEPTH + 2);
+    assert_int_equal(calls.done, DEPTH + 2);
     assert_int_equal(any_gradient("model.class_embedding.emb.weight"), way[k].conditional);
     assert_int_equal(any_gradient("cov_encoder.pert_encoder.weight"), way[k].conditional);
     assert_int_equal(any_gradient("model.class_embedding.null_emb.weight"), way[k].null);
@@ -225,12 +241,12 @@ static void gradients_accumulate(void **state)
   random_parameters();
   fill(SETS * N, 9, d);
   check_call(PetscMalloc1(table.total, &twice));
-  check_call(denoiser_create(&table, SETS, CELLS, PETSC_TRUE, &denoiser));
+  check_call(denoiser_create(&table, &with_gradient, &denoiser));
   memset(gradients, 0, table.total * sizeof(Real));
   memset(twice, 0, table.total * sizeof(Real));
   for (int k = 0; k < 3; k++) {
     check_call(denoiser_forward(denoiser, parameters, &input, PETSC_TRUE, estimate, NULL));
-    check_call(denoiser_backward(denoiser, parameters, &input, d, k ? twice : gradients, NULL, NULL));
+    check_call(denoiser_backward(denoiser, parameters, &input, d, k ? twice : gradients));
     if (k == 1) assert_memory_equal(twice, gradients, table.total * sizeof(Real));
   }
   for (PetscInt k = 0; k < table.count; k++) {
@@ -247,7 +263,7 @@ static void gradients_accumulate(void **state)
 static void flops(void **state)
 {
   const DenoiserShape published = {.genes = 2000, .hidden = 512, .depth = 8, .heads = 8, .perturbations = 90, .cell_types = 18, .batches = 12, .covariate_dim = 128, .time_frequencies = 128};
-  const double        cell = denoiser_flops(&published, 256, PETSC_FALSE) / 256 / 2;
+  const double        cell = denoiser_flops(&published, &(DenoiserPlan){.set_size = 256}, PETSC_FALSE) / 256 / 2;
 
   assert_true(cell > 70e6 && cell < 76e6);
 }

@@ -298,7 +298,7 @@ static void whole_network(void **state)
     }
     if (variant == 2) t.input.control = t.input.self_condition = NULL;
     denoiser_value();
-    check_call(denoiser_backward(t.denoiser, t.parameters, &t.input, t.weight, zero_gradients(), NULL, NULL));
+    check_call(denoiser_backward(t.denoiser, t.parameters, &t.input, t.weight, zero_gradients()));
     for (PetscInt k = 0; k < t.table.count; k++) {
       const Parameter *p = &t.table.item[k];
       if (variant == 2 && !strcmp(p->name, "model.x_control_embedder.weight")) continue;
@@ -326,7 +326,7 @@ static int set_up(void **state)
   fill(ROWS * GENES, 16, noisy);
   fill(ROWS * GENES, 17, self_condition);
   fill(ROWS * GENES, 18, control);
-  check_call(denoiser_create(&t.table, SETS, CELLS, PETSC_TRUE, &t.denoiser));
+  check_call(denoiser_create(&t.table, &(DenoiserPlan){.max_sets = SETS, .set_size = CELLS, .with_gradient = PETSC_TRUE}, &t.denoiser));
   t.input = (DenoiserInput){.sets = SETS, .noisy = noisy, .self_condition = self_condition, .control = control, .step = step, .perturbation = perturbation, .cell_type = cell_type, .batch = batch,
                             .dropped = dropped, .strength = 1};
   return 0;

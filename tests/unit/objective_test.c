@@ -56,7 +56,7 @@ static void compare(double lambda)
   double       mse[SETS], energy[SETS];
   Objective   *objective;
 
-  check_call(objective_create(CELLS, GENES, lambda, &objective));
+  check_call(objective_create(CELLS, GENES, lambda, NULL, &objective));
   check_call(objective_evaluate(objective, SETS, clean, estimate, weight, mse, energy, gradient));
   for (int s = 0; s < SETS; s++) {
     const Real  *p = clean + s * N, *q = estimate + s * N;
@@ -132,7 +132,7 @@ static void differences(void **state)
   Objective   *objective;
 
   draw();
-  check_call(objective_create(CELLS, GENES, 0.7, &objective));
+  check_call(objective_create(CELLS, GENES, 0.7, NULL, &objective));
   check_call(objective_evaluate(objective, SETS, clean, estimate, 1, mse, energy, gradient));
   for (int k = 0; k < SETS * N; k += 101) {
     const Real saved = estimate[k];

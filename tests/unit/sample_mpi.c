@@ -159,7 +159,7 @@ static void guided_step_by_hand(void **state)
                          .batch = &batch,
                          .center = center,
                          .strength = (Real)model.strength};
-  check_call(denoiser_create(&table, 1, SET, PETSC_FALSE, &denoiser));
+  check_call(denoiser_create(&table, &(DenoiserPlan){.max_sets = 1, .set_size = SET}, &denoiser));
   check_call(denoiser_forward(denoiser, parameters, &input, PETSC_FALSE, with, NULL));
   input.dropped = &dropped;
   check_call(denoiser_forward(denoiser, parameters, &input, PETSC_FALSE, without, NULL));
