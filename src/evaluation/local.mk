@@ -1,4 +1,4 @@
 # Files of the room evaluation.
-public_headers += include/perturbdiff/evaluation.h
+public_headers += include/perturbdiff/evaluation.h include/perturbdiff/evaluation/differential.h
 library_sources += src/evaluation/baseline.c src/evaluation/evaluate.c src/evaluation/evaluate_internal.h src/evaluation/grouped_file.c src/evaluation/groups.c \
   src/evaluation/score_table.c src/evaluation/scores.c src/evaluation/slot_cells.c
