@@ -5,6 +5,7 @@
 #include <perturbdiff/data.h>
 #include <perturbdiff/diffusion.h>
 #include <perturbdiff/evaluation.h>
+#include <perturbdiff/hilbert.h>
 #include <perturbdiff/network.h>
 #include <perturbdiff/runtime.h>
 #include <perturbdiff/sampling.h>
