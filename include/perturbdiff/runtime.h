@@ -13,6 +13,7 @@
 #include <perturbdiff/runtime/exponential.h>
 #include <perturbdiff/runtime/file.h>
 #include <perturbdiff/runtime/grid.h>
+#include <perturbdiff/runtime/gridchoice.h>
 #include <perturbdiff/runtime/log.h>
 #include <perturbdiff/runtime/memory.h>
 #include <perturbdiff/runtime/options.h>

@@ -19,3 +19,5 @@ unit_tests += tests/unit/blas_test
 tests_unit_blas_test_SOURCES = tests/unit/blas_test.c
 parallel_tests += tests/unit/deadline_mpi
 tests_unit_deadline_mpi_SOURCES = tests/unit/deadline_mpi.c
+unit_tests += tests/unit/gridchoice_test
+tests_unit_gridchoice_test_SOURCES = tests/unit/gridchoice_test.c
