@@ -1,4 +1,5 @@
 /* Scores as CSV files and as a table to read. */
+#include "evaluation/differential_internal.h"
 #include <math.h>
 #include <perturbdiff/evaluation.h>
 #include <perturbdiff/runtime.h>
@@ -30,21 +31,6 @@ static PetscErrorCode page_write(MPI_Comm comm, Page *page, const char *folder, 
   PetscErrorCode code = file_write_text(comm, path, page->text);
   free(page->text);
   PetscFunctionReturn(code);
-}
-
-/* A cell of a CSV file, quoted where it must be. */
-static void field(FILE *stream, const char *text)
-{
-  if (!text[strcspn(text, ",\"\n")]) {
-    fputs(text, stream);
-    return;
-  }
-  fputc('"', stream);
-  for (; *text; text++) {
-    if (*text == '"') fputc('"', stream);
-    fputc(*text, stream);
-  }
-  fputc('"', stream);
 }
 
 static double score(const ScoreTable *t, PetscInt row, PetscInt group, int which)
@@ -112,10 +98,10 @@ static void write_scores(const ScoreTable *t, FILE *stream)
   fprintf(stream, ",repeat\n");
   for (PetscInt r = 0; r < t->rows; r++) {
     for (PetscInt k = 0; k < t->groups; k++) {
-      field(stream, t->model[r]);
+      csv_field(stream, t->model[r]);
       for (int a = 0; a < 3; a++) {
         fputc(',', stream);
-        field(stream, t->label[a][k]);
+        csv_field(stream, t->label[a][k]);
       }
       fprintf(stream, ",%lld,%lld", (long long)t->cells_real[k], (long long)t->cells_predicted[(size_t)r * (size_t)t->groups + (size_t)k]);
       for (int s = 0; s < POPULATION_SCORES; s++) fprintf(stream, ",%.10g", score(t, r, k, s));
@@ -137,7 +123,7 @@ static void write_summary(const ScoreTable *t, FILE *stream)
   fprintf(stream, "\n");
   for (PetscInt r = 0; r < t->rows; r++) {
     if (t->repeat[r] > 1) continue;
-    field(stream, t->model[r]);
+    csv_field(stream, t->model[r]);
     fprintf(stream, ",%s,%lld,%lld", kind_name(t->kind[r]), (long long)scoretable_repeats(t, r), (long long)t->groups);
     for (int s = 0; s < POPULATION_SCORES; s++) {
       const ScoreSummary summary = scoretable_summary(t, r, s);
@@ -157,9 +143,9 @@ static void write_deltas(const ScoreTable *t, FILE *stream)
   for (PetscInt r = 0; r < t->rows; r++) {
     if (t->kind[r] == ROW_CEILING) continue;
     for (PetscInt g = 0; g < t->genes; g++) {
-      field(stream, t->model[r]);
+      csv_field(stream, t->model[r]);
       fputc(',', stream);
-      field(stream, t->gene[g]);
+      csv_field(stream, t->gene[g]);
       fprintf(stream, ",%.8g,%.8g,%lld\n", t->change_real[g], t->change[(size_t)r * (size_t)t->genes + (size_t)g], (long long)t->repeat[r]);
     }
   }

@@ -1,0 +1,163 @@
+/* Differential expression: the table, the rank-sum test and the false discovery rates (METRICS, "On differential expression"). */
+#include "evaluation/differential_internal.h"
+#include <math.h>
+#include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/options.h>
+#include <stdlib.h>
+#include <string.h>
+
+static PetscErrorCode copy_names(PetscInt count, char *const *name, char ***copy)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(count, copy));
+  for (PetscInt i = 0; i < count; i++) PetscCall(PetscStrallocpy(name[i], &(*copy)[i]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode differential_create(PetscInt targets, char *const *target, PetscInt genes, char *const *gene, DifferentialTable *table)
+{
+  const size_t rows = (size_t)targets * (size_t)genes;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMemzero(table, sizeof *table));
+  table->targets = targets;
+  table->genes = genes;
+  PetscCall(copy_names(targets, target, &table->target));
+  PetscCall(copy_names(genes, gene, &table->gene));
+  PetscCall(PetscCalloc2(targets, &table->target_cells, targets, &table->reference_cells));
+  PetscCall(PetscCalloc4(rows, &table->target_mean, rows, &table->reference_mean, rows, &table->log2_fold_change, rows, &table->percent_change));
+  PetscCall(PetscCalloc4(rows, &table->p_value, rows, &table->statistic, rows, &table->fdr, rows, &table->dropped));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode differential_destroy(DifferentialTable *table)
+{
+  PetscFunctionBeginUser;
+  PetscCall(strings_free(table->targets, &table->target));
+  PetscCall(strings_free(table->genes, &table->gene));
+  PetscCall(PetscFree2(table->target_cells, table->reference_cells));
+  PetscCall(PetscFree4(table->target_mean, table->reference_mean, table->log2_fold_change, table->percent_change));
+  PetscCall(PetscFree4(table->p_value, table->statistic, table->fdr, table->dropped));
+  PetscCall(PetscMemzero(table, sizeof *table));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscInt differential_target(const DifferentialTable *table, const char *target)
+{
+  for (PetscInt t = 0; t < table->targets; t++)
+    if (!strcmp(table->target[t], target)) return t;
+  return -1;
+}
+
+/* ---- rank-sum test ------------------------------------------------------------------------------------------------------------- */
+
+double tie_sum(PetscInt64 count, const double *value)
+{
+  double sum = 0;
+
+  for (PetscInt64 i = 0; i < count;) {
+    PetscInt64 j = i + 1;
+    while (j < count && value[j] == value[i]) j++;
+    const double t = (double)(j - i);
+    sum += t * t * t - t;
+    i = j;
+  }
+  return sum;
+}
+
+/* First of the ascending values in [from, count) that is not below v. */
+static PetscInt64 lower_bound(PetscInt64 from, PetscInt64 count, const double *value, double v)
+{
+  const double *base = value + from;
+  PetscInt64    left = count - from;
+
+  while (left > 1) {
+    const PetscInt64 half = left / 2;
+    base += base[half - 1] < v ? half : 0;
+    left -= half;
+  }
+  return (PetscInt64)(base - value) + (left == 1 && *base < v);
+}
+
+/* Normal approximation of U with ranks shared among ties, corrected by 1/2 for continuity (Mann and Whitney 1947; METRICS). */
+static double two_sided_p(double u, double n_a, double n_b, double ties)
+{
+  const double n = n_a + n_b, variance = n_a * n_b / 12 * ((n + 1) - ties / (n * (n - 1)));
+
+  if (!(variance > 0)) return 1;
+  const double z = (PetscMax(u, n_a * n_b - u) - n_a * n_b / 2 - 0.5) / sqrt(variance);
+  return PetscMin(erfc(z / sqrt(2)), 1);
+}
+
+void rank_sum_with_ties(const GeneValues *a, const GeneValues *b, double ties_b, double *u, double *p_value)
+{
+  const double n_a = (double)a->cells, n_b = (double)b->cells, zeros = (double)(a->cells - a->entries + b->cells - b->entries);
+  /* Zeros are the least values: one block of ties below all others. */
+  double     rank_sum = (double)(a->cells - a->entries) * (zeros + 1) / 2, ties = ties_b + (zeros * zeros * zeros - zeros);
+  PetscInt64 below = 0;
+
+  for (PetscInt64 i = 0; i < a->entries;) {
+    const double v = a->value[i];
+    PetscInt64   j = i + 1;
+    while (j < a->entries && a->value[j] == v) j++;
+    below = lower_bound(below, b->entries, b->value, v);
+    PetscInt64 same = 0;
+    while (below + same < b->entries && b->value[below + same] == v) same++;
+    const double t_a = (double)(j - i), t_b = (double)same, t = t_a + t_b;
+    rank_sum += t_a * (zeros + (double)(i + below) + (t + 1) / 2);
+    ties += (t * t * t - t) - (t_b * t_b * t_b - t_b);
+    below += same;
+    i = j;
+  }
+  *u = rank_sum - n_a * (n_a + 1) / 2;
+  *p_value = two_sided_p(*u, n_a, n_b, ties);
+}
+
+void rank_sum_test(const GeneValues *a, const GeneValues *b, double *u, double *p_value)
+{
+  rank_sum_with_ties(a, b, tie_sum(b->entries, b->value), u, p_value);
+}
+
+/* ---- false discovery rate ------------------------------------------------------------------------------------------------------ */
+
+typedef struct {
+  double   p;
+  PetscInt gene;
+} Ranked;
+
+static int smaller_first(const void *a, const void *b)
+{
+  const Ranked *x = a, *y = b;
+  return x->p != y->p ? (x->p > y->p) - (x->p < y->p) : (x->gene > y->gene) - (x->gene < y->gene);
+}
+
+PetscErrorCode false_discovery_rates(PetscInt genes, const double *p_value, const unsigned char *dropped, double *fdr)
+{
+  Ranked  *ranked;
+  PetscInt count = 0;
+  double   least = INFINITY;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(genes, &ranked));
+  for (PetscInt g = 0; g < genes; g++)
+    if (!dropped || !dropped[g]) ranked[count++] = (Ranked){p_value[g], g};
+  qsort(ranked, (size_t)count, sizeof *ranked, smaller_first);
+  for (PetscInt i = count; i-- > 0;) {
+    least = PetscMin(least, ranked[i].p * ((double)count / (double)(i + 1)));
+    fdr[ranked[i].gene] = PetscMax(0, PetscMin(least, 1));
+  }
+  PetscCall(PetscFree(ranked));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- one row ------------------------------------------------------------------------------------------------------------------- */
+
+void differential_fold_changes(DifferentialTable *table, size_t at)
+{
+  const double target = table->target_mean[at], reference = table->reference_mean[at];
+  const double difference = table->single ? (double)((float)target - (float)reference) : target - reference;
+  const double fold = log2(target / reference), percent = difference / reference;
+
+  table->log2_fold_change[at] = isnan(fold) ? 0 : fold;
+  table->percent_change[at] = isnan(percent) ? 0 : percent;
+}
