@@ -14,3 +14,4 @@ public_headers += include/perturbdiff/runtime/grid.h include/perturbdiff/runtime
 library_sources += src/runtime/grid.c
 public_headers += include/perturbdiff/runtime/gridchoice.h
 library_sources += src/runtime/gridchoice.c
+library_sources += src/runtime/cellexchange.c

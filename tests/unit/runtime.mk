@@ -21,3 +21,5 @@ parallel_tests += tests/unit/deadline_mpi
 tests_unit_deadline_mpi_SOURCES = tests/unit/deadline_mpi.c
 unit_tests += tests/unit/gridchoice_test
 tests_unit_gridchoice_test_SOURCES = tests/unit/gridchoice_test.c
+parallel_tests += tests/unit/cellexchange_mpi
+tests_unit_cellexchange_mpi_SOURCES = tests/unit/cellexchange_mpi.c
