@@ -6,6 +6,7 @@
 #include <perturbdiff/diffusion.h>
 #include <perturbdiff/network.h>
 #include <perturbdiff/runtime.h>
+#include <perturbdiff/runtime/buckets.h>
 
 typedef struct {
   double lr, beta1, beta2, epsilon, weight_decay, clip;
@@ -36,12 +37,21 @@ void ema_update(size_t n, double decay, const Real *parameters, Real *average);
 /* learning_rate_factor - factor of lr at step s = 0, 1, ... of N with warm-up w: (s+1)/w, then 1 for N/10 steps, then a half cosine to 0.1 (MODEL, "lr schedule"). */
 double learning_rate_factor(PetscInt64 step, PetscInt64 warmup, PetscInt64 total);
 
-/* Everything a checkpoint holds. Arrays of table.total elements; the same on all ranks. */
+/* Which elements of the arrays dealt over the ranks lie on this one: runs of the flat array in ascending order. piece NULL: all of them. */
+typedef struct {
+  PetscInt     count;
+  BucketPiece *piece;
+  size_t       total; /* elements in the pieces */
+} Shard;
+
+/* Everything a checkpoint holds. Parameters are whole on every rank; average and moments are those of the shard. */
 typedef struct {
   ParameterTable table;
-  Real          *parameters, *average, *first, *second;
-  int64_t       *steps_taken; /* table.count */
-  int64_t        step;        /* steps done */
+  Real          *parameters;               /* (table.total) */
+  Shard          shard;
+  Real          *average, *first, *second; /* (shard.total) */
+  int64_t       *steps_taken;              /* (table.count) */
+  int64_t        step;                     /* steps done */
   double         wall_seconds;                                 /* of all starts */
   double         strength;                                     /* factor of a centred head's output, chosen by the newest validation; 1 without */
   double         best_validation, best_pearson, best_strength; /* lowest validation energy distance so far (-1: none), with what came with it */
@@ -58,8 +68,8 @@ typedef struct {
   Vocabulary     gene, perturbation, cell_type, batch;
 } TrainingState;
 
-/* Arrays are zero, strength 1; vocabularies and options_yaml are the caller's to fill and then owned. Not collective. */
-PetscErrorCode trainingstate_create(const DenoiserShape *shape, TrainingState *state);
+/* Arrays are zero, strength 1; vocabularies and options_yaml are the caller's to fill and then owned. shard is copied; NULL: everything. Not collective. */
+PetscErrorCode trainingstate_create(const DenoiserShape *shape, const Shard *shard, TrainingState *state);
 PetscErrorCode trainingstate_destroy(TrainingState *state);
 /* Copy names and checksum of the store trained on. Not collective. */
 PetscErrorCode trainingstate_set_store(TrainingState *state, const CellStoreTable *table);
@@ -67,11 +77,15 @@ PetscErrorCode trainingstate_set_store(TrainingState *state, const CellStoreTabl
    store. checkpoint, store: paths for the message. Not collective; the same on all ranks. */
 PetscErrorCode trainingstate_check_store(const TrainingState *state, const CellStoreTable *table, const char *checkpoint, const char *store, PetscBool same_cells);
 
-/* checkpoint_write - collective, parallel HDF5, each rank its share of every array, checksum per data set, atomic. */
+/* checkpoint_write - each rank writes its pieces of every array at their places in the file, where the state is whole on all ranks an even share. A checksum for
+   each data set, atomic. Collective. User errors: as file_draft_create; no space. */
 PetscErrorCode checkpoint_write(MPI_Comm comm, const char *path, const TrainingState *state);
-/* checkpoint_read - any number of ranks; state is created from the file. optimizer PETSC_FALSE skips the moments. Collective. User errors: missing,
+/* checkpoint_read - any number of ranks, whole arrays; state is created from the file. optimizer PETSC_FALSE skips the moments. Collective. User errors: missing,
    not a checkpoint, damaged (checksum), newer version; then state holds nothing. */
 PetscErrorCode checkpoint_read(MPI_Comm comm, const char *path, PetscBool optimizer, TrainingState *state);
+/* checkpoint_read_shard - of average, moments and parameters what the rank's shard holds; the other parameters are zero. Together the shards of comm's ranks are everything
+   once. User errors: as above; another number of parameters. */
+PetscErrorCode checkpoint_read_shard(MPI_Comm comm, const char *path, const Shard *shard, TrainingState *state);
 /* checkpoint_newest - path of the newest intact checkpoint of a run folder, or path itself if it is a file; prefer_best: the best one if
    there is one. A damaged newest one is named on standard error and the one before used. Collective. User errors: no such folder, no intact checkpoint. */
 PetscErrorCode checkpoint_newest(MPI_Comm comm, const char *run, PetscBool prefer_best, char *path, size_t size);

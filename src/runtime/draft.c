@@ -203,7 +203,8 @@ PetscErrorCode file_draft_reserve(const FileDraft *draft, uint64_t extra)
   return PETSC_SUCCESS;
 }
 
-PetscErrorCode file_draft_create(MPI_Comm comm, const char *path, FileDraft *draft)
+/* The name, the empty file and room for it; known to all ranks. */
+static PetscErrorCode begin_draft(MPI_Comm comm, const char *path, FileDraft *draft)
 {
   PetscErrorCode code = PETSC_SUCCESS;
   int            rank;
@@ -220,30 +221,55 @@ PetscErrorCode file_draft_create(MPI_Comm comm, const char *path, FileDraft *dra
   PetscCallAgree(comm, code);
   PetscCall(PetscStrncpy(draft->path, path, sizeof draft->path));
   PetscCallMPI(MPI_Bcast(draft->temporary, PETSC_MAX_PATH_LEN, MPI_CHAR, 0, comm));
+  return PETSC_SUCCESS;
+}
 
-  const hid_t access_list = H5Pcreate(H5P_FILE_ACCESS);
-  H5Check(access_list);
-  H5Check(H5Pset_fapl_mpio(access_list, comm, MPI_INFO_NULL));
-  H5Check(H5Pset_fclose_degree(access_list, H5F_CLOSE_STRONG));
-  H5Check(H5Pset_libver_bounds(access_list, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18));
-  draft->h5 = H5Fcreate(draft->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access_list);
-  H5Check(H5Pclose(access_list));
-  code = error_agree(comm, draft->h5 < 0 ? file_error(draft->temporary, "write", EIO) : PETSC_SUCCESS);
+/* writers: the ranks that open the file with HDF5; MPI_COMM_NULL on the others. */
+static PetscErrorCode open_draft(MPI_Comm comm, MPI_Comm writers, FileDraft *draft)
+{
+  if (writers != MPI_COMM_NULL) {
+    const hid_t access_list = H5Pcreate(H5P_FILE_ACCESS);
+    H5Check(access_list);
+    if (writers != MPI_COMM_SELF) H5Check(H5Pset_fapl_mpio(access_list, writers, MPI_INFO_NULL));
+    H5Check(H5Pset_fclose_degree(access_list, H5F_CLOSE_STRONG));
+    H5Check(H5Pset_libver_bounds(access_list, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18));
+    draft->h5 = H5Fcreate(draft->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access_list);
+    H5Check(H5Pclose(access_list));
+  }
+  PetscErrorCode code = error_agree(comm, writers != MPI_COMM_NULL && draft->h5 < 0 ? file_error(draft->temporary, "write", EIO) : PETSC_SUCCESS);
   if (code) PetscCall(file_draft_discard(draft));
   return code;
+}
+
+PetscErrorCode file_draft_create(MPI_Comm comm, const char *path, FileDraft *draft)
+{
+  PetscCall(begin_draft(comm, path, draft));
+  return open_draft(comm, comm, draft);
+}
+
+PetscErrorCode file_draft_create_first(MPI_Comm comm, const char *path, FileDraft *draft)
+{
+  int rank;
+
+  PetscCall(begin_draft(comm, path, draft));
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  return open_draft(comm, rank ? MPI_COMM_NULL : MPI_COMM_SELF, draft);
 }
 
 /* Everything that must be on the device before the new name: space, HDF5's caches, no object left open. */
 static PetscErrorCode draft_flush(FileDraft *draft)
 {
-  int rank;
+  const PetscBool open = draft->h5 >= 0; /* everywhere, or on the first rank alone */
+  herr_t          closed = 0;
+  int             rank;
 
   PetscCallMPI(MPI_Comm_rank(draft->comm, &rank));
-  if (H5Fget_obj_count(draft->h5, H5F_OBJ_ALL | H5F_OBJ_LOCAL) > 1) SETERRQ(PETSC_COMM_SELF, PETSC_ERR_PLIB, "objects of %s are still open", draft->temporary);
+  if (open && H5Fget_obj_count(draft->h5, H5F_OBJ_ALL | H5F_OBJ_LOCAL) > 1)
+    SETERRQ(PETSC_COMM_SELF, PETSC_ERR_PLIB, "objects of %s are still open", draft->temporary);
   PetscCallMPI(MPI_Barrier(draft->comm));
   PetscCallAgree(draft->comm, rank ? PETSC_SUCCESS : draft_reserve(draft->temporary, draft->h5, 0));
-  PetscCallAgree(draft->comm, H5Fflush(draft->h5, H5F_SCOPE_GLOBAL) < 0 ? file_error(draft->temporary, "write", EIO) : PETSC_SUCCESS);
-  const herr_t closed = H5Fclose(draft->h5);
+  PetscCallAgree(draft->comm, open && H5Fflush(draft->h5, H5F_SCOPE_GLOBAL) < 0 ? file_error(draft->temporary, "write", EIO) : PETSC_SUCCESS);
+  if (open) closed = H5Fclose(draft->h5);
   draft->h5 = H5I_INVALID_HID;
   PetscCallAgree(draft->comm, closed < 0 ? file_error(draft->temporary, "write", EIO) : PETSC_SUCCESS);
   return PETSC_SUCCESS;

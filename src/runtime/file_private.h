@@ -5,9 +5,6 @@
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/file.h>
 
-/* User error for a failed system call on path; doing: "write", "read", "create". A draft is called by its final name. */
-PetscErrorCode file_error(const char *path, const char *doing, int number);
-
 /* Temporary name "<folder>/.<name>.partial" beside path, created empty (rank 0 only). User errors: see file_draft_create. */
 PetscErrorCode draft_begin(const char *path, char temporary[PETSC_MAX_PATH_LEN]);
 /* Flush to the device and rename; remove. Rank 0 only. */

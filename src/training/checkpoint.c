@@ -1,18 +1,12 @@
-/* Checkpoints: parallel HDF5, every rank its rows of every array, a checksum on every data set (FORMATS, "Checkpoint"). */
+/* Checkpoints: what is in the file beside the large arrays, which checkpoint_values writes and reads (FORMATS, "Checkpoint"). */
+#include "training/checkpoint_values.h"
 #include "training/training_internal.h"
 #include <stddef.h>
 #include <string.h>
 
-enum { VERSION = 1, SECTIONS = 4 };
+enum { VERSION = 1 };
 
 static const char        format_name[] = "perturbdiff-checkpoint";
-static const char *const section_name[SECTIONS] = {"parameters", "average", "optimizer/first", "optimizer/second"};
-
-static Real *section_values(const TrainingState *state, int section)
-{
-  Real *const values[SECTIONS] = {state->parameters, state->average, state->first, state->second};
-  return values[section];
-}
 
 /* Scalars of the state: name in the file, kind, place. Written to and read from attributes of /state. */
 typedef enum { FIELD_INT64, FIELD_DOUBLE, FIELD_INT, FIELD_CENTER, FIELD_SCHEDULE } FieldKind;
@@ -151,107 +145,55 @@ static uint64_t header_checksum(const TrainingState *state)
   return sum;
 }
 
-/* First row that a rank writes and reads; even, because checksum_piece adds up over pieces that begin at whole 8 bytes. */
-static PetscInt first_row(PetscInt rows, int rank, int size) { return rank < size ? (PetscInt)((int64_t)rows * rank / size / 2 * 2) : rows; }
-
-static uint64_t piece_checksum(const Parameter *p, const Real *values, PetscInt first, PetscInt rows)
-{
-  const size_t width = (size_t)(p->columns ? p->columns : 1);
-
-  return checksum_piece(values + p->offset + (size_t)first * width, (size_t)rows * width * sizeof(Real), (size_t)first * width * sizeof(Real));
-}
-
-static PetscErrorCode section_checksums(MPI_Comm comm, const TrainingState *state, uint64_t *sum)
-{
-  const PetscInt count = state->table.count;
-  int            rank, size;
-
-  PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  PetscCallMPI(MPI_Comm_size(comm, &size));
-  for (int s = 0; s < SECTIONS; s++)
-    for (PetscInt k = 0; k < count; k++) {
-      const Parameter *p = &state->table.item[k];
-      const PetscInt   first = first_row(p->rows, rank, size);
-      sum[s * count + k] = piece_checksum(p, section_values(state, s), first, first_row(p->rows, rank + 1, size) - first);
-    }
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, sum, SECTIONS * count, MPI_UINT64_T, MPI_SUM, comm));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* A set and its checksum: the same call on every rank. */
-static PetscErrorCode create_set(hid_t group, const Parameter *p, uint64_t checksum, hid_t creation, hid_t *set, hid_t *space)
+/* A set without values yet; the same type and names as always. */
+static PetscErrorCode create_set(hid_t group, const Parameter *p, hid_t creation, hid_t *set, uint64_t *place)
 {
   const hsize_t extent[2] = {(hsize_t)p->rows, (hsize_t)p->columns};
+  const hid_t   space = H5Screate_simple(p->columns ? 2 : 1, extent, NULL);
 
   PetscFunctionBeginUser;
-  *space = H5Screate_simple(p->columns ? 2 : 1, extent, NULL);
-  H5Check(*space);
-  *set = H5Dcreate2(group, p->name, H5T_REAL_TYPE, *space, H5P_DEFAULT, creation, H5P_DEFAULT);
+  H5Check(space);
+  *set = H5Dcreate2(group, p->name, H5T_REAL_TYPE, space, H5P_DEFAULT, creation, H5P_DEFAULT);
   H5Check(*set);
-  PetscCall(h5_write_attribute_int64(*set, "checksum", (int64_t)checksum));
+  H5Check(H5Sclose(space));
+  const haddr_t at = H5Dget_offset(*set);
+  PetscCheck(at != HADDR_UNDEF || !parameter_size(p), PETSC_COMM_SELF, PETSC_ERR_LIB, "%s has no place in the file", p->name);
+  *place = at;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* This rank's rows of a set, without waiting for the others; failed is raised where they cannot be written. */
-static PetscErrorCode write_rows(hid_t set, hid_t space, const Parameter *p, PetscInt first, PetscInt rows, const Real *values, PetscBool *failed)
+/* Sets of all sections, their room allotted: each has one place in the file, at which ranks write without asking HDF5. */
+static PetscErrorCode create_sets(hid_t h5, const TrainingState *state, hid_t *set, uint64_t *place)
 {
-  const hsize_t start[2] = {(hsize_t)first, 0}, block[2] = {(hsize_t)rows, (hsize_t)p->columns};
-  const size_t  width = (size_t)(p->columns ? p->columns : 1);
-
-  PetscFunctionBeginUser;
-  if (!rows) PetscFunctionReturn(PETSC_SUCCESS);
-  const hid_t memory = H5Screate_simple(p->columns ? 2 : 1, block, NULL);
-  H5Check(memory);
-  H5Check(H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, block, NULL));
-  if (H5Dwrite(set, H5T_REAL_TYPE, memory, space, H5P_DEFAULT, values + p->offset + (size_t)first * width) < 0) *failed = PETSC_TRUE;
-  H5Check(H5Sclose(memory));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Sets are made by all ranks, rows written by each on its own: hundreds of small sets would otherwise be hundreds of waits. */
-static PetscErrorCode write_section(MPI_Comm comm, hid_t h5, const TrainingState *state, int section, const uint64_t *sum, PetscBool *failed)
-{
-  int rank, size;
-
-  PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  PetscCallMPI(MPI_Comm_size(comm, &size));
-  const hid_t group = H5Gcreate2(h5, section_name[section], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
   const hid_t creation = H5Pcreate(H5P_DATASET_CREATE);
-  H5Check(group);
+
+  PetscFunctionBeginUser;
   H5Check(creation);
   H5Check(H5Pset_fill_time(creation, H5D_FILL_TIME_NEVER));
   H5Check(H5Pset_alloc_time(creation, H5D_ALLOC_TIME_EARLY));
-  for (PetscInt k = 0; k < state->table.count; k++) {
-    const Parameter *p = &state->table.item[k];
-    const PetscInt   first = first_row(p->rows, rank, size);
-    hid_t            set, space;
+  for (int s = 0; s < SECTIONS; s++) {
+    const hid_t group = H5Gcreate2(h5, section_name[s], H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
 
-    PetscCall(create_set(group, p, sum[section * state->table.count + k], creation, &set, &space));
-    PetscCall(write_rows(set, space, p, first, first_row(p->rows, rank + 1, size) - first, section_values(state, section), failed));
-    H5Check(H5Dclose(set));
-    H5Check(H5Sclose(space));
+    H5Check(group);
+    for (PetscInt k = 0; k < state->table.count; k++)
+      PetscCall(create_set(group, &state->table.item[k], creation, &set[s * state->table.count + k], &place[s * state->table.count + k]));
+    H5Check(H5Gclose(group));
   }
   H5Check(H5Pclose(creation));
-  H5Check(H5Gclose(group));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode write_header(MPI_Comm comm, hid_t h5, const TrainingState *state)
+static PetscErrorCode write_header(hid_t h5, int ranks, const TrainingState *state)
 {
   static const char *const names[] = {"gene", "perturbation", "cell_type", "batch"};
   const Vocabulary *const  vocabulary[] = {&state->gene, &state->perturbation, &state->cell_type, &state->batch};
-  int                      size, rank;
 
   PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Comm_size(comm, &size));
-  PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCall(h5_write_attribute_string(h5, "format", format_name));
   PetscCall(h5_write_attribute_int64(h5, "version", VERSION));
   PetscCall(h5_write_attribute_int64(h5, "step", state->step));
   PetscCall(h5_write_attribute_string(h5, "options", state->options_yaml ? state->options_yaml : ""));
-  PetscCall(h5_write_attribute_int64(h5, "ranks", size));
+  PetscCall(h5_write_attribute_int64(h5, "ranks", ranks));
   PetscCall(h5_write_attribute_int64(h5, "checksum", (int64_t)header_checksum(state)));
   hid_t group = H5Gcreate2(h5, "network", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
   H5Check(group);
@@ -260,7 +202,7 @@ static PetscErrorCode write_header(MPI_Comm comm, hid_t h5, const TrainingState 
   group = H5Gcreate2(h5, "state", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
   H5Check(group);
   PetscCall(write_fields(group, state, field_count, fields));
-  PetscCall(h5_write_slab(group, "steps_taken", H5T_NATIVE_INT64, state->table.count, 0, 0, rank ? 0 : state->table.count, state->steps_taken));
+  PetscCall(h5_write_slab(group, "steps_taken", H5T_NATIVE_INT64, state->table.count, 0, 0, state->table.count, state->steps_taken));
   H5Check(H5Gclose(group));
   group = H5Gcreate2(h5, "vocabulary", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT);
   H5Check(group);
@@ -272,29 +214,41 @@ static PetscErrorCode write_header(MPI_Comm comm, hid_t h5, const TrainingState 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode write_contents(MPI_Comm comm, const FileDraft *draft, const TrainingState *state)
+/* The first rank makes the file and its sets, all write their pieces, the first adds the checksums. */
+static PetscErrorCode write_contents(const FileDraft *draft, const TrainingState *state, hid_t *set, uint64_t *place, uint64_t *sum)
 {
-  const uint64_t bytes = SECTIONS * (uint64_t)state->table.total * sizeof(Real);
-  PetscBool      failed = PETSC_FALSE;
-  uint64_t      *sum;
+  const int sets = SECTIONS * (int)state->table.count;
+  int       rank, ranks;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(SECTIONS * state->table.count, &sum));
-  PetscCall(section_checksums(comm, state, sum));
-  PetscCall(file_draft_reserve(draft, bytes + 2048 * SECTIONS * (uint64_t)state->table.count));
-  PetscCall(write_header(comm, draft->h5, state));
-  for (int s = 0; s < SECTIONS; s++) PetscCall(write_section(comm, draft->h5, state, s, sum, &failed));
-  PetscCall(PetscFree(sum));
-  PetscFunctionReturn(failed ? error_user("%s: cannot be written; is the disk full?", draft->path) : PETSC_SUCCESS);
+  PetscCallMPI(MPI_Comm_rank(draft->comm, &rank));
+  PetscCallMPI(MPI_Comm_size(draft->comm, &ranks));
+  PetscCall(file_draft_reserve(draft, SECTIONS * (uint64_t)state->table.total * sizeof(Real) + 2048 * (uint64_t)sets));
+  if (!rank) {
+    PetscCall(write_header(draft->h5, ranks, state));
+    PetscCall(create_sets(draft->h5, state, set, place));
+  }
+  PetscCallMPI(MPI_Bcast(place, sets, MPI_UINT64_T, 0, draft->comm));
+  PetscCall(checkpoint_write_values(draft, state, place, sum));
+  for (int i = 0; i < sets && !rank; i++) {
+    PetscCall(h5_write_attribute_int64(set[i], "checksum", (int64_t)sum[i]));
+    H5Check(H5Dclose(set[i]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode checkpoint_write(MPI_Comm comm, const char *path, const TrainingState *state)
 {
-  FileDraft draft;
+  const PetscInt sets = SECTIONS * state->table.count;
+  FileDraft      draft;
+  hid_t         *set;
+  uint64_t      *place, *sum;
 
   PetscFunctionBeginUser;
-  PetscCall(file_draft_create(comm, path, &draft));
-  const PetscErrorCode code = error_agree(comm, write_contents(comm, &draft, state));
+  PetscCall(file_draft_create_first(comm, path, &draft));
+  PetscCall(PetscMalloc3(sets, &set, sets, &place, sets, &sum));
+  const PetscErrorCode code = error_agree(comm, write_contents(&draft, state, set, place, sum));
+  PetscCall(PetscFree3(set, place, sum));
   if (code) {
     PetscCall(file_draft_discard(&draft));
     PetscFunctionReturn(code);
@@ -303,8 +257,8 @@ PetscErrorCode checkpoint_write(MPI_Comm comm, const char *path, const TrainingS
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Sizes, scalars and names; every rank reads them itself. state is made here. */
-static PetscErrorCode read_header(hid_t h5, TrainingState *state)
+/* Sizes, scalars and names; every rank reads them itself. state is made here, without its arrays. */
+static PetscErrorCode read_header(hid_t h5, const Shard *shard, TrainingState *state)
 {
   static const char *const names[] = {"gene", "perturbation", "cell_type", "batch"};
   Vocabulary *const        vocabulary[] = {&state->gene, &state->perturbation, &state->cell_type, &state->batch};
@@ -321,7 +275,7 @@ static PetscErrorCode read_header(hid_t h5, TrainingState *state)
     PetscCheck(value >= 0 && value < 100000000, PETSC_COMM_SELF, PETSC_ERR_FILE_UNEXPECTED, "size out of range");
   }
   PetscCheck(shape.heads > 0 && shape.hidden > 0, PETSC_COMM_SELF, PETSC_ERR_FILE_UNEXPECTED, "size out of range");
-  PetscCall(trainingstate_create(&shape, state));
+  PetscCall(trainingstate_begin(&shape, shard, state));
   group = H5Gopen2(h5, "state", H5P_DEFAULT);
   H5Check(group);
   PetscCall(read_fields(group, state, field_count, fields));
@@ -342,34 +296,32 @@ static PetscErrorCode read_header(hid_t h5, TrainingState *state)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* This rank's rows of every array, no messages. expected, sum: (SECTIONS, count) checksums in the file and of this rank's pieces. */
-static PetscErrorCode read_sections(MPI_Comm comm, hid_t h5, int sections, TrainingState *state, uint64_t *expected, uint64_t *sum)
+/* Where the sets lie and the checksums they should have. */
+static PetscErrorCode find_sets(hid_t h5, int sections, const TrainingState *state, uint64_t *place, uint64_t *expected)
 {
-  int rank, size;
-
   PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  PetscCallMPI(MPI_Comm_size(comm, &size));
   for (int s = 0; s < sections; s++) {
-    hid_t group = H5Gopen2(h5, section_name[s], H5P_DEFAULT);
+    const hid_t group = H5Gopen2(h5, section_name[s], H5P_DEFAULT);
 
     H5Check(group);
     for (PetscInt k = 0; k < state->table.count; k++) {
       const Parameter *p = &state->table.item[k];
-      const PetscInt   first = first_row(p->rows, rank, size), count = first_row(p->rows, rank + 1, size) - first;
-      const size_t     width = (size_t)(p->columns ? p->columns : 1), place = (size_t)(s * state->table.count + k);
       PetscInt64       rows, columns;
       int64_t          bits;
 
       PetscCall(h5_extent(group, p->name, &rows, &columns));
       PetscCheck(rows == p->rows && columns == p->columns, PETSC_COMM_SELF, PETSC_ERR_FILE_UNEXPECTED, "%s has other sizes", p->name);
-      PetscCall(h5_read_slab(group, p->name, H5T_REAL_TYPE, first, count, section_values(state, s) + p->offset + (size_t)first * width));
-      hid_t set = H5Dopen2(group, p->name, H5P_DEFAULT);
+      const hid_t set = H5Dopen2(group, p->name, H5P_DEFAULT);
       H5Check(set);
       PetscCall(h5_read_attribute_int64(set, "checksum", &bits, NULL));
+      expected[s * state->table.count + k] = (uint64_t)bits;
+      /* Rewritten by another program it may be chunked, compressed or of another type: then HDF5 reads it. */
+      const hid_t type = H5Dget_type(set);
+      H5Check(type);
+      const haddr_t at = H5Tequal(type, H5T_REAL_TYPE) > 0 ? H5Dget_offset(set) : HADDR_UNDEF;
+      place[s * state->table.count + k] = at == HADDR_UNDEF ? PLACE_UNKNOWN : at;
+      H5Check(H5Tclose(type));
       H5Check(H5Dclose(set));
-      expected[place] = (uint64_t)bits;
-      sum[place] = piece_checksum(p, section_values(state, s), first, count);
     }
     H5Check(H5Gclose(group));
   }
@@ -395,45 +347,31 @@ static PetscErrorCode check_format(hid_t h5, const char *path)
 }
 
 /* Everything of one rank, no messages: what fails here is damage. */
-static PetscErrorCode read_contents(MPI_Comm comm, hid_t h5, const char *path, int sections, TrainingState *state, uint64_t **expected, uint64_t **sum)
+static PetscErrorCode read_contents(MPI_Comm comm, hid_t h5, const char *path, int sections, const Shard *shard, PetscBool keep, TrainingState *state, uint64_t **expected,
+                                    uint64_t **sum)
 {
-  int64_t bits;
+  uint64_t *place;
+  int64_t   bits;
 
   PetscFunctionBeginUser;
   PetscCall(check_format(h5, path));
-  PetscCall(read_header(h5, state));
+  PetscCall(read_header(h5, shard, state));
   PetscCall(h5_read_attribute_int64(h5, "checksum", &bits, NULL));
   PetscCheck((uint64_t)bits == header_checksum(state), PETSC_COMM_SELF, PETSC_ERR_FILE_UNEXPECTED, "checksum");
+  if (shard && keep)
+    PetscCheck(!shard->piece || shard->piece[shard->count - 1].first + shard->piece[shard->count - 1].count <= state->table.total, PETSC_COMM_SELF,
+               PETSC_ERR_FILE_UNEXPECTED, "another number of parameters");
   PetscCall(PetscCalloc2(SECTIONS * state->table.count, expected, SECTIONS * state->table.count, sum));
-  PetscCall(read_sections(comm, h5, sections, state, *expected, *sum));
+  PetscCall(PetscMalloc1(SECTIONS * state->table.count, &place));
+  PetscCall(find_sets(h5, sections, state, place, *expected));
+  if (keep) PetscCall(trainingstate_allocate(state, sections == SECTIONS ? PETSC_TRUE : PETSC_FALSE));
+  PetscCall(checkpoint_read_values(comm, h5, path, sections, place, keep, state, *sum));
+  PetscCall(PetscFree(place));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Pieces of all ranks put together. */
-static PetscErrorCode gather_sections(MPI_Comm comm, int sections, TrainingState *state)
-{
-  int size, *counts, *displacements;
-
-  PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Comm_size(comm, &size));
-  PetscCall(PetscMalloc2(size, &counts, size, &displacements));
-  for (int s = 0; s < sections; s++)
-    for (PetscInt k = 0; k < state->table.count; k++) {
-      const Parameter *p = &state->table.item[k];
-      MPI_Datatype     row;
-
-      for (int r = 0; r < size; r++) displacements[r] = (int)first_row(p->rows, r, size), counts[r] = (int)first_row(p->rows, r + 1, size) - displacements[r];
-      PetscCallMPI(MPI_Type_contiguous(p->columns ? p->columns : 1, MPI_REAL_TYPE, &row));
-      PetscCallMPI(MPI_Type_commit(&row));
-      PetscCallMPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, section_values(state, s) + p->offset, counts, displacements, row, comm));
-      PetscCallMPI(MPI_Type_free(&row));
-    }
-  PetscCall(PetscFree2(counts, displacements));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Read, compare checksums, and put the pieces together unless only asked whether the file is intact. */
-static PetscErrorCode load(MPI_Comm comm, const char *path, int sections, PetscBool gather, TrainingState *state)
+/* Read and compare checksums. keep: store the values; otherwise only look whether the file is intact. */
+static PetscErrorCode load(MPI_Comm comm, const char *path, int sections, const Shard *shard, PetscBool keep, TrainingState *state)
 {
   uint64_t      *expected = NULL, *sum = NULL;
   const char    *culprit = NULL;
@@ -445,7 +383,7 @@ static PetscErrorCode load(MPI_Comm comm, const char *path, int sections, PetscB
   PetscCall(file_open(comm, path, "checkpoint", &h5));
   /* A damaged file makes library calls fail that cannot fail otherwise: silence, then one line. */
   PetscCall(PetscPushErrorHandler(PetscReturnErrorHandler, NULL));
-  code = read_contents(comm, h5, path, sections, state, &expected, &sum);
+  code = read_contents(comm, h5, path, sections, shard, keep, state, &expected, &sum);
   (void)H5Fclose(h5);
   PetscCall(PetscPopErrorHandler());
   if (code && code != ERROR_USER) code = error_user("%s: damaged checkpoint; take an earlier one", path);
@@ -458,22 +396,24 @@ static PetscErrorCode load(MPI_Comm comm, const char *path, int sections, PetscB
     code = error_agree(comm, code);
   }
   PetscCall(PetscFree2(expected, sum));
-  if (code) {
-    PetscCall(trainingstate_destroy(state));
-    PetscFunctionReturn(code);
-  }
-  if (gather) PetscCall(gather_sections(comm, sections, state));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  if (code) PetscCall(trainingstate_destroy(state));
+  PetscFunctionReturn(code);
 }
 
 PetscErrorCode checkpoint_read(MPI_Comm comm, const char *path, PetscBool optimizer, TrainingState *state)
 {
+  const int sections = optimizer ? SECTIONS : 2;
+
   PetscFunctionBeginUser;
-  PetscCall(load(comm, path, optimizer ? SECTIONS : 2, PETSC_TRUE, state));
-  if (!optimizer) {
-    PetscCall(PetscFree(state->first));
-    PetscCall(PetscFree(state->second));
-  }
+  PetscCall(load(comm, path, sections, NULL, PETSC_TRUE, state));
+  PetscCall(checkpoint_share_values(comm, sections, state));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode checkpoint_read_shard(MPI_Comm comm, const char *path, const Shard *shard, TrainingState *state)
+{
+  PetscFunctionBeginUser;
+  PetscCall(load(comm, path, SECTIONS, shard, PETSC_TRUE, state));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -482,7 +422,7 @@ PetscErrorCode checkpoint_verify(MPI_Comm comm, const char *path)
   TrainingState state;
 
   PetscFunctionBeginUser;
-  PetscCall(load(comm, path, SECTIONS, PETSC_FALSE, &state));
+  PetscCall(load(comm, path, SECTIONS, NULL, PETSC_FALSE, &state));
   PetscCall(trainingstate_destroy(&state));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

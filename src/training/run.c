@@ -47,7 +47,7 @@ static PetscErrorCode start_state(Trainer *t, const DenoiserShape *shape)
   TrainingState         *state = &t->state;
 
   PetscFunctionBeginUser;
-  PetscCall(trainingstate_create(shape, state));
+  PetscCall(trainingstate_create(shape, NULL, state));
   PetscCall(trainingstate_set_store(state, t->cells));
   PetscCall(parameters_start(&state->table, options->seed, options->center == CENTER_NONE ? PETSC_FALSE : PETSC_TRUE, state->parameters));
   PetscCall(PetscArraycpy(state->average, state->parameters, state->table.total));

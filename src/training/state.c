@@ -1,19 +1,40 @@
 /* What a checkpoint holds, in memory. */
-#include <perturbdiff/training.h>
+#include "training/training_internal.h"
 #include <string.h>
 
-PetscErrorCode trainingstate_create(const DenoiserShape *shape, TrainingState *state)
+PetscErrorCode trainingstate_begin(const DenoiserShape *shape, const Shard *shard, TrainingState *state)
 {
   PetscFunctionBeginUser;
   PetscCall(PetscMemzero(state, sizeof *state));
   PetscCall(parametertable_create(shape, &state->table));
-  PetscCall(PetscCalloc1(state->table.total, &state->parameters));
-  PetscCall(PetscCalloc1(state->table.total, &state->average));
-  PetscCall(PetscCalloc1(state->table.total, &state->first));
-  PetscCall(PetscCalloc1(state->table.total, &state->second));
+  state->shard.total = state->table.total;
+  if (shard && shard->piece) {
+    state->shard = *shard;
+    PetscCall(PetscMalloc1(shard->count, &state->shard.piece));
+    PetscCall(PetscArraycpy(state->shard.piece, shard->piece, shard->count));
+  }
   PetscCall(PetscCalloc1(state->table.count, &state->steps_taken));
   state->strength = 1;
   state->best_validation = -1;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode trainingstate_allocate(TrainingState *state, PetscBool moments)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscCalloc1(state->table.total, &state->parameters));
+  PetscCall(PetscCalloc1(state->shard.total, &state->average));
+  if (!moments) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscCalloc1(state->shard.total, &state->first));
+  PetscCall(PetscCalloc1(state->shard.total, &state->second));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode trainingstate_create(const DenoiserShape *shape, const Shard *shard, TrainingState *state)
+{
+  PetscFunctionBeginUser;
+  PetscCall(trainingstate_begin(shape, shard, state));
+  PetscCall(trainingstate_allocate(state, PETSC_TRUE));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -22,6 +43,7 @@ PetscErrorCode trainingstate_destroy(TrainingState *state)
   Vocabulary *const vocabulary[] = {&state->gene, &state->perturbation, &state->cell_type, &state->batch};
 
   PetscFunctionBeginUser;
+  PetscCall(PetscFree(state->shard.piece));
   PetscCall(PetscFree(state->parameters));
   PetscCall(PetscFree(state->average));
   PetscCall(PetscFree(state->first));

@@ -46,6 +46,10 @@ PetscErrorCode trainer_step(Trainer *trainer);
 /* Share of a step's sets of a rank: contiguous blocks, the first ranks one more. */
 void share_of_sets(PetscInt sets, int rank, int ranks, PetscInt *first, PetscInt *count);
 
+/* trainingstate_create in two steps: everything but the arrays; the arrays, all zero. */
+PetscErrorCode trainingstate_begin(const DenoiserShape *shape, const Shard *shard, TrainingState *state);
+PetscErrorCode trainingstate_allocate(TrainingState *state, PetscBool moments);
+
 /* checkpoint_verify - user error unless the file is an intact checkpoint; reads all of it. Collective. */
 PetscErrorCode checkpoint_verify(MPI_Comm comm, const char *path);
 

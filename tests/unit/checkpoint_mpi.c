@@ -53,7 +53,7 @@ static void make_state(TrainingState *state, int64_t step)
   const DenoiserShape shape = {
       .genes = 7, .hidden = 6, .depth = 2, .heads = 3, .perturbations = 3, .cell_types = 2, .batches = 1, .covariate_dim = 5, .time_frequencies = 4};
 
-  check_call(trainingstate_create(&shape, state));
+  check_call(trainingstate_create(&shape, NULL, state));
   for (size_t i = 0; i < state->table.total; i++) {
     state->parameters[i] = (Real)sin((double)i + (double)step);
     state->average[i] = (Real)cos((double)i + (double)step);

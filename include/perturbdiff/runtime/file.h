@@ -26,6 +26,9 @@ typedef struct {
    object of the file must have been closed. On an error it discards the draft. file_draft_discard: close and remove (safe to
    call on a zeroed or committed draft). Disk full shows as a user error. A signal or exit() removes drafts that are still open. */
 PetscErrorCode file_draft_create(MPI_Comm comm, const char *path, FileDraft *draft);
+/* file_draft_create_first - the same, opened with HDF5 by the first rank alone (h5 is H5I_INVALID_HID on the others): for a file whose data sets' bytes all
+   ranks then write themselves into `temporary` at their places. Commit and discard stay collective. */
+PetscErrorCode file_draft_create_first(MPI_Comm comm, const char *path, FileDraft *draft);
 PetscErrorCode file_draft_commit(FileDraft *draft);
 PetscErrorCode file_draft_discard(FileDraft *draft);
 /* Claim room for extra bytes before a data set grows by H5Dwrite: on a full device MPI-IO takes a short write for a whole one.
@@ -37,6 +40,9 @@ void file_drafts_remove(void);
 /* file_open - open an HDF5 file for reading on all ranks. Collective. User errors: missing, no permission, not HDF5, truncated;
    what: the kind of file for the message ("AnnData file"). */
 PetscErrorCode file_open(MPI_Comm comm, const char *path, const char *what, hid_t *h5);
+
+/* User error for a failed system call on path; doing: "write", "read", "create". A draft is called by its final name. */
+PetscErrorCode file_error(const char *path, const char *doing, int number);
 
 /* file_write_text - write a small text file from rank 0, atomically. Collective. Same user errors. */
 PetscErrorCode file_write_text(MPI_Comm comm, const char *path, const char *text);
