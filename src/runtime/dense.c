@@ -3,6 +3,7 @@
 #include <math.h>
 #include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/exponential.h>
+#include <petsclog.h>
 
 /* Values an element-wise loop must have before a second thread pays. */
 enum { PARALLEL_FROM = 16384, BLOCK = 4096 };
@@ -52,6 +53,17 @@ void dense_finish(PetscInt rows, PetscInt columns, const Real *bias, DenseActiva
   for (PetscInt i = 0; i < rows; i++) finish_row(columns, bias, activation, y + (size_t)i * (size_t)ldy);
 }
 
+/* Events of -log_view: products, and the loops over elements that go with them. */
+static PetscLogEvent event_product = -1, event_vector = -1;
+
+static PetscErrorCode events_register(void)
+{
+  if (event_product >= 0) return PETSC_SUCCESS;
+  PetscCall(PetscLogEventRegister("DenseProduct", PETSC_OBJECT_CLASSID, &event_product));
+  PetscCall(PetscLogEventRegister("DenseVector", PETSC_OBJECT_CLASSID, &event_vector));
+  return PETSC_SUCCESS;
+}
+
 /* An empty sum: C = beta C + bias. */
 static void no_terms(const DenseProduct *p)
 {
@@ -66,8 +78,12 @@ static void no_terms(const DenseProduct *p)
 static PetscErrorCode product(const DenseProduct *p)
 {
   if (p->count <= 0 || p->m <= 0 || p->n <= 0) return PETSC_SUCCESS;
-  if (p->k > 0) return dense_backend_product(p);
-  no_terms(p);
+  if (p->k <= 0) return no_terms(p), PETSC_SUCCESS;
+  PetscCall(events_register());
+  PetscCall(PetscLogEventBegin(event_product, 0, 0, 0, 0));
+  PetscCall(dense_backend_product(p));
+  PetscCall(PetscLogFlops(2. * (double)p->count * (double)p->m * (double)p->n * (double)p->k));
+  PetscCall(PetscLogEventEnd(event_product, 0, 0, 0, 0));
   return PETSC_SUCCESS;
 }
 
@@ -120,8 +136,10 @@ PetscErrorCode dense_linear_forward(PetscInt rows, PetscInt in, PetscInt out, co
                                     .ldc = keep ? out : ldy,
                                     .activation = keep ? DENSE_LINEAR : activation}));
   if (!keep) return PETSC_SUCCESS;
+  PetscCall(PetscLogEventBegin(event_vector, 0, 0, 0, 0));
 #pragma omp parallel for schedule(static) if ((size_t)rows * (size_t)out >= PARALLEL_FROM)
   for (PetscInt i = 0; i < rows; i++) gelu_block(out, pre + (size_t)i * (size_t)out, y + (size_t)i * (size_t)ldy);
+  PetscCall(PetscLogEventEnd(event_vector, 0, 0, 0, 0));
   return PETSC_SUCCESS;
 }
 
@@ -140,7 +158,10 @@ PetscErrorCode dense_linear_backward(PetscInt rows, PetscInt in, PetscInt out, c
   if (dx) PetscCall(dense_product(PETSC_FALSE, PETSC_FALSE, rows, in, out, 1, dy, lddy, w, ldw, accumulate_input ? 1 : 0, dx, lddx));
   if (dw) PetscCall(dense_product(PETSC_TRUE, PETSC_FALSE, out, in, rows, 1, dy, lddy, x, ldx, 1, dw, lddw));
   if (!dbias) return PETSC_SUCCESS;
+  PetscCall(events_register());
+  PetscCall(PetscLogEventBegin(event_vector, 0, 0, 0, 0));
 #pragma omp parallel for schedule(static) if ((size_t)rows * (size_t)out >= PARALLEL_FROM)
   for (PetscInt first = 0; first < out; first += COLUMNS) add_column_sums(rows, PetscMin(COLUMNS, out - first), dy + first, lddy, dbias + first);
+  PetscCall(PetscLogEventEnd(event_vector, 0, 0, 0, 0));
   return PETSC_SUCCESS;
 }

@@ -8,3 +8,5 @@ parallel_tests += tests/unit/checkpoint_mpi
 tests_unit_checkpoint_mpi_SOURCES = tests/unit/checkpoint_mpi.c
 parallel_tests += tests/unit/train_mpi
 tests_unit_train_mpi_SOURCES = tests/unit/train_mpi.c
+check_PROGRAMS += validation/performance/step_bench
+validation_performance_step_bench_SOURCES = validation/performance/step_bench.c
