@@ -15,3 +15,4 @@ library_sources += src/runtime/grid.c
 public_headers += include/perturbdiff/runtime/gridchoice.h
 library_sources += src/runtime/gridchoice.c
 library_sources += src/runtime/cellexchange.c
+library_sources += src/runtime/grid.c src/runtime/buckets.c src/runtime/try_mpi.h

@@ -23,3 +23,5 @@ unit_tests += tests/unit/gridchoice_test
 tests_unit_gridchoice_test_SOURCES = tests/unit/gridchoice_test.c
 parallel_tests += tests/unit/cellexchange_mpi
 tests_unit_cellexchange_mpi_SOURCES = tests/unit/cellexchange_mpi.c
+parallel_tests += tests/unit/buckets_mpi
+tests_unit_buckets_mpi_SOURCES = tests/unit/buckets_mpi.c

@@ -1,5 +1,6 @@
 /* Gradients reduced and parameters gathered a bucket at a time, while the network computes. A bucket is a contiguous piece of the flat parameter
-   array; each rank owns one contiguous piece of every bucket: its shard is all its pieces, bucket after bucket. Free of PETSc and HDF5 (see grid.h). */
+   array; each rank owns one contiguous piece of every bucket (sizes differ by at most the number of stages; not in the order of ranks): its shard is all its pieces, bucket
+   after bucket. Free of PETSc and HDF5 (see grid.h). */
 #ifndef PERTURBDIFF_RUNTIME_BUCKETS_H
 #define PERTURBDIFF_RUNTIME_BUCKETS_H
 
@@ -24,7 +25,8 @@ size_t      buckets_shard(const Buckets *buckets);
 
 /* buckets_reduce_start - begin to sum a bucket of `flat` over the ranks; flat's bucket must not be written until buckets_reduce_finish, after which this
    rank's pieces of all buckets started are summed into shard (buckets_shard elements; the bucket's contents in flat are then undefined). The order of summation
-   depends on the number of ranks only. Buckets are started in the same order on all ranks. */
+   depends only on the number of ranks and on the ranks of a node (where these differ between nodes: on the former). With one rank shard may be flat itself, and nothing is copied.
+   Reductions and gathers are started in the same order on all ranks; a bucket may be started again once it was awaited. */
 int buckets_reduce_start(Buckets *buckets, int bucket, Real *flat, Real *shard);
 int buckets_reduce_finish(Buckets *buckets);
 

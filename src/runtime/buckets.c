@@ -1,0 +1,457 @@
+/* Reduction and gather of buckets by exchanges with few ranks at a time. The ranks are written in a mixed radix, P = f1 f2 ... fk, f1 running
+   over neighbours. A reduction has k stages: in stage i the f_i ranks that differ in digit i alone hold sums of the same block, cut it into f_i parts, and each
+   collects the sum of the part that bears its digit. Every rank sends (P-1)/P of the bucket in all, the least there is, in f_i - 1 messages a stage, for any P.
+   The first digits are those inside a node, so the large parts stay there, and what leaves a node is one bucket and not one for each of its ranks.
+   A gather is the same backwards. (Recursive halving and doubling, Thakur, Rabenseifner and Gropp 2005, with radices other than 2 and neighbours first.) */
+#include <perturbdiff/runtime/buckets.h>
+#include <perturbdiff/runtime/clones.h>
+#include <perturbdiff/runtime/grid.h>
+#include <stdlib.h>
+#include <string.h>
+#include "runtime/try_mpi.h"
+
+/* Elements of a message at most: a sum finds what it received in the cache. Messages under way of an exchange in each direction. */
+#ifndef BUCKETS_MESSAGE
+  #define BUCKETS_MESSAGE ((size_t)1 << 17)
+#endif
+#define WINDOW 8
+/* Exchanges driven at once, the others wait for their turn. */
+#define LANES 4
+/* Ranks that exchange directly in a stage; more where a larger prime divides the number of ranks. */
+#define RADIX 8
+#define STAGES 32
+
+typedef enum { REDUCE, GATHER, KINDS } Kind;
+typedef enum { IDLE, QUEUED, ACTIVE, DONE } State;
+
+typedef struct {
+  Kind   kind;
+  int    bucket;
+  State  state;
+  Real  *flat, *shard;
+} Exchange;
+
+/* The messages of a stage in one direction: with the rank `step` digits away, elements from `done` on of the part; then the next step. */
+typedef struct {
+  int          step;
+  size_t       done;
+  unsigned     started, finished; /* message i uses request i % WINDOW */
+  MPI_Request *request;           /* [WINDOW] */
+} Stream;
+
+typedef struct {
+  Exchange *exchange; /* NULL: free */
+  int       stage;
+  size_t    first, count; /* the stage's block in flat */
+  Stream    send, receive;
+  Real     *landing; /* [WINDOW * message]: what reductions receive */
+  struct {
+    size_t first, count;
+    int    step;
+  } landed[WINDOW];
+} Lane;
+
+struct Buckets {
+  MPI_Comm     comm;
+  int          ranks, rank, count, stages, lanes;
+  int          radix[STAGES], stride[STAGES];
+  size_t      *first, *place; /* [count+1] in flat and in this rank's shard */
+  size_t       message;
+  Exchange    *exchange; /* [KINDS * count] */
+  Exchange   **queue;    /* [KINDS * count], a ring */
+  size_t       queued, started;
+  int          under_way;
+  Lane         lane[LANES];
+  MPI_Request  request[LANES * 2 * WINDOW];
+  Real        *landing;
+  double       since;
+  ExchangeTimes times;
+};
+
+static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
+
+static void part_of(size_t total, int part, int parts, size_t *first, size_t *count)
+{
+  long long f, c;
+
+  share_of((long long)total, part, parts, &f, &c);
+  *first = (size_t)f;
+  *count = (size_t)c;
+}
+
+static int digit_of(const Buckets *b, int rank, int stage) { return rank / b->stride[stage] % b->radix[stage]; }
+
+/* What a rank holds of a bucket after the first `stages` stages of a reduction. */
+static void block_of(const Buckets *b, int bucket, int rank, int stages, size_t *first, size_t *count)
+{
+  size_t from;
+
+  *first = b->first[bucket];
+  *count = b->first[bucket + 1] - b->first[bucket];
+  for (int i = 0; i < stages; i++) {
+    part_of(*count, digit_of(b, rank, i), b->radix[i], &from, count);
+    *first += from;
+  }
+}
+
+/* Stages for n ranks, prime factors joined while they stay within RADIX. */
+static void add_stages(Buckets *b, int n, int *stride)
+{
+  int open = 0; /* may the last stage still grow? */
+
+  for (int prime = 2; n > 1; prime++) {
+    while (n % prime == 0) {
+      if (open && b->radix[b->stages - 1] * prime <= RADIX) b->radix[b->stages - 1] *= prime;
+      else b->radix[b->stages++] = prime;
+      open = 1;
+      n /= prime;
+    }
+    if ((long long)prime * prime > n && n > 1) prime = n - 1;
+  }
+  for (int i = 0; i < b->stages; i++) {
+    b->stride[i] = i ? b->stride[i - 1] * b->radix[i - 1] : 1;
+    *stride      = b->stride[i] * b->radix[i];
+  }
+}
+
+/* Ranks of a node if all nodes have as many and neighbours share a node; else 1. */
+static int find_node_ranks(MPI_Comm comm, int rank, int *node_ranks)
+{
+  MPI_Comm node;
+  int      range[2] = {rank, -rank}, own[4], most[4];
+
+  TryMPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node));
+  TryMPI(MPI_Comm_size(node, node_ranks));
+  TryMPI(MPI_Allreduce(MPI_IN_PLACE, range, 2, MPI_INT, MPI_MAX, node));
+  TryMPI(MPI_Comm_free(&node));
+  own[0] = *node_ranks;
+  own[1] = -*node_ranks;
+  own[2] = range[0] + range[1] + 1 != *node_ranks;
+  own[3] = -range[1] % *node_ranks;
+  TryMPI(MPI_Allreduce(own, most, 4, MPI_INT, MPI_MAX, comm));
+  if (most[0] != -most[1] || most[2] || most[3]) *node_ranks = 1;
+  return MPI_SUCCESS;
+}
+
+static size_t largest(int count, const size_t *size)
+{
+  size_t most = 0;
+
+  for (int i = 0; i < count; i++) most = size[i] > most ? size[i] : most;
+  return most;
+}
+
+static size_t landing_elements(int ranks, int count, const size_t *size)
+{
+  return ranks == 1 ? 0 : (size_t)(count < LANES ? count : LANES) * WINDOW * smaller(BUCKETS_MESSAGE, largest(count, size));
+}
+
+size_t buckets_bytes(int ranks, int count, const size_t *size)
+{
+  return sizeof(Buckets) + landing_elements(ranks, count, size) * sizeof(Real) + (size_t)count * KINDS * (sizeof(Exchange) + sizeof(Exchange *)) +
+         2 * ((size_t)count + 1) * sizeof(size_t);
+}
+
+static int allocate(int ranks, int count, const size_t *size, Buckets **buckets)
+{
+  Buckets *b = calloc(1, sizeof *b);
+
+  if (!b) return MPI_ERR_NO_MEM;
+  *buckets    = b;
+  b->comm     = MPI_COMM_NULL;
+  b->count    = count;
+  b->ranks    = ranks;
+  b->first    = calloc((size_t)count + 1, sizeof *b->first);
+  b->place    = calloc((size_t)count + 1, sizeof *b->place);
+  b->exchange = calloc((size_t)(KINDS * count + 1), sizeof *b->exchange);
+  b->queue    = calloc((size_t)(KINDS * count + 1), sizeof *b->queue);
+  b->landing  = malloc(landing_elements(ranks, count, size) * sizeof(Real) + 1);
+  return b->first && b->place && b->exchange && b->queue && b->landing ? MPI_SUCCESS : MPI_ERR_NO_MEM;
+}
+
+static void lay_out(Buckets *b, const size_t *size)
+{
+  b->message = smaller(BUCKETS_MESSAGE, largest(b->count, size));
+  b->lanes   = b->count < LANES ? b->count : LANES;
+  for (int i = 0; i < b->count; i++) {
+    size_t first, count;
+    b->first[i + 1] = b->first[i] + size[i];
+    block_of(b, i, b->rank, b->stages, &first, &count);
+    b->place[i + 1] = b->place[i] + count;
+    for (int kind = 0; kind < KINDS; kind++) b->exchange[kind * b->count + i] = (Exchange){.kind = (Kind)kind, .bucket = i};
+  }
+  for (int i = 0; i < LANES * 2 * WINDOW; i++) b->request[i] = MPI_REQUEST_NULL;
+  for (int i = 0; i < b->lanes; i++) {
+    b->lane[i].send.request    = b->request + 2 * i * WINDOW;
+    b->lane[i].receive.request = b->request + (2 * i + 1) * WINDOW;
+    b->lane[i].landing         = b->landing + (size_t)i * WINDOW * b->message;
+  }
+}
+
+int buckets_create(MPI_Comm comm, int count, const size_t *size, Buckets **buckets)
+{
+  Buckets *b;
+  int      ranks, node_ranks, stride = 1;
+
+  *buckets = NULL;
+  TryMPI(MPI_Comm_size(comm, &ranks));
+  TryMPI(allocate(ranks, count, size, buckets));
+  b = *buckets;
+  TryMPI(MPI_Comm_dup(comm, &b->comm));
+  TryMPI(MPI_Comm_rank(b->comm, &b->rank));
+  TryMPI(find_node_ranks(b->comm, b->rank, &node_ranks));
+  add_stages(b, node_ranks, &stride);
+  add_stages(b, ranks / stride, &stride);
+  lay_out(b, size);
+  return MPI_SUCCESS;
+}
+
+int buckets_destroy(Buckets **buckets)
+{
+  Buckets *b = *buckets;
+
+  if (!b) return MPI_SUCCESS;
+  if (b->comm != MPI_COMM_NULL) TryMPI(MPI_Comm_free(&b->comm));
+  free(b->first);
+  free(b->place);
+  free(b->exchange);
+  free(b->queue);
+  free(b->landing);
+  free(b);
+  *buckets = NULL;
+  return MPI_SUCCESS;
+}
+
+BucketPiece buckets_piece(const Buckets *b, int bucket, int rank)
+{
+  BucketPiece piece = {.place = b->place[bucket]};
+
+  block_of(b, bucket, rank, b->stages, &piece.first, &piece.count);
+  if (rank == b->rank) return piece;
+  piece.place = 0;
+  for (int i = 0; i < bucket; i++) {
+    size_t first, count;
+    block_of(b, i, rank, b->stages, &first, &count);
+    piece.place += count;
+  }
+  return piece;
+}
+
+size_t buckets_shard(const Buckets *b) { return b->place[b->count]; }
+
+/* to = a + b; to may be a. */
+VECTOR_CLONES static void sum(size_t n, const Real *a, const Real *b, Real *to)
+{
+#pragma GCC ivdep
+  for (size_t i = 0; i < n; i++) to[i] = a[i] + b[i];
+}
+
+/* The next message of a stream: the part, the peer's digit, and the piece of the part. 0: none left in this stage. */
+static int next_message(const Buckets *b, const Lane *lane, const Stream *stream, Stream *after, int *peer, size_t *first, size_t *count)
+{
+  const int radix = b->radix[lane->stage], own = digit_of(b, b->rank, lane->stage), sends = stream == &lane->send;
+
+  *after = *stream;
+  for (; after->step < radix; after->step++, after->done = 0) {
+    const int digit = (own + (sends ? after->step : radix - after->step)) % radix;
+    const int part  = sends == (lane->exchange->kind == REDUCE) ? digit : own;
+    size_t    total;
+    part_of(lane->count, part, radix, first, &total);
+    if (after->done == total) continue;
+    *peer  = b->rank + (digit - own) * b->stride[lane->stage];
+    *count = smaller(b->message, total - after->done);
+    *first += lane->first + after->done;
+    after->done += *count;
+    return 1;
+  }
+  return 0;
+}
+
+static int post(Buckets *b, Lane *lane, Stream *stream, int *moved)
+{
+  const Exchange *e   = lane->exchange;
+  const int       tag = (int)e->kind * b->count + e->bucket;
+  Stream          after;
+  int             peer;
+  size_t          first, count;
+
+  while (stream->started - stream->finished < WINDOW && next_message(b, lane, stream, &after, &peer, &first, &count)) {
+    const unsigned slot = stream->started % WINDOW;
+    if (stream == &lane->send) {
+      TryMPI(MPI_Isend(e->flat + first, (int)count, MPI_REAL_TYPE, peer, tag, b->comm, &stream->request[slot]));
+      b->times.bytes += (double)count * sizeof(Real);
+    } else {
+      Real *to = e->kind == REDUCE ? lane->landing + slot * b->message : e->flat + first;
+      TryMPI(MPI_Irecv(to, (int)count, MPI_REAL_TYPE, peer, tag, b->comm, &stream->request[slot]));
+      lane->landed[slot].first = first;
+      lane->landed[slot].count = count;
+      lane->landed[slot].step  = after.step;
+    }
+    *stream = after;
+    stream->started++;
+    *moved = 1;
+  }
+  return MPI_SUCCESS;
+}
+
+/* Messages are taken in the order in which they were posted, so that sums have one order. */
+static int take(Buckets *b, Lane *lane, Stream *stream, int *moved)
+{
+  const Exchange *e = lane->exchange;
+
+  while (stream->started != stream->finished) {
+    const unsigned slot = stream->finished % WINDOW;
+    int            done;
+    TryMPI(MPI_Test(&stream->request[slot], &done, MPI_STATUS_IGNORE));
+    if (!done) return MPI_SUCCESS;
+    if (stream == &lane->receive && e->kind == REDUCE) {
+      /* The last stage's sums go where the caller wants them. */
+      const size_t first = lane->landed[slot].first;
+      Real        *own = e->flat + first, *to = own;
+      if (lane->stage == b->stages - 1) {
+        size_t piece, n;
+        block_of(b, e->bucket, b->rank, b->stages, &piece, &n);
+        to = e->shard + b->place[e->bucket] + (first - piece);
+        if (lane->landed[slot].step > 1) own = to;
+      }
+      sum(lane->landed[slot].count, own, lane->landing + slot * b->message, to);
+    }
+    stream->finished++;
+    *moved = 1;
+  }
+  return MPI_SUCCESS;
+}
+
+static void enter_stage(Buckets *b, Lane *lane, int stage)
+{
+  lane->stage = stage;
+  block_of(b, lane->exchange->bucket, b->rank, stage, &lane->first, &lane->count);
+  lane->send    = (Stream){.step = 1, .request = lane->send.request};
+  lane->receive = (Stream){.step = 1, .request = lane->receive.request};
+}
+
+static void complete(Buckets *b, Exchange *e)
+{
+  e->state = DONE;
+  if (--b->under_way == 0) b->times.under_way += MPI_Wtime() - b->since;
+}
+
+static int drive_lane(Buckets *b, Lane *lane, int *moved)
+{
+  const int ended = lane->exchange->kind == REDUCE ? b->stages : -1;
+  Stream    after;
+  int       peer, again = 1;
+  size_t    first, count;
+
+  while (again) {
+    again = 0;
+    TryMPI(post(b, lane, &lane->receive, &again));
+    TryMPI(post(b, lane, &lane->send, &again));
+    TryMPI(take(b, lane, &lane->receive, &again));
+    TryMPI(take(b, lane, &lane->send, &again));
+    *moved |= again;
+    if (lane->send.started != lane->send.finished || lane->receive.started != lane->receive.finished) continue;
+    if (next_message(b, lane, &lane->send, &after, &peer, &first, &count) || next_message(b, lane, &lane->receive, &after, &peer, &first, &count)) continue;
+    const int stage = lane->stage + (lane->exchange->kind == REDUCE ? 1 : -1);
+    *moved          = 1;
+    if (stage == ended) {
+      complete(b, lane->exchange);
+      lane->exchange = NULL;
+      return MPI_SUCCESS;
+    }
+    enter_stage(b, lane, stage);
+    again = 1;
+  }
+  return MPI_SUCCESS;
+}
+
+/* Drive everything as far as it goes without waiting. */
+static int drive(Buckets *b)
+{
+  int moved = 1;
+
+  while (moved) {
+    moved = 0;
+    for (int i = 0; i < b->lanes; i++) {
+      Lane *lane = &b->lane[i];
+      if (!lane->exchange) {
+        if (b->started == b->queued) continue;
+        lane->exchange        = b->queue[b->started++ % (size_t)(KINDS * b->count)];
+        lane->exchange->state = ACTIVE;
+        enter_stage(b, lane, lane->exchange->kind == REDUCE ? 0 : b->stages - 1);
+      }
+      TryMPI(drive_lane(b, lane, &moved));
+    }
+  }
+  return MPI_SUCCESS;
+}
+
+static int start(Buckets *b, Kind kind, int bucket, Real *flat, Real *shard)
+{
+  const double      begun = MPI_Wtime();
+  const BucketPiece piece = buckets_piece(b, bucket, b->rank);
+  Exchange         *e     = &b->exchange[(int)kind * b->count + bucket];
+  Real             *own = flat + piece.first, *kept = shard + piece.place;
+
+  if (e->state == QUEUED || e->state == ACTIVE) return MPI_ERR_REQUEST;
+  if (b->under_way++ == 0) b->since = begun;
+  e->flat  = flat;
+  e->shard = shard;
+  if (kind == GATHER && own != kept) memcpy(own, kept, piece.count * sizeof(Real));
+  if (b->ranks == 1) {
+    if (kind == REDUCE && own != kept) memcpy(kept, own, piece.count * sizeof(Real));
+    complete(b, e);
+  } else {
+    e->state                                             = QUEUED;
+    b->queue[b->queued++ % (size_t)(KINDS * b->count)] = e;
+    TryMPI(drive(b));
+  }
+  b->times.driving += MPI_Wtime() - begun;
+  return MPI_SUCCESS;
+}
+
+/* Wait until the exchanges of a kind from bucket `first` to `last` - 1 that were started are done. */
+static int await(Buckets *b, Kind kind, int first, int last)
+{
+  const double begun = MPI_Wtime();
+
+  for (int i = first; i < last; i++) {
+    Exchange *e = &b->exchange[(int)kind * b->count + i];
+    while (e->state == QUEUED || e->state == ACTIVE) {
+      int one;
+      TryMPI(drive(b));
+      if (e->state != DONE) TryMPI(MPI_Waitany(b->lanes * 2 * WINDOW, b->request, &one, MPI_STATUS_IGNORE));
+    }
+    e->state = IDLE;
+  }
+  b->times.waited += MPI_Wtime() - begun;
+  return MPI_SUCCESS;
+}
+
+int buckets_reduce_start(Buckets *b, int bucket, Real *flat, Real *shard) { return start(b, REDUCE, bucket, flat, shard); }
+int buckets_reduce_finish(Buckets *b) { return await(b, REDUCE, 0, b->count); }
+
+/* A gather only reads the shard; Exchange keeps one pointer for both kinds. */
+int buckets_gather_start(Buckets *b, int bucket, const Real *shard, Real *flat) { return start(b, GATHER, bucket, flat, (Real *)shard); }
+int buckets_gather_wait(Buckets *b, int bucket) { return await(b, GATHER, bucket, bucket + 1); }
+
+int buckets_progress(Buckets *b)
+{
+  const double begun = MPI_Wtime();
+
+  if (!b->under_way) return MPI_SUCCESS;
+  TryMPI(drive(b));
+  b->times.driving += MPI_Wtime() - begun;
+  return MPI_SUCCESS;
+}
+
+ExchangeTimes buckets_times(Buckets *b)
+{
+  const double  now   = MPI_Wtime();
+  ExchangeTimes times = b->times;
+
+  if (b->under_way) times.under_way += now - b->since;
+  b->since = now;
+  b->times = (ExchangeTimes){0};
+  return times;
+}

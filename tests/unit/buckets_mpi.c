@@ -1,0 +1,209 @@
+/* Buckets: sums against closed forms, every element owned once, gathers that bring back what the owners have; any sizes, any order of waits. */
+#include "check.h"
+#include <perturbdiff/runtime/buckets.h>
+
+/* Empty, smaller than the ranks, uneven, of several messages, of more messages than are under way at once. */
+static const size_t sizes[] = {3, 0, 1000003, 1, 64, 3145729, 5, 70001, 9, 2};
+enum { COUNT = sizeof sizes / sizeof *sizes };
+
+static int    ranks, own_rank;
+static size_t total;
+static Real  *flat, *shard;
+static Buckets *buckets;
+
+/* Whole numbers, so that any order of summation gives the same. */
+static double whole(int r, size_t i, int step) { return (r + 1) * ((double)((i * 7 + (size_t)step * 13) % 61) - 30) + r % 3; }
+
+static double sum_of_whole(size_t i, int step)
+{
+  double s = 0;
+
+  for (int r = 0; r < ranks; r++) s += whole(r, i, step);
+  return s;
+}
+
+static int begin(void **state)
+{
+  MPI_Comm_size(PETSC_COMM_WORLD, &ranks);
+  MPI_Comm_rank(PETSC_COMM_WORLD, &own_rank);
+  for (int i = 0; i < COUNT; i++) total += sizes[i];
+  if (buckets_create(PETSC_COMM_WORLD, COUNT, sizes, &buckets)) return 1;
+  flat  = malloc(total * sizeof *flat);
+  shard = malloc((buckets_shard(buckets) + 1) * sizeof *shard);
+  return !flat || !shard;
+}
+
+static int end(void **state)
+{
+  free(flat);
+  free(shard);
+  return buckets_destroy(&buckets) || buckets;
+}
+
+static void pieces_cover_once(void **state)
+{
+  unsigned char *owned = calloc(total, 1);
+  size_t         first = 0;
+
+  for (int r = 0; r < ranks; r++) {
+    size_t place = 0;
+    for (int i = 0; i < COUNT; i++) {
+      const BucketPiece piece = buckets_piece(buckets, i, r);
+      assert_true(piece.place == place);
+      place += piece.count;
+      for (size_t k = 0; k < piece.count; k++) owned[piece.first + k]++;
+    }
+    if (r == own_rank) assert_true(place == buckets_shard(buckets));
+  }
+  for (size_t i = 0; i < total; i++) assert_true(owned[i] == 1);
+  for (int i = 0; i < COUNT; first += sizes[i++]) {
+    for (int r = 0; r < ranks; r++) {
+      const BucketPiece piece = buckets_piece(buckets, i, r);
+      if (!piece.count) continue;
+      assert_true(piece.first >= first && piece.first + piece.count <= first + sizes[i]);
+      assert_true(piece.count <= sizes[i] / (size_t)ranks + 4); /* balanced */
+    }
+  }
+  free(owned);
+  assert_true(buckets_bytes(1, COUNT, sizes) < buckets_bytes(2, COUNT, sizes));
+  assert_true(buckets_bytes(4096, COUNT, sizes) < (size_t)32 << 20);
+}
+
+static void check_shard(int step)
+{
+  for (int i = 0; i < COUNT; i++) {
+    const BucketPiece piece = buckets_piece(buckets, i, own_rank);
+    for (size_t k = 0; k < piece.count; k++) assert_true((double)shard[piece.place + k] == sum_of_whole(piece.first + k, step));
+  }
+}
+
+/* Steps as training does them: buckets from the last to the first, started as they are complete, gathered in the order of use. */
+static void steps_of_training(void **state)
+{
+  for (int step = 0; step < 3; step++) {
+    size_t first = total;
+    for (int i = COUNT - 1; i >= 0; i--) {
+      first -= sizes[i];
+      for (size_t k = first; k < first + sizes[i]; k++) flat[k] = (Real)whole(own_rank, k, step);
+      check_call(buckets_reduce_start(buckets, i, flat, shard));
+      check_call(buckets_progress(buckets));
+    }
+    check_call(buckets_reduce_finish(buckets));
+    check_shard(step);
+    for (size_t k = 0; k < total; k++) flat[k] = -1;
+    for (int i = 0; i < COUNT; i++) {
+      const BucketPiece piece = buckets_piece(buckets, i, own_rank);
+      for (size_t k = 0; k < piece.count; k++) shard[piece.place + k] *= 2;
+      check_call(buckets_gather_start(buckets, i, shard, flat));
+    }
+    for (int i = 0, n = 0; i < COUNT; i++) {
+      check_call(buckets_gather_wait(buckets, i));
+      for (size_t k = 0; k < sizes[i]; k++, n++) assert_true((double)flat[n] == 2 * sum_of_whole((size_t)n, step));
+    }
+  }
+}
+
+/* Ranks that wait in different orders, some of them late; a second reduction of one bucket while others are under way. */
+static void waits_out_of_order(void **state)
+{
+  size_t first[COUNT + 1] = {0};
+
+  for (int i = 0; i < COUNT; i++) first[i + 1] = first[i] + sizes[i];
+  for (size_t k = 0; k < total; k++) flat[k] = (Real)whole(own_rank, k, 7);
+  for (int i = 0; i < COUNT; i++) check_call(buckets_reduce_start(buckets, i, flat, shard));
+  for (int i = 0; i < 20 * own_rank; i++) check_call(buckets_progress(buckets));
+  check_call(buckets_reduce_finish(buckets));
+  check_shard(7);
+  check_call(buckets_reduce_finish(buckets)); /* nothing under way */
+  for (int i = 0; i < COUNT; i++) check_call(buckets_gather_start(buckets, i, shard, flat));
+  for (int j = 0; j < COUNT; j++) {
+    const int i = (j * 3 + own_rank * 7) % COUNT; /* 3 and the count have no common factor */
+    check_call(buckets_gather_wait(buckets, i));
+    for (size_t k = first[i]; k < first[i + 1]; k++) assert_true((double)flat[k] == sum_of_whole(k, 7));
+  }
+}
+
+/* Fractions: the same bits every time, and the right sum. */
+static void same_bits(void **state)
+{
+  Real *before = malloc((buckets_shard(buckets) + 1) * sizeof *before);
+
+  for (int turn = 0; turn < 3; turn++) {
+    for (size_t k = 0; k < total; k++) flat[k] = (Real)(1. / (1 + own_rank + (double)(k % 1013)));
+    for (int i = 0; i < COUNT; i++) {
+      check_call(buckets_reduce_start(buckets, i, flat, shard));
+      if (turn == 1) check_call(buckets_reduce_finish(buckets)); /* one at a time */
+      if (turn == 2 && own_rank == ranks - 1) check_call(buckets_progress(buckets));
+    }
+    check_call(buckets_reduce_finish(buckets));
+    if (turn) assert_memory_equal(before, shard, buckets_shard(buckets) * sizeof *shard);
+    memcpy(before, shard, buckets_shard(buckets) * sizeof *shard);
+  }
+  for (int i = 0; i < COUNT; i++) {
+    const BucketPiece piece = buckets_piece(buckets, i, own_rank);
+    for (size_t k = 0; k < piece.count; k++) {
+      double s = 0;
+      for (int r = 0; r < ranks; r++) s += 1. / (1 + r + (double)((piece.first + k) % 1013));
+      if (!(fabs((double)shard[piece.place + k] - s) <= ranks * 1.2e-7 * s)) check_close(shard[piece.place + k], s, ranks * 1.2e-7, s);
+    }
+  }
+  free(before);
+}
+
+static void times(void **state)
+{
+  ExchangeTimes t = buckets_times(buckets);
+  double        sent, least = 0;
+
+  assert_true(t.under_way > 0 && t.driving > 0 && t.waited >= 0 && t.under_way + 1e-3 >= t.waited);
+  t = buckets_times(buckets);
+  assert_true(t.under_way == 0 && t.waited == 0 && t.driving == 0 && t.bytes == 0);
+  for (size_t k = 0; k < total; k++) flat[k] = 0;
+  for (int i = 0; i < COUNT; i++) check_call(buckets_reduce_start(buckets, i, flat, shard));
+  check_call(buckets_reduce_finish(buckets));
+  /* A reduction into shards cannot move less: all but the sums that stay, from each rank. */
+  t     = buckets_times(buckets);
+  least = (double)((total - buckets_shard(buckets)) * sizeof(Real));
+  check_close(t.bytes, least, 1e-5, least);
+  MPI_Allreduce(&t.bytes, &sent, 1, MPI_DOUBLE, MPI_SUM, PETSC_COMM_WORLD);
+  check_close(sent, (double)((ranks - 1) * total * sizeof(Real)), 0, 1);
+}
+
+/* With one rank the gradients can be their own shard. */
+static void alone(void **state)
+{
+  const size_t size[] = {5, 4};
+  Real         values[9];
+  Buckets     *own;
+
+  for (int i = 0; i < 9; i++) values[i] = (Real)i;
+  check_call(buckets_create(PETSC_COMM_SELF, 2, size, &own));
+  assert_true(buckets_shard(own) == 9);
+  for (int i = 0; i < 2; i++) check_call(buckets_reduce_start(own, i, values, values));
+  check_call(buckets_reduce_finish(own));
+  for (int i = 0; i < 2; i++) check_call(buckets_gather_start(own, i, values, values));
+  for (int i = 0; i < 2; i++) check_call(buckets_gather_wait(own, i));
+  for (int i = 0; i < 9; i++) assert_true(values[i] == (Real)i);
+  check_call(buckets_destroy(&own));
+  check_call(buckets_destroy(&own));
+}
+
+/* A bucket that is under way is not started again. */
+static void refusals(void **state)
+{
+  const size_t size[] = {100000};
+  Buckets     *own;
+
+  check_call(buckets_create(PETSC_COMM_WORLD, 1, size, &own));
+  if (own_rank == 0) check_call(buckets_reduce_start(own, 0, flat, shard));
+  if (own_rank == 0 && ranks > 1) assert_int_not_equal(buckets_reduce_start(own, 0, flat, shard), MPI_SUCCESS); /* no other has begun */
+  MPI_Barrier(PETSC_COMM_WORLD);
+  if (own_rank != 0) check_call(buckets_reduce_start(own, 0, flat, shard));
+  check_call(buckets_reduce_finish(own));
+  check_call(buckets_destroy(&own));
+}
+
+static const struct CMUnitTest tests[] = {cmocka_unit_test_setup(pieces_cover_once, begin), cmocka_unit_test(steps_of_training), cmocka_unit_test(waits_out_of_order),
+                                          cmocka_unit_test(same_bits), cmocka_unit_test(times), cmocka_unit_test(alone), cmocka_unit_test_teardown(refusals, end)};
+
+TEST_MAIN(tests)
