@@ -58,40 +58,67 @@ VECTOR_CLONES static void row_softmax_backward(PetscInt n, const Real *restrict 
   for (PetscInt j = 0; j < n; j++) d[j] = p[j] * (d[j] - sum);
 }
 
-static void normalize_queries_and_keys(const Attention *a, const Real *parameters, PetscInt rows, const AttentionSaved *saved)
+enum { QUERIES, KEYS };
+
+/* RMSNorm of the queries or the keys in saved->qkv. */
+static void normalize(const Attention *a, const Real *weight, PetscInt rows, PetscInt which, const AttentionSaved *saved)
 {
-  const PetscInt heads = a->heads, w = a->qkv.in, d = w / heads;
+  const PetscInt heads = a->heads, w = a->qkv.in;
 
 #pragma omp parallel for schedule(static) if (rows *w > PARALLEL_ELEMENTS)
-  for (PetscInt r = 0; r < rows; r++) {
-    const Real *x       = saved->qkv + (size_t)r * 3 * (size_t)w;
-    Real       *y       = saved->qk + (size_t)r * 2 * (size_t)w;
-    Real       *inverse = saved->inverse + (size_t)r * 2 * (size_t)heads;
-    row_rmsnorm(heads, d, x, parameters + a->q_norm, y, inverse);
-    row_rmsnorm(heads, d, x + w, parameters + a->k_norm, y + w, inverse + heads);
-  }
+  for (PetscInt r = 0; r < rows; r++)
+    row_rmsnorm(heads, w / heads, saved->qkv + ((size_t)r * 3 + (size_t)which) * (size_t)w, weight, saved->qk + ((size_t)r * 2 + (size_t)which) * (size_t)w,
+                saved->inverse + ((size_t)r * 2 + (size_t)which) * (size_t)heads);
 }
 
-PetscErrorCode attention_forward(const Attention *a, const Real *parameters, PetscInt sets, PetscInt set_size, const Real *z, const AttentionSaved *saved, Real *y, PetscInt ldy)
+/* Normed keys, and values, of all cells of a set: gathered, or where this rank computed them. */
+typedef struct {
+  const Real *keys, *values;
+  PetscInt    ld_keys, ld_values;
+} KeysAndValues;
+
+static KeysAndValues keys_and_values(const Attention *a, const Batch *batch, const AttentionSaved *saved, PetscInt set)
 {
-  const PetscInt heads = a->heads, w = a->qkv.in, d = w / heads, rows = sets * set_size, scores = heads * set_size;
-  const size_t   square = (size_t)set_size * (size_t)set_size;
-  const Real     scale  = 1 / (Real)sqrt((double)d);
+  const size_t w = (size_t)a->qkv.in, first = (size_t)set * (size_t)batch->set_size * w;
+
+  if (batch->exchange) return (KeysAndValues){saved->keys + first, saved->values + first, a->qkv.in, a->qkv.in};
+  return (KeysAndValues){saved->qk + 2 * first + w, saved->qkv + 3 * first + 2 * w, 2 * a->qkv.in, 3 * a->qkv.in};
+}
+
+PetscErrorCode attention_forward_begin(const Attention *a, const Real *parameters, const Batch *batch, const Real *z, const AttentionSaved *saved)
+{
+  const PetscInt w = a->qkv.in, rows = batch->sets * batch->cells;
 
   PetscFunctionBeginUser;
   PetscCall(linear_forward(&a->qkv, parameters, rows, z, w, DENSE_LINEAR, saved->qkv, 3 * w, NULL));
-  normalize_queries_and_keys(a, parameters, rows, saved);
-  for (PetscInt set = 0; set < sets; set++) {
-    const size_t first = (size_t)set * (size_t)set_size * (size_t)w;
-    const Real  *q = saved->qk + 2 * first, *v = saved->qkv + 3 * first + 2 * w;
-    Real        *probability = saved->probability + (size_t)set * (size_t)heads * square;
+  if (batch->exchange) PetscCallMPI(cellexchange_gather_start(batch->exchange, (int)batch->sets, (int)w, saved->qkv + 2 * w, (int)(3 * w), saved->values));
+  normalize(a, parameters + a->k_norm, rows, KEYS, saved);
+  if (batch->exchange) PetscCallMPI(cellexchange_gather_start(batch->exchange, (int)batch->sets, (int)w, saved->qk + w, (int)(2 * w), saved->keys));
+  normalize(a, parameters + a->q_norm, rows, QUERIES, saved);
+  PetscCall(batch_progress(batch));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
 
-    PetscCall(dense_products(heads, PETSC_FALSE, PETSC_TRUE, set_size, set_size, d, scale, q, 2 * w, (size_t)d, q + w, 2 * w, (size_t)d, 0, probability, set_size, square));
-#pragma omp parallel for schedule(static) if (scores *set_size > PARALLEL_ELEMENTS)
-    for (PetscInt r = 0; r < scores; r++) row_softmax(set_size, probability + (size_t)r * (size_t)set_size);
-    PetscCall(dense_products(heads, PETSC_FALSE, PETSC_FALSE, set_size, d, set_size, 1, probability, set_size, square, v, 3 * w, (size_t)d, 0, saved->mixed + first, w, (size_t)d));
+PetscErrorCode attention_forward_end(const Attention *a, const Real *parameters, const Batch *batch, const AttentionSaved *saved, Real *y, PetscInt ldy)
+{
+  const PetscInt heads = a->heads, w = a->qkv.in, d = w / heads, cells = batch->cells, s = batch->set_size, scores = heads * cells;
+  const size_t   square = (size_t)cells * (size_t)s, dd = (size_t)d;
+  const Real     scale  = 1 / (Real)sqrt((double)d);
+
+  PetscFunctionBeginUser;
+  if (batch->exchange) PetscCallMPI(cellexchange_finish(batch->exchange));
+  for (PetscInt set = 0; set < batch->sets; set++) {
+    const size_t        first = (size_t)set * (size_t)cells * (size_t)w;
+    const KeysAndValues of    = keys_and_values(a, batch, saved, set);
+    Real               *probability = saved->probability + (size_t)set * (size_t)heads * square;
+
+    PetscCall(dense_products(heads, PETSC_FALSE, PETSC_TRUE, cells, s, d, scale, saved->qk + 2 * first, 2 * w, dd, of.keys, of.ld_keys, dd, 0, probability, s, square));
+#pragma omp parallel for schedule(static) if (scores *s > PARALLEL_ELEMENTS)
+    for (PetscInt r = 0; r < scores; r++) row_softmax(s, probability + (size_t)r * (size_t)s);
+    PetscCall(dense_products(heads, PETSC_FALSE, PETSC_FALSE, cells, d, s, 1, probability, s, square, of.values, of.ld_values, dd, 0, saved->mixed + first, w, dd));
   }
-  PetscCall(linear_forward(&a->proj, parameters, rows, saved->mixed, w, DENSE_LINEAR, y, ldy, NULL));
+  PetscCall(batch_progress(batch));
+  PetscCall(linear_forward(&a->proj, parameters, batch->sets * cells, saved->mixed, w, DENSE_LINEAR, y, ldy, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -120,29 +147,59 @@ static void normalize_queries_and_keys_backward(const Attention *a, const Real *
     }
 }
 
-PetscErrorCode attention_backward(const Attention *a, const Real *parameters, PetscInt sets, PetscInt set_size, const Real *z, const AttentionSaved *saved,
-                                  const AttentionScratch *scratch, const Real *dy, PetscInt lddy, Real *dz, Real *gradients)
+/* Gradients of keys and values of all cells of a set: on their way to their owners, or where they belong. */
+typedef struct {
+  Real    *keys, *values;
+  PetscInt ld;
+} KeyGradients;
+
+static KeyGradients key_gradients(const Attention *a, const Batch *batch, const AttentionScratch *scratch, PetscInt set)
 {
-  const PetscInt heads = a->heads, w = a->qkv.in, d = w / heads, rows = sets * set_size, scores = heads * set_size, s = set_size;
-  const size_t   square = (size_t)s * (size_t)s, dd = (size_t)d;
-  const Real     scale = 1 / (Real)sqrt((double)d);
+  const size_t w = (size_t)a->qkv.in, first = (size_t)set * (size_t)batch->set_size * w;
+
+  if (batch->exchange) return (KeyGradients){scratch->d_keys + first, scratch->d_values + first, a->qkv.in};
+  return (KeyGradients){scratch->d_qkv + 3 * first + w, scratch->d_qkv + 3 * first + 2 * w, 3 * a->qkv.in};
+}
+
+PetscErrorCode attention_backward_begin(const Attention *a, const Real *parameters, const Batch *batch, const AttentionSaved *saved, const AttentionScratch *scratch,
+                                        const Real *dy, PetscInt lddy, Real *gradients)
+{
+  const PetscInt heads = a->heads, w = a->qkv.in, d = w / heads, cells = batch->cells, s = batch->set_size, scores = heads * cells;
+  const size_t   square = (size_t)cells * (size_t)s, dd = (size_t)d;
+  const Real     scale  = 1 / (Real)sqrt((double)d);
   Real *const    d_score = scratch->d_score;
 
   PetscFunctionBeginUser;
-  PetscCall(linear_backward(&a->proj, parameters, rows, saved->mixed, w, dy, lddy, scratch->d_mixed, w, gradients));
-  for (PetscInt set = 0; set < sets; set++) {
-    const size_t first = (size_t)set * (size_t)s * (size_t)w;
-    const Real  *q = saved->qk + 2 * first, *k = q + w, *v = saved->qkv + 3 * first + 2 * w, *d_mixed = scratch->d_mixed + first;
-    const Real  *probability = saved->probability + (size_t)set * (size_t)heads * square;
-    Real        *dq = scratch->d_qkv + 3 * first, *dk = dq + w, *dv = dk + w;
+  PetscCall(linear_backward(&a->proj, parameters, batch->sets * cells, saved->mixed, w, dy, lddy, scratch->d_mixed, w, gradients));
+  for (PetscInt set = 0; set < batch->sets; set++)
+    PetscCall(dense_products(heads, PETSC_TRUE, PETSC_FALSE, s, d, cells, 1, saved->probability + (size_t)set * (size_t)heads * square, s, square,
+                             scratch->d_mixed + (size_t)set * (size_t)cells * (size_t)w, w, dd, 0, key_gradients(a, batch, scratch, set).values,
+                             key_gradients(a, batch, scratch, set).ld, dd));
+  if (batch->exchange) PetscCallMPI(cellexchange_reduce_start(batch->exchange, (int)batch->sets, (int)w, scratch->d_values, scratch->d_qkv + 2 * w, (int)(3 * w)));
+  for (PetscInt set = 0; set < batch->sets; set++) {
+    const size_t        first = (size_t)set * (size_t)cells * (size_t)w;
+    const KeysAndValues of    = keys_and_values(a, batch, saved, set);
+    const KeyGradients  to    = key_gradients(a, batch, scratch, set);
+    const Real         *probability = saved->probability + (size_t)set * (size_t)heads * square;
 
-    PetscCall(dense_products(heads, PETSC_TRUE, PETSC_FALSE, s, d, s, 1, probability, s, square, d_mixed, w, dd, 0, dv, 3 * w, dd));
-    PetscCall(dense_products(heads, PETSC_FALSE, PETSC_TRUE, s, s, d, 1, d_mixed, w, dd, v, 3 * w, dd, 0, d_score, s, square));
+    PetscCall(dense_products(heads, PETSC_FALSE, PETSC_TRUE, cells, s, d, 1, scratch->d_mixed + first, w, dd, of.values, of.ld_values, dd, 0, d_score, s, square));
 #pragma omp parallel for schedule(static) if (scores *s > PARALLEL_ELEMENTS)
     for (PetscInt r = 0; r < scores; r++) row_softmax_backward(s, probability + (size_t)r * (size_t)s, d_score + (size_t)r * (size_t)s);
-    PetscCall(dense_products(heads, PETSC_FALSE, PETSC_FALSE, s, d, s, scale, d_score, s, square, k, 2 * w, dd, 0, dq, 3 * w, dd));
-    PetscCall(dense_products(heads, PETSC_TRUE, PETSC_FALSE, s, d, s, scale, d_score, s, square, q, 2 * w, dd, 0, dk, 3 * w, dd));
+    PetscCall(dense_products(heads, PETSC_FALSE, PETSC_FALSE, cells, d, s, scale, d_score, s, square, of.keys, of.ld_keys, dd, 0, scratch->d_qkv + 3 * first, 3 * w, dd));
+    PetscCall(dense_products(heads, PETSC_TRUE, PETSC_FALSE, s, d, cells, scale, d_score, s, square, saved->qk + 2 * first, 2 * w, dd, 0, to.keys, to.ld, dd));
   }
+  if (batch->exchange) PetscCallMPI(cellexchange_reduce_start(batch->exchange, (int)batch->sets, (int)w, scratch->d_keys, scratch->d_qkv + w, (int)(3 * w)));
+  PetscCall(batch_progress(batch));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode attention_backward_end(const Attention *a, const Real *parameters, const Batch *batch, const Real *z, const AttentionSaved *saved,
+                                      const AttentionScratch *scratch, Real *dz, Real *gradients)
+{
+  const PetscInt w = a->qkv.in, rows = batch->sets * batch->cells;
+
+  PetscFunctionBeginUser;
+  if (batch->exchange) PetscCallMPI(cellexchange_finish(batch->exchange));
   normalize_queries_and_keys_backward(a, parameters, rows, saved, scratch, gradients);
   PetscCall(linear_backward(&a->qkv, parameters, rows, z, w, scratch->d_qkv, 3 * w, dz, w, gradients));
   PetscFunctionReturn(PETSC_SUCCESS);

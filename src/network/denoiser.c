@@ -124,7 +124,7 @@ static PetscErrorCode head_backward(Denoiser *d, const Real *parameters, const D
   const PetscInt   g = d->shape.genes, h = d->shape.hidden, rows = input->sets * d->cells;
   const size_t     n        = (size_t)g;
   const Real       strength = input->center ? input->strength : 1;
-  Real *const      d_input  = d->scratch.d_output;
+  Real *const      d_input  = d->scratch.d_output[0];
   const Modulation modulation = head_modulation(d, d_input);
   const Linear    *l          = &d->head_modulation;
 
@@ -140,6 +140,14 @@ static PetscErrorCode head_backward(Denoiser *d, const Real *parameters, const D
 
 /* Of one cell: noisy cells, control cells and the clean estimate before them. */
 static double embedding_flops(const DenoiserShape *shape, PetscBool self_condition) { return 2 * (self_condition ? 3. : 2.) * (double)shape->genes * (double)shape->hidden; }
+
+/* Of one cell in a block: qkv, scores and mixing, projection, two MLPs. */
+static double block_flops(const DenoiserShape *shape, PetscInt set_size)
+{
+  const double h = (double)shape->hidden;
+
+  return 2 * (12 * h * h + 4 * (double)set_size * h + 4 * h * h + 16 * h * h);
+}
 
 /* Events of -log_view, registered once in a process. */
 static PetscLogEvent event_forward, event_backward;
@@ -158,7 +166,60 @@ static PetscErrorCode register_events(void)
 
 static PetscErrorCode call_need(const Denoiser *d, PetscInt bucket) { return d->hooks.need ? d->hooks.need(d->hooks.context, bucket) : PETSC_SUCCESS; }
 static PetscErrorCode call_done(const Denoiser *d, PetscInt bucket) { return d->hooks.done ? d->hooks.done(d->hooks.context, bucket) : PETSC_SUCCESS; }
-static PetscErrorCode call_progress(const Denoiser *d) { return d->hooks.progress ? d->hooks.progress(d->hooks.context) : PETSC_SUCCESS; }
+
+static Batch batch_of(const Denoiser *d, const DenoiserInput *input)
+{
+  return (Batch){.sets     = input->sets,
+                 .cells    = d->cells,
+                 .set_size = d->plan.set_size,
+                 .exchange = denoiser_split(&d->plan) ? d->plan.exchange : NULL,
+                 .hooks    = &d->hooks};
+}
+
+/* The streams at the start of block i, for recomputation: kept, or put back. */
+static PetscErrorCode copy_block_input(Denoiser *d, PetscInt sets, PetscInt i, PetscBool keep)
+{
+  const size_t n = (size_t)(sets * d->cells) * (size_t)d->shape.hidden;
+
+  PetscFunctionBeginUser;
+  for (int k = 0; k < 2; k++) {
+    Real *kept = d->block_input[k] + (size_t)i * n;
+    PetscCall(PetscArraycpy(keep ? kept : d->stream[k], keep ? d->stream[k] : kept, n));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode blocks_forward(Denoiser *d, const Real *parameters, const DenoiserInput *input, PetscBool keep)
+{
+  const Batch     batch = batch_of(d, input);
+  const PetscBool all   = denoiser_blocks_saved(&d->plan, 2) > 1 ? PETSC_TRUE : PETSC_FALSE;
+
+  PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < d->shape.depth; i++) {
+    PetscCall(call_need(d, i + 1));
+    if (keep && !all && i + 1 < d->shape.depth) PetscCall(copy_block_input(d, input->sets, i, PETSC_TRUE));
+    PetscCall(block_forward(&d->block[i], parameters, &batch, d->active, &d->saved[keep && all ? i : 0], keep, d->stream));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode blocks_backward(Denoiser *d, const Real *parameters, const DenoiserInput *input, Real *gradients)
+{
+  const Batch     batch = batch_of(d, input);
+  const PetscBool all   = denoiser_blocks_saved(&d->plan, 2) > 1 ? PETSC_TRUE : PETSC_FALSE;
+
+  PetscFunctionBeginUser;
+  for (PetscInt i = d->shape.depth - 1; i >= 0; i--) {
+    /* What the last block computed is still there. */
+    if (!all && i + 1 < d->shape.depth) {
+      PetscCall(copy_block_input(d, input->sets, i, PETSC_FALSE));
+      PetscCall(block_forward(&d->block[i], parameters, &batch, d->active, &d->saved[0], PETSC_TRUE, d->stream));
+    }
+    PetscCall(block_backward(&d->block[i], parameters, &batch, d->active, &d->saved[all ? i : 0], &d->scratch, d->d_stream, d->d_code, gradients));
+    PetscCall(call_done(d, i + 1));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
 
 PetscErrorCode denoiser_forward(Denoiser *d, const Real *parameters, const DenoiserInput *input, PetscBool keep, Real *clean_estimate, Real *hidden)
 {
@@ -177,11 +238,7 @@ PetscErrorCode denoiser_forward(Denoiser *d, const Real *parameters, const Denoi
   PetscCall(call_need(d, 0));
   PetscCall(codes_forward(d, parameters, input));
   PetscCall(embed_forward(d, parameters, input));
-  for (PetscInt i = 0; i < d->shape.depth; i++) {
-    PetscCall(call_need(d, i + 1));
-    PetscCall(block_forward(&d->block[i], parameters, input->sets, d->cells, d->active, &d->saved[keep ? i : 0], keep, d->stream));
-    PetscCall(call_progress(d));
-  }
+  PetscCall(blocks_forward(d, parameters, input, keep));
   PetscCall(call_need(d, d->shape.depth + 1));
   if (hidden) PetscCall(PetscArraycpy(hidden, d->stream[0], (size_t)rows * (size_t)h));
   PetscCall(head_forward(d, parameters, input, keep, clean_estimate));
@@ -202,27 +259,27 @@ PetscErrorCode denoiser_backward(Denoiser *d, const Real *parameters, const Deno
   PetscCall(PetscArrayzero(d->d_code, (size_t)(input->sets * d->shape.hidden)));
   PetscCall(head_backward(d, parameters, input, d_estimate, gradients));
   PetscCall(call_done(d, d->shape.depth + 1));
-  for (PetscInt i = d->shape.depth - 1; i >= 0; i--) {
-    PetscCall(block_backward(&d->block[i], parameters, input->sets, d->cells, d->active, &d->saved[i], &d->scratch, d->d_stream, d->d_code, gradients));
-    PetscCall(call_done(d, i + 1));
-  }
+  PetscCall(blocks_backward(d, parameters, input, gradients));
   PetscCall(embed_backward(d, parameters, input, gradients));
   PetscCall(codes_backward(d, parameters, input, gradients));
   PetscCall(call_done(d, 0));
+  /* The one BlockSaved is now that of the first block. */
+  if (d->plan.recompute) d->kept = PETSC_FALSE;
   /* Twice the forward pass, but that nothing asks for the gradients of cells. */
   PetscCall(PetscLogFlops((double)input->sets * (2 * denoiser_flops(&d->shape, &d->plan, input->self_condition ? PETSC_TRUE : PETSC_FALSE)
-                                                 - (double)d->cells * embedding_flops(&d->shape, input->self_condition ? PETSC_TRUE : PETSC_FALSE))));
+                                                 - (double)d->cells * embedding_flops(&d->shape, input->self_condition ? PETSC_TRUE : PETSC_FALSE)
+                                                 + (d->plan.recompute ? (double)(d->cells * (d->shape.depth - 1)) * block_flops(&d->shape, d->plan.set_size) : 0))));
   PetscCall(PetscLogEventEnd(event_backward, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 double denoiser_flops(const DenoiserShape *shape, const DenoiserPlan *plan, PetscBool self_condition)
 {
-  const double g = (double)shape->genes, h = (double)shape->hidden, depth = (double)shape->depth, s = (double)plan->set_size, own = (double)denoiser_cells(plan);
+  const double g = (double)shape->genes, h = (double)shape->hidden, depth = (double)shape->depth, own = (double)denoiser_cells(plan);
   const double head = g * h;
-  /* qkv, scores and mixing, projection, two MLPs; less the last block's control half of the projection and MLP. */
-  const double block = 12 * h * h + 4 * s * h + 4 * h * h + 16 * h * h, unused = 2 * h * h + 8 * h * h;
+  /* Nothing reads the last block's control half of the projection and MLP. */
+  const double blocks = depth * block_flops(shape, plan->set_size) - 2 * (2 * h * h + 8 * h * h);
   const double codes = 2 * (double)shape->time_frequencies * h + h * h + g * h + 3 * (double)shape->covariate_dim * g + 12 * depth * h * h + 2 * h * h;
 
-  return own * embedding_flops(shape, self_condition) + 2 * (own * (head + depth * block - unused) + codes);
+  return own * embedding_flops(shape, self_condition) + own * blocks + 2 * (own * head + codes);
 }

@@ -88,13 +88,16 @@ static Real *take(Arena *arena, size_t values) { return take_bytes(arena, values
 static void lay_out_block(Arena *arena, const Denoiser *d, BlockSaved *s)
 {
   const size_t sets = (size_t)d->plan.max_sets, cells = (size_t)d->cells, rows = sets * cells, h = (size_t)d->shape.hidden, heads = (size_t)d->shape.heads;
+  const size_t set_size = (size_t)d->plan.set_size, gathered = denoiser_split(&d->plan) ? sets * set_size * 2 * h : 0;
 
   s->tokens                = take(arena, rows * 2 * h);
   s->attended              = take(arena, rows * 2 * h);
   s->attention.qkv         = take(arena, rows * 6 * h);
   s->attention.qk          = take(arena, rows * 4 * h);
   s->attention.inverse     = take(arena, rows * 2 * heads);
-  s->attention.probability = take(arena, sets * heads * cells * cells);
+  s->attention.keys        = take(arena, gathered);
+  s->attention.values      = take(arena, gathered);
+  s->attention.probability = take(arena, rows * heads * set_size);
   s->attention.mixed       = take(arena, rows * 2 * h);
   for (int i = 0; i < 2; i++) {
     /* Without gradients the streams' MLPs, one after the other, share their memory. */
@@ -105,7 +108,7 @@ static void lay_out_block(Arena *arena, const Denoiser *d, BlockSaved *s)
     s->mlp_input[i]        = take(arena, rows * h);
     s->mlp[i].hidden       = shared ? s->mlp[0].hidden : take(arena, rows * 4 * h);
     s->mlp[i].pre          = d->plan.with_gradient ? take(arena, rows * 4 * h) : NULL;
-    s->mlp_output[i]       = shared ? s->mlp_output[0] : take(arena, rows * h);
+    s->mlp_output[i]       = take(arena, rows * h);
   }
 }
 
@@ -134,6 +137,7 @@ static void lay_out_codes(Arena *arena, Denoiser *d)
 static void lay_out_scratch(Arena *arena, Denoiser *d)
 {
   const size_t      sets = (size_t)d->plan.max_sets, cells = (size_t)d->cells, rows = sets * cells, h = (size_t)d->shape.hidden, heads = (size_t)d->shape.heads;
+  const size_t      set_size = (size_t)d->plan.set_size, gathered = denoiser_split(&d->plan) ? sets * set_size * 2 * h : 0;
   AttentionScratch *a = &d->scratch.attention;
 
   d->positive           = take_bytes(arena, rows * (size_t)d->shape.genes);
@@ -141,15 +145,17 @@ static void lay_out_scratch(Arena *arena, Denoiser *d)
   d->d_head_values      = take(arena, sets * 2 * h);
   a->d_mixed            = take(arena, rows * 2 * h);
   a->d_qkv              = take(arena, rows * 6 * h);
-  a->d_score            = take(arena, heads * cells * cells);
+  a->d_score            = take(arena, heads * cells * set_size);
+  a->d_keys             = take(arena, gathered);
+  a->d_values           = take(arena, gathered);
   a->d_weight           = take(arena, (rows + PIECE_ROWS - 1) / PIECE_ROWS * 4 * h / heads);
   d->scratch.d_attended = take(arena, rows * 2 * h);
   d->scratch.d_tokens   = take(arena, rows * 2 * h);
   d->scratch.d_hidden   = take(arena, rows * 4 * h);
-  d->scratch.d_output   = take(arena, rows * h);
   for (int i = 0; i < 2; i++) {
     d->d_stream[i]             = take(arena, rows * h);
     d->scratch.d_input[i]      = take(arena, rows * h);
+    d->scratch.d_output[i]     = take(arena, rows * h);
     d->scratch.d_modulation[i] = take(arena, sets * 6 * h);
   }
 }
@@ -168,7 +174,8 @@ size_t denoiser_lay_out(Denoiser *d, unsigned char *base)
   d->head_inverse    = take(&arena, rows);
   d->head_input      = take(&arena, rows * h);
   lay_out_codes(&arena, d);
-  for (PetscInt i = 0; i < (d->plan.with_gradient ? d->shape.depth : 1); i++) lay_out_block(&arena, d, base ? &d->saved[i] : &counted);
+  for (int i = 0; i < 2; i++) d->block_input[i] = take(&arena, d->plan.with_gradient && d->plan.recompute ? (size_t)(d->shape.depth - 1) * rows * h : 0);
+  for (PetscInt i = 0; i < denoiser_blocks_saved(&d->plan, d->shape.depth); i++) lay_out_block(&arena, d, base ? &d->saved[i] : &counted);
   if (d->plan.with_gradient) lay_out_scratch(&arena, d);
   return arena.used;
 }
@@ -176,9 +183,16 @@ size_t denoiser_lay_out(Denoiser *d, unsigned char *base)
 PetscInt denoiser_cells(const DenoiserPlan *plan)
 {
   const PetscInt parts = PetscMax(plan->parts, 1);
+  int            first, count;
 
-  return (plan->set_size + parts - 1) / parts;
+  if (!plan->exchange) return (plan->set_size + parts - 1) / parts;
+  cellexchange_cells(plan->exchange, cellexchange_rank(plan->exchange), &first, &count);
+  return count;
 }
+
+PetscBool denoiser_split(const DenoiserPlan *plan) { return plan->parts > 1 || (plan->exchange && cellexchange_ranks(plan->exchange) > 1) ? PETSC_TRUE : PETSC_FALSE; }
+
+PetscInt denoiser_blocks_saved(const DenoiserPlan *plan, PetscInt depth) { return plan->with_gradient && !plan->recompute ? depth : 1; }
 
 size_t denoiser_bytes(const DenoiserShape *shape, const DenoiserPlan *plan)
 {
@@ -191,14 +205,18 @@ PetscErrorCode denoiser_create(const ParameterTable *table, const DenoiserPlan *
 {
   Denoiser      *d;
   unsigned char *memory;
+  int            first = 0, count = 0;
 
   PetscFunctionBeginUser;
-  PetscCheck(!plan->exchange && plan->parts <= 1, PETSC_COMM_SELF, PETSC_ERR_SUP, "sets split over ranks");
+  if (plan->exchange) cellexchange_cells(plan->exchange, cellexchange_ranks(plan->exchange) - 1, &first, &count);
+  PetscCheck(!plan->exchange || first + count == plan->set_size, PETSC_COMM_SELF, PETSC_ERR_ARG_INCOMP, "sets of %" PetscInt_FMT " cells, and an exchange for others",
+             plan->set_size);
+  PetscCheck(plan->exchange || plan->parts <= 1, PETSC_COMM_SELF, PETSC_ERR_ARG_INCOMP, "sets split over ranks without an exchange");
   PetscCall(PetscNew(&d));
   d->shape = table->shape;
   d->plan  = *plan;
   d->cells = denoiser_cells(plan);
-  PetscCall(PetscCalloc2(d->shape.depth, &d->block, plan->with_gradient ? d->shape.depth : 1, &d->saved));
+  PetscCall(PetscCalloc2(d->shape.depth, &d->block, denoiser_blocks_saved(plan, d->shape.depth), &d->saved));
   PetscCall(denoiser_find_layers(table, d));
   PetscCall(PetscMalloc1(denoiser_bytes(&d->shape, plan), &memory));
   d->memory = memory;

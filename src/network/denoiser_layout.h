@@ -16,13 +16,14 @@ struct Denoiser {
   TimeCode  time;
   ClassCode class;
   Block    *block;
-  /* What forward saves; one BlockSaved a block with gradients, else one for all. */
+  /* What forward saves; one BlockSaved a block where gradients are wanted without recomputation, else one for all. */
   Real          *bias;      /* (H) b_x + g0 */
   Real          *stream[2]; /* (rows,H) */
   Real          *code, *active; /* (sets,H) c and SiLU(c) */
   TimeCodeSaved  time_saved;
   ClassCodeSaved class_saved;
   BlockSaved    *saved;
+  Real          *block_input[2]; /* (depth-1,rows,H) the streams at the start of each block but the last, for recomputation */
   Real          *head_values; /* (sets,2H) shift, scale */
   Real          *head_normalized, *head_inverse, *head_input; /* (rows,H), (rows), (rows,H) */
   unsigned char *positive; /* (rows,G) the estimate is above zero */
@@ -35,6 +36,9 @@ struct Denoiser {
   void        *memory;
 };
 
+/* Whether sets are split over ranks, and how many BlockSaved there are. */
+PetscBool denoiser_split(const DenoiserPlan *plan);
+PetscInt  denoiser_blocks_saved(const DenoiserPlan *plan, PetscInt depth);
 /* Cells of each set on this rank; the most on any where there is no exchange yet. */
 PetscInt denoiser_cells(const DenoiserPlan *plan);
 /* Find every layer in the table. */

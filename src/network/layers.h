@@ -11,6 +11,20 @@
 /* Below this many elements a loop is not worth a second thread. */
 #define PARALLEL_ELEMENTS 16384
 
+/* What a pass works on: of every set the cells of this rank. */
+typedef struct {
+  PetscInt             sets, cells, set_size; /* B; cells of each set on this rank; on all ranks that share it */
+  CellExchange        *exchange;              /* NULL: cells is set_size */
+  const DenoiserHooks *hooks;
+} Batch;
+
+/* Between layers: drive what communication is under way. */
+static inline PetscErrorCode batch_progress(const Batch *batch)
+{
+  if (batch->exchange) PetscCallMPI(cellexchange_progress(batch->exchange));
+  return batch->hooks->progress ? batch->hooks->progress(batch->hooks->context) : PETSC_SUCCESS;
+}
+
 /* A linear layer in the flat parameter array: y = x W' + b, W (out,in) with row stride `stride`. */
 typedef struct {
   PetscInt in, out, stride;
@@ -84,23 +98,28 @@ typedef struct {
   Real *qkv;         /* (rows,3W) before the norms; rows q, k, v */
   Real *qk;          /* (rows,2W) q and k after the norms */
   Real *inverse;     /* (rows,2A) 1/rms of each head of q and k */
-  Real *probability; /* (sets,A,S,S) */
+  Real *keys, *values; /* (sets,S,W) of all cells of split sets; unused otherwise */
+  Real *probability; /* (sets,A,cells,S): this rank's cells look at all of the set */
   Real *mixed;       /* (rows,W) probability v */
 } AttentionSaved;
 
-/* Scratch of the backward pass: d_mixed (rows,W), d_qkv (rows,3W), d_score (A,S,S), d_weight (pieces,2W/A). */
+/* Scratch of the backward pass: d_mixed (rows,W), d_qkv (rows,3W), d_score (A,cells,S), d_weight (pieces,2W/A), of split sets d_keys and d_values (sets,S,W). */
 typedef struct {
-  Real *d_mixed, *d_qkv, *d_score, *d_weight;
+  Real *d_mixed, *d_qkv, *d_score, *d_weight, *d_keys, *d_values;
 } AttentionScratch;
 
 /* Rows of one piece of the sums over rows whose order must not depend on the number of threads. */
 #define PIECE_ROWS 32
 
-/* z (rows,W) -> y (rows, proj.out) with row stride ldy. */
-PetscErrorCode attention_forward(const Attention *a, const Real *parameters, PetscInt sets, PetscInt set_size, const Real *z, const AttentionSaved *saved, Real *y, PetscInt ldy);
-/* dz (rows,W) written. */
-PetscErrorCode attention_backward(const Attention *a, const Real *parameters, PetscInt sets, PetscInt set_size, const Real *z, const AttentionSaved *saved,
-                                  const AttentionScratch *scratch, const Real *dy, PetscInt lddy, Real *dz, Real *gradients);
+/* z (rows,W) -> y (rows, proj.out) with row stride ldy. begin: queries, keys and values, and the gathering of those of split sets starts; end: the rest. What does not
+   depend on the result is best done between the two. */
+PetscErrorCode attention_forward_begin(const Attention *a, const Real *parameters, const Batch *batch, const Real *z, const AttentionSaved *saved);
+PetscErrorCode attention_forward_end(const Attention *a, const Real *parameters, const Batch *batch, const AttentionSaved *saved, Real *y, PetscInt ldy);
+/* dz (rows,W) written. begin: gradients of queries, keys and values; those of split sets start on their way to their owners; end: the rest. */
+PetscErrorCode attention_backward_begin(const Attention *a, const Real *parameters, const Batch *batch, const AttentionSaved *saved, const AttentionScratch *scratch,
+                                        const Real *dy, PetscInt lddy, Real *gradients);
+PetscErrorCode attention_backward_end(const Attention *a, const Real *parameters, const Batch *batch, const Real *z, const AttentionSaved *saved,
+                                      const AttentionScratch *scratch, Real *dz, Real *gradients);
 
 /* Time code: [cos(t f); sin(t f)] -> H -> SiLU -> H. */
 typedef struct {
@@ -164,16 +183,15 @@ typedef struct {
   Real            *d_attended;   /* (rows,2H) */
   Real            *d_tokens;     /* (rows,2H) */
   Real            *d_hidden;     /* (rows,4H) */
-  Real            *d_output;     /* (rows,H) gradient of an MLP's output */
+  Real            *d_output[2];  /* (rows,H) gradients of the MLPs' outputs */
   Real            *d_input[2];   /* (rows,H) gradients of the MLPs' inputs */
   Real            *d_modulation[2]; /* (sets,6H) */
 } BlockScratch;
 
 /* active (sets,H) = SiLU(c); stream[0], stream[1] (rows,H) updated in place. */
-PetscErrorCode block_forward(const Block *b, const Real *parameters, PetscInt sets, PetscInt set_size, const Real *active, const BlockSaved *saved, PetscBool keep,
-                             Real *const stream[2]);
+PetscErrorCode block_forward(const Block *b, const Real *parameters, const Batch *batch, const Real *active, const BlockSaved *saved, PetscBool keep, Real *const stream[2]);
 /* d_stream: gradients of the block's results in, of its inputs out (the last block's control stream: written). d_active (sets,H) added to. */
-PetscErrorCode block_backward(const Block *b, const Real *parameters, PetscInt sets, PetscInt set_size, const Real *active, const BlockSaved *saved, const BlockScratch *scratch,
+PetscErrorCode block_backward(const Block *b, const Real *parameters, const Batch *batch, const Real *active, const BlockSaved *saved, const BlockScratch *scratch,
                               Real *const d_stream[2], Real *d_active, Real *gradients);
 
 #endif

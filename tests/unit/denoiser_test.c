@@ -259,6 +259,35 @@ static void gradients_accumulate(void **state)
   check_call(PetscFree(twice));
 }
 
+/* With recomputation: the same bits in less memory, with several calls as with one. */
+static void recomputation(void **state)
+{
+  const DenoiserPlan  plan = {.max_sets = SETS, .set_size = CELLS, .with_gradient = PETSC_TRUE, .recompute = PETSC_TRUE};
+  const DenoiserInput input = input_of(0, SETS, NULL), fewer = input_of(1, SETS - 1, NULL);
+  Denoiser           *denoiser[2];
+  Real                d[SETS * N], twice[2][SETS * N], *again;
+
+  random_parameters();
+  fill(SETS * N, 9, d);
+  check_call(PetscCalloc1(table.total, &again));
+  memset(gradients, 0, table.total * sizeof(Real));
+  check_call(denoiser_create(&table, &with_gradient, &denoiser[0]));
+  check_call(denoiser_create(&table, &plan, &denoiser[1]));
+  assert_true(denoiser_bytes(&shape, &plan) < denoiser_bytes(&shape, &with_gradient));
+  for (int k = 0; k < 2; k++) {
+    for (int call = 0; call < 2; call++) {
+      const DenoiserInput *one = call ? &fewer : &input;
+      check_call(denoiser_forward(denoiser[k], parameters, one, PETSC_FALSE, estimate, NULL));
+      check_call(denoiser_forward(denoiser[k], parameters, one, PETSC_TRUE, twice[k], NULL));
+      check_call(denoiser_backward(denoiser[k], parameters, one, d, k ? again : gradients));
+    }
+  }
+  assert_memory_equal(twice[0], twice[1], sizeof *twice / SETS * (SETS - 1));
+  assert_memory_equal(gradients, again, table.total * sizeof(Real));
+  for (int k = 0; k < 2; k++) check_call(denoiser_destroy(&denoiser[k]));
+  check_call(PetscFree(again));
+}
+
 /* 2 (2 G H + G H + depth(32 H^2 + 4 S H) - 10 H^2) a cell, a little a set. */
 static void flops(void **state)
 {
@@ -287,6 +316,6 @@ static int tear_down(void **state)
 
 #define case_of(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 static const struct CMUnitTest tests[] = {case_of(names_and_flags), case_of(starting_values), case_of(sets_are_independent), case_of(centered_head), case_of(buckets_and_dropping),
-                                          case_of(gradients_accumulate), case_of(flops)};
+                                          case_of(gradients_accumulate), case_of(recomputation), case_of(flops)};
 
 TEST_MAIN(tests)

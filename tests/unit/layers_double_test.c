@@ -167,15 +167,20 @@ static void mlp(void **state)
   check_parameter("model.blocks.0.block.control_mlp.fc2.bias", mlp_value);
 }
 
+static const DenoiserHooks no_hooks;
+static const Batch         whole_sets = {.sets = SETS, .cells = CELLS, .set_size = CELLS, .hooks = &no_hooks};
+
 /* Block DEPTH-1 projects into the main half only. */
 static int attention_block;
 
 static double attention_value(void)
 {
-  const Attention *a = &t.denoiser->block[attention_block].attention;
+  const Attention      *a     = &t.denoiser->block[attention_block].attention;
+  const AttentionSaved *saved = &t.denoiser->saved[0].attention;
 
   memset(y, 0, sizeof y);
-  check_call(attention_forward(a, t.parameters, SETS, CELLS, x, &t.denoiser->saved[0].attention, y, 2 * HIDDEN));
+  check_call(attention_forward_begin(a, t.parameters, &whole_sets, x, saved));
+  check_call(attention_forward_end(a, t.parameters, &whole_sets, saved, y, 2 * HIDDEN));
   return weighed(ROWS * 2 * HIDDEN, y);
 }
 
@@ -184,10 +189,15 @@ static void attention(void **state)
   const char *part[] = {"q_norm.weight", "k_norm.weight", "qkv.weight", "qkv.bias", "proj.weight", "proj.bias"};
 
   for (attention_block = 0; attention_block < DEPTH; attention_block++) {
+    const Attention        *a       = &t.denoiser->block[attention_block].attention;
+    const AttentionSaved   *saved   = &t.denoiser->saved[0].attention;
+    const AttentionScratch *scratch = &t.denoiser->scratch.attention;
+
     fill(ROWS * 2 * HIDDEN, 9, x);
     attention_value();
-    check_call(attention_backward(&t.denoiser->block[attention_block].attention, t.parameters, SETS, CELLS, x, &t.denoiser->saved[0].attention, &t.denoiser->scratch.attention,
-                                  t.weight, 2 * HIDDEN, dx, zero_gradients()));
+    Real *gradients = zero_gradients();
+    check_call(attention_backward_begin(a, t.parameters, &whole_sets, saved, scratch, t.weight, 2 * HIDDEN, gradients));
+    check_call(attention_backward_end(a, t.parameters, &whole_sets, x, saved, scratch, dx, gradients));
     check_gradient("attention input", ROWS * 2 * HIDDEN, x, dx, attention_value);
     for (int i = 0; i < 6; i++) {
       char name[96];
@@ -243,7 +253,7 @@ static double block_value(void)
   Real *const streams[2] = {copy[0], copy[1]};
 
   memcpy(copy, stream, sizeof copy);
-  check_call(block_forward(&t.denoiser->block[which_block], t.parameters, SETS, CELLS, active, &t.denoiser->saved[which_block], PETSC_TRUE, streams));
+  check_call(block_forward(&t.denoiser->block[which_block], t.parameters, &whole_sets, active, &t.denoiser->saved[which_block], PETSC_TRUE, streams));
   return weighed(ROWS * HIDDEN, copy[0]) + (which_block < DEPTH - 1 ? 3 * weighed(ROWS * HIDDEN, copy[1]) : 0);
 }
 
@@ -264,7 +274,7 @@ static void block(void **state)
       d_stream[0][i] = t.weight[i];
       d_stream[1][i] = 3 * t.weight[i];
     }
-    check_call(block_backward(&t.denoiser->block[which_block], t.parameters, SETS, CELLS, active, &t.denoiser->saved[which_block], &t.denoiser->scratch, d_streams, d_active,
+    check_call(block_backward(&t.denoiser->block[which_block], t.parameters, &whole_sets, active, &t.denoiser->saved[which_block], &t.denoiser->scratch, d_streams, d_active,
                               zero_gradients()));
     check_gradient("block main stream", ROWS * HIDDEN, stream[0], d_stream[0], block_value);
     check_gradient("block control stream", ROWS * HIDDEN, stream[1], d_stream[1], block_value);
