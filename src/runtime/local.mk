@@ -11,7 +11,6 @@ library_sources += src/runtime/dense.c src/runtime/dense_cblas.c src/runtime/den
 public_headers += include/perturbdiff/runtime/memory.h
 library_sources += src/runtime/memory.c
 public_headers += include/perturbdiff/runtime/grid.h include/perturbdiff/runtime/buckets.h include/perturbdiff/runtime/cellexchange.h
-library_sources += src/runtime/grid.c
 public_headers += include/perturbdiff/runtime/gridchoice.h
 library_sources += src/runtime/gridchoice.c
 library_sources += src/runtime/cellexchange.c
