@@ -7,5 +7,6 @@
 #include <perturbdiff/hilbert/gram.h>
 #include <perturbdiff/hilbert/kernel.h>
 #include <perturbdiff/hilbert/pairs.h>
+#include <perturbdiff/hilbert/regression.h>
 
 #endif
