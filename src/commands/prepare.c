@@ -17,7 +17,7 @@ static const OptionSpec specs[] = {
   {"validation_fraction", VALUE_NUMBER, "0", 0, 0.9, "", "part of the remaining (perturbation, cell type) pairs drawn for validation"},
   {"seed", VALUE_INTEGER, "0", 0, 9007199254740992.0, "", "seed of that draw"},
   {"value_scale", VALUE_NUMBER, "10", 1e-6, 1e6, "", "stored log1p values are divided by this for the network"},
-  {"compress", VALUE_INTEGER, "0", 0, 9, "", "deflate level; 0: none, then the store is mapped and may be larger than memory"},
+  {"compress", VALUE_INTEGER, "0", 0, 9, "", "deflate level; 0: none, then the store is mapped, which is fastest"},
   {"chunk_bytes", VALUE_NUMBER, "512e6", 1e5, 8e9, "bytes", "memory one rank may use for cells"},
   {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
 };

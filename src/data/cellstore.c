@@ -4,7 +4,11 @@
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/file.h>
 #include <perturbdiff/runtime/options.h>
+#include <stdlib.h>
 #include <string.h>
+
+/* Of unpacked chunks on a node when -cache_bytes is not given: the default of that option. */
+#define CACHE_BYTES 1e9
 
 struct CellStore {
   char          *path;
@@ -13,6 +17,7 @@ struct CellStore {
   uint64_t       table_checksum;
   FileMap        map;
   CellArray      offset, gene, value, name;
+  ChunkCache    *cache; /* of gene and value; NULL when the file is mapped */
 };
 
 const CellStoreTable *cellstore_table(const CellStore *store) { return &store->table; }
@@ -167,14 +172,15 @@ static PetscErrorCode read_tables_quietly(CellStore *store, hid_t h5)
   PetscFunctionReturn(code);
 }
 
-static PetscErrorCode open_cells(CellStore *store, MPI_Comm comm, hid_t h5)
+/* The arrays as this rank sees them. */
+static PetscErrorCode open_arrays(CellStore *store, hid_t h5)
 {
   const char *path = store->path;
   hid_t       dataset, type;
 
   PetscFunctionBeginUser;
-  PetscCallAgree(comm, filemap_open(path, &store->map));
-  PetscCall(cellarray_open(comm, h5, path, "cells/offset", H5T_NATIVE_INT64, store->table.cells + 1, &store->map, &store->offset));
+  PetscCall(filemap_open(path, &store->map));
+  PetscCall(cellarray_open_mapped(h5, path, "cells/offset", H5T_NATIVE_INT64, store->table.cells + 1, &store->map, &store->offset));
   if (entry_of(store, 0) != 0) return damaged(store, "/cells/offset does not begin at 0");
   store->entries = entry_of(store, store->table.cells);
   if (store->entries < 0) return damaged(store, "/cells/offset ends below 0");
@@ -183,9 +189,22 @@ static PetscErrorCode open_cells(CellStore *store, MPI_Comm comm, hid_t h5)
   const PetscBool narrow = H5Tget_size(type) <= 2 ? PETSC_TRUE : PETSC_FALSE;
   H5Check(H5Tclose(type));
   H5Check(H5Dclose(dataset));
-  PetscCall(cellarray_open(comm, h5, path, "cells/gene", narrow ? H5T_NATIVE_UINT16 : H5T_NATIVE_UINT32, store->entries, &store->map, &store->gene));
-  PetscCall(cellarray_open(comm, h5, path, "cells/value", H5T_NATIVE_FLOAT, store->entries, &store->map, &store->value));
-  PetscCall(cellarray_open(comm, h5, path, "cells/name", H5I_INVALID_HID, store->table.cells, &store->map, &store->name));
+  PetscCall(cellarray_open(h5, path, "cells/gene", narrow ? H5T_NATIVE_UINT16 : H5T_NATIVE_UINT32, store->entries, &store->map, &store->gene));
+  PetscCall(cellarray_open(h5, path, "cells/value", H5T_NATIVE_FLOAT, store->entries, &store->map, &store->value));
+  PetscCall(cellarray_open_mapped(h5, path, "cells/name", H5I_INVALID_HID, store->table.cells, &store->map, &store->name));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode open_cells(CellStore *store, MPI_Comm comm, hid_t h5)
+{
+  const ChunkTable *tables[2]   = {&store->gene.chunks, &store->value.chunks};
+  double            cache_bytes = CACHE_BYTES;
+
+  PetscFunctionBeginUser;
+  PetscCallAgree(comm, open_arrays(store, h5));
+  if (!store->gene.chunks.chunks && !store->value.chunks.chunks) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscOptionsGetReal(NULL, NULL, "-cache_bytes", &cache_bytes, NULL));
+  PetscCall(chunkcache_create(comm, store->path, store->map.bytes, store->map.size, 2, tables, cache_bytes, &store->cache));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -223,6 +242,7 @@ PetscErrorCode cellstore_close(CellStore **store)
   PetscCall(PetscFree(table->cell_type_column));
   PetscCall(PetscFree(table->batch_column));
   PetscCall(PetscFree(table->population));
+  PetscCall(chunkcache_destroy(&s->cache));
   PetscCall(cellarray_close(&s->offset));
   PetscCall(cellarray_close(&s->gene));
   PetscCall(cellarray_close(&s->value));
@@ -245,63 +265,182 @@ static PetscErrorCode row_range(const CellStore *store, PetscInt64 cell, int64_t
   return PETSC_SUCCESS;
 }
 
-static uint32_t gene_at(const CellStore *store, int64_t entry)
+/* Where entries are in memory, for a caller that reads one stretch after the other; zeroed before the first. */
+typedef struct {
+  int64_t              first, end; /* entries it holds */
+  const unsigned char *gene, *value; /* of entry first */
+  int64_t              chunk[2];
+  int32_t              slot[2];
+  const unsigned char *bytes[2];
+  unsigned char        pinned[2];
+} Stretch;
+
+static void stretch_release(const CellStore *store, Stretch *stretch)
+{
+  for (int a = 0; a < 2; a++)
+    if (stretch->pinned[a]) chunkcache_unpin(store->cache, stretch->slot[a]);
+  *stretch = (Stretch){0};
+}
+
+/* Address of an entry of an array and the end of what follows it in memory; the chunk it lies in stays pinned until another is wanted. */
+static PetscErrorCode stretch_array(const CellStore *store, int which, const CellArray *array, int64_t entry, Stretch *stretch, const unsigned char **at)
+{
+  const int64_t chunk = array->bytes ? 0 : entry / array->chunks.elements;
+
+  if (array->bytes) {
+    *at = array->bytes + (size_t)entry * array->width;
+    return PETSC_SUCCESS;
+  }
+  if (!stretch->pinned[which] || stretch->chunk[which] != chunk) {
+    if (stretch->pinned[which]) chunkcache_unpin(store->cache, stretch->slot[which]);
+    stretch->pinned[which] = 0;
+    PetscErrorCode code    = chunkcache_pin(store->cache, which, chunk, &stretch->slot[which], &stretch->bytes[which]);
+    if (code) return code;
+    stretch->pinned[which] = 1;
+    stretch->chunk[which]  = chunk;
+  }
+  *at          = stretch->bytes[which] + (size_t)(entry - chunk * array->chunks.elements) * array->width;
+  stretch->end = PetscMin(stretch->end, (chunk + 1) * array->chunks.elements);
+  return PETSC_SUCCESS;
+}
+
+/* Genes and values from entry first on, as far as they lie in one piece and before end. */
+static PetscErrorCode stretch_to(const CellStore *store, int64_t first, int64_t end, Stretch *stretch)
+{
+  PetscErrorCode code;
+
+  stretch->first = first;
+  stretch->end   = end;
+  code           = stretch_array(store, 0, &store->gene, first, stretch, &stretch->gene);
+  return code ? code : stretch_array(store, 1, &store->value, first, stretch, &stretch->value);
+}
+
+static uint32_t gene_at(size_t width, const unsigned char *genes, int64_t entry)
 {
   uint16_t narrow;
   uint32_t wide;
 
-  if (store->gene.width == sizeof narrow) {
-    memcpy(&narrow, store->gene.bytes + (size_t)entry * sizeof narrow, sizeof narrow);
+  if (width == sizeof narrow) {
+    memcpy(&narrow, genes + (size_t)entry * sizeof narrow, sizeof narrow);
     return narrow;
   }
-  memcpy(&wide, store->gene.bytes + (size_t)entry * sizeof wide, sizeof wide);
+  memcpy(&wide, genes + (size_t)entry * sizeof wide, sizeof wide);
   return wide;
 }
 
-static float value_at(const CellStore *store, int64_t entry)
+static float value_at(const unsigned char *values, int64_t entry)
 {
   float value;
 
-  memcpy(&value, store->value.bytes + (size_t)entry * sizeof value, sizeof value);
+  memcpy(&value, values + (size_t)entry * sizeof value, sizeof value);
   return value;
+}
+
+/* Largest gene index, so that what follows need not look at each. */
+static uint32_t largest_gene(size_t width, const unsigned char *genes, int64_t count)
+{
+  uint32_t top    = 0;
+  uint16_t narrow = 0;
+
+  if (width == sizeof narrow) {
+    for (int64_t e = 0; e < count; e++) {
+      const uint16_t g = (uint16_t)gene_at(sizeof narrow, genes, e);
+      narrow           = g > narrow ? g : narrow;
+    }
+    return narrow;
+  }
+  for (int64_t e = 0; e < count; e++) {
+    const uint32_t g = gene_at(sizeof top, genes, e);
+    top              = g > top ? g : top;
+  }
+  return top;
+}
+
+/* ---- One cell: list or dense row ---- */
+
+static PetscErrorCode list_row(const CellStore *store, PetscInt64 cell, Stretch *stretch, PetscInt *entries, int32_t *gene, float *value)
+{
+  const size_t   width = store->gene.width;
+  int64_t        first = 0, count = 0;
+  PetscErrorCode code = row_range(store, cell, &first, &count);
+
+  for (int64_t done = 0; !code && done < count; done += stretch->end - stretch->first) {
+    if ((code = stretch_to(store, first + done, first + count, stretch))) break;
+    const int64_t n = stretch->end - stretch->first;
+    if (largest_gene(width, stretch->gene, n) >= (uint32_t)store->table.gene.count) return damaged(store, "/cells/gene points outside the genes");
+    for (int64_t e = 0; e < n; e++) gene[done + e] = (int32_t)gene_at(width, stretch->gene, e);
+    memcpy(value + done, stretch->value, (size_t)n * sizeof *value);
+  }
+  *entries = (PetscInt)count;
+  return code;
 }
 
 PetscErrorCode cellstore_row(const CellStore *store, PetscInt64 cell, PetscInt *entries, int32_t *gene, float *value)
 {
+  Stretch              stretch = {0};
+  const PetscErrorCode code    = list_row(store, cell, &stretch, entries, gene, value);
+
+  stretch_release(store, &stretch);
+  return code;
+}
+
+static void scatter(size_t width, int64_t count, const unsigned char *gene, const unsigned char *value, double factor, Real *restrict row)
+{
+  if (width == sizeof(uint16_t))
+    for (int64_t e = 0; e < count; e++) row[gene_at(sizeof(uint16_t), gene, e)] = (Real)(value_at(value, e) * factor);
+  else
+    for (int64_t e = 0; e < count; e++) row[gene_at(sizeof(uint32_t), gene, e)] = (Real)(value_at(value, e) * factor);
+}
+
+static PetscErrorCode dense_row(const CellStore *store, PetscInt64 cell, Stretch *stretch, double factor, Real *row)
+{
   const uint32_t genes = (uint32_t)store->table.gene.count;
+  const size_t   width = store->gene.width;
   int64_t        first = 0, count = 0;
   PetscErrorCode code = row_range(store, cell, &first, &count);
-  uint32_t       top  = 0;
 
-  if (code) return code;
-  for (int64_t e = 0; e < count; e++) {
-    const uint32_t g = gene_at(store, first + e);
-    if (g > top) top = g;
-    gene[e]  = (int32_t)g;
-    value[e] = value_at(store, first + e);
+  memset(row, 0, genes * sizeof *row);
+  for (int64_t done = 0; !code && done < count; done += stretch->end - stretch->first) {
+    if ((code = stretch_to(store, first + done, first + count, stretch))) break;
+    const int64_t n = stretch->end - stretch->first;
+    if (largest_gene(width, stretch->gene, n) >= genes) return damaged(store, "/cells/gene points outside the genes");
+    scatter(width, n, stretch->gene, stretch->value, factor, row);
   }
-  if (top >= genes) return damaged(store, "/cells/gene points outside the genes");
-  *entries = (PetscInt)count;
-  return PETSC_SUCCESS;
+  return code;
+}
+
+static int by_key(const void *a, const void *b)
+{
+  const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+  return x < y ? -1 : x > y;
+}
+
+/* At most BLOCK cells in the order in which they lie in the file, so that each chunk is unpacked once. */
+enum { BLOCK_BITS = 10, BLOCK = 1 << BLOCK_BITS };
+
+static PetscErrorCode dense_sorted(const CellStore *store, PetscInt64 count, const PetscInt64 *cells, Stretch *stretch, double factor, Real *dense, PetscInt64 ld)
+{
+  uint64_t       key[BLOCK];
+  PetscErrorCode code = PETSC_SUCCESS;
+
+  for (PetscInt64 i = 0; i < count; i++) key[i] = (uint64_t)cells[i] << BLOCK_BITS | (uint64_t)i;
+  qsort(key, (size_t)count, sizeof *key, by_key);
+  for (PetscInt64 i = 0; i < count && !code; i++) {
+    const PetscInt64 at = (PetscInt64)(key[i] & (BLOCK - 1));
+    code                = dense_row(store, cells[at], stretch, factor, dense + at * ld);
+  }
+  return code;
 }
 
 PetscErrorCode cellstore_dense(const CellStore *store, PetscInt64 count, const PetscInt64 *cells, double factor, Real *dense, PetscInt64 ld)
 {
-  const uint32_t genes = (uint32_t)store->table.gene.count;
+  Stretch        stretch = {0};
+  PetscErrorCode code    = PETSC_SUCCESS;
 
-  for (PetscInt64 i = 0; i < count; i++) {
-    Real          *row = dense + i * ld;
-    int64_t        first = 0, entries = 0;
-    PetscErrorCode code = row_range(store, cells[i], &first, &entries);
-    if (code) return code;
-    memset(row, 0, genes * sizeof *row);
-    for (int64_t e = first; e < first + entries; e++) {
-      const uint32_t g = gene_at(store, e);
-      if (g >= genes) return damaged(store, "/cells/gene points outside the genes");
-      row[g] = (Real)(value_at(store, e) * factor);
-    }
-  }
-  return PETSC_SUCCESS;
+  for (PetscInt64 i = 0; i < count && !code; i += BLOCK) code = dense_sorted(store, PetscMin(BLOCK, count - i), cells + i, &stretch, factor, dense + i * ld, ld);
+  stretch_release(store, &stretch);
+  return code;
 }
 
 PetscErrorCode cellstore_name(CellStore *store, PetscInt64 cell, char **name)

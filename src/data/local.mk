@@ -6,7 +6,8 @@ library_sources += src/data/anndata_private.h src/data/anndata_hdf5.c src/data/a
   src/data/anndata_column.c src/data/anndata_write.c src/data/heap_guard.c src/data/lzf_filter.c src/data/sparserows.c
 EXTRA_DIST += inputs/data/README.md inputs/data/kang_ifnb_pbmc.h5ad
 library_sources += src/data/cellstore.c src/data/cellstore_array.c src/data/cellstore_array.h src/data/cellstore_format.h \
-  src/data/cellstore_table.c src/data/cellstore_write.c src/data/cellstore_write.h src/data/cellset.c src/data/prefetch.c
+  src/data/cellstore_table.c src/data/cellstore_write.c src/data/cellstore_write.h src/data/cellset.c src/data/chunk_cache.c \
+  src/data/chunk_cache.h src/data/prefetch.c
 library_sources += src/data/hvg.c src/data/hvg.h src/data/name_index.c src/data/name_index.h src/data/prepare.c src/data/prepare_columns.c \
   src/data/prepare_genes.c src/data/prepare_internal.h src/data/prepare_statistics.c src/data/prepare_write.c
 library_sources += src/data/split.c src/data/split_file.c src/data/split_file.h src/data/toml.c

@@ -10,6 +10,7 @@
 const OptionSpec options_common[] = {
   {"quiet", VALUE_SWITCH, "false", 0, 0, "", "Print errors only"},
   {"memory_limit", VALUE_NUMBER, "0", 0, 1e9, "GiB", "Memory a rank may plan for; 0: its share of what the node has"},
+  {"cache_bytes", VALUE_NUMBER, "1e9", 0, 1e15, "bytes", "Memory of a node for unpacked cells of a compressed store"},
   {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
 };
 

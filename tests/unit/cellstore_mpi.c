@@ -268,6 +268,103 @@ static void many_genes(void **state)
   check_call(PetscFree3(names, gene, value));
 }
 
+/* An array of the store again in compressed chunks of CHUNK elements; other: with a filter that no store has. */
+enum { CHUNK = 5 };
+
+static void repack(hid_t h5, const char *name, PetscBool other)
+{
+  const hsize_t chunk = CHUNK;
+  unsigned char values[SMALL_CELLS * SMALL_GENES * sizeof(float)];
+  hid_t         dataset = H5Dopen2(h5, name, H5P_DEFAULT), type = H5Dget_type(dataset), space = H5Dget_space(dataset), properties = H5Pcreate(H5P_DATASET_CREATE);
+
+  assert_true(H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
+  H5Dclose(dataset);
+  assert_true(H5Ldelete(h5, name, H5P_DEFAULT) >= 0);
+  H5Pset_chunk(properties, 1, &chunk);
+  H5Pset_shuffle(properties);
+  H5Pset_deflate(properties, 6);
+  if (other) H5Pset_fletcher32(properties);
+  dataset = H5Dcreate2(h5, name, type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
+  assert_true(dataset >= 0 && H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
+  H5Pclose(properties);
+  H5Sclose(space);
+  H5Tclose(type);
+  H5Dclose(dataset);
+}
+
+/* The store of rank 0 under path with genes and values repacked; spoilt: a byte in a chunk of values is changed. */
+static void write_chunked(PetscBool other, PetscBool spoilt, uint64_t *checksum)
+{
+  int rank;
+
+  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
+  if (!rank) {
+    check_call(small_write(PETSC_COMM_SELF, path, 0, checksum));
+    const hsize_t start = 2 * CHUNK;
+    unsigned      skipped;
+    haddr_t       at;
+    hsize_t       size;
+    hid_t         h5 = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT), dataset;
+    repack(h5, "cells/gene", other);
+    repack(h5, "cells/value", PETSC_FALSE);
+    dataset = H5Dopen2(h5, "cells/value", H5P_DEFAULT);
+    assert_true(H5Dget_chunk_info_by_coord(dataset, &start, &skipped, &at, &size) >= 0);
+    H5Dclose(dataset);
+    H5Fclose(h5);
+    if (spoilt) {
+      FILE *file = fopen(path, "r+b");
+      fseek(file, (long)at + 4, SEEK_SET);
+      const int byte = fgetc(file);
+      fseek(file, (long)at + 4, SEEK_SET);
+      fputc(byte ^ 0xff, file);
+      fclose(file);
+    }
+  }
+  check_call(MPI_Bcast(checksum, 1, MPI_UINT64_T, 0, PETSC_COMM_WORLD));
+}
+
+/* Many more chunks than the cache holds, cells across chunk borders, and both threads of each rank at it: the values are those written. */
+static void chunks_on_demand(void **state)
+{
+  enum { SIZE = 4, STEPS = 60 };
+  CellStore    *store;
+  CellSets     *sets;
+  Prefetch     *prefetch;
+  CellBatch     batch;
+  PetscInt64    cell[SIZE], control[SIZE];
+  unsigned char filled[SIZE];
+  CellSet       set = {.cell = cell, .control = control, .filled = filled};
+  uint64_t      checksum;
+
+  check_call(PetscOptionsSetValue(NULL, "-cache_bytes", "0"));
+  write_chunked(PETSC_FALSE, PETSC_FALSE, &checksum);
+  check_values(path, checksum);
+  check_call(cellstore_open(PETSC_COMM_WORLD, path, &store));
+  check_call(cellsets_create(cellstore_table(store), NULL, SIZE, 11, &sets));
+  check_call(prefetch_create(store, sets, SIZE, 1, 0, 1, 0, &prefetch));
+  for (int step = 0; step < STEPS; step++) {
+    check_call(prefetch_next(prefetch, &batch, NULL));
+    check_call(cellstore_verify(store, PETSC_COMM_WORLD));
+    check_call(cellsets_draw(sets, step, &set));
+    for (int i = 0; i < SIZE * SMALL_GENES; i++) {
+      check_close(batch.clean[i], 0.1 * small_value(cell[i / SMALL_GENES], i % SMALL_GENES), 1e-7, 3);
+      check_close(batch.control[i], 0.1 * small_value(control[i / SMALL_GENES], i % SMALL_GENES), 1e-7, 3);
+    }
+  }
+  check_call(prefetch_destroy(&prefetch));
+  check_call(cellsets_destroy(&sets));
+  check_call(cellstore_close(&store));
+
+  write_chunked(PETSC_FALSE, PETSC_TRUE, &checksum);
+  check_call(cellstore_open(PETSC_COMM_WORLD, path, &store));
+  assert_int_equal(cellstore_verify(store, PETSC_COMM_WORLD), ERROR_USER);
+  check_call(cellstore_close(&store));
+  write_chunked(PETSC_TRUE, PETSC_FALSE, &checksum);
+  assert_int_equal(cellstore_open(PETSC_COMM_WORLD, path, &store), ERROR_USER);
+  assert_non_null(strstr(error_message(), "filters"));
+  check_call(PetscOptionsClearValue(NULL, "-cache_bytes"));
+}
+
 static int remove_files(void **state)
 {
   int rank;
@@ -284,7 +381,7 @@ static int remove_files(void **state)
 
 static const struct CMUnitTest tests[] = {cmocka_unit_test(written_equals_read), cmocka_unit_test(tables_and_lookups), cmocka_unit_test(means_match),
                                           cmocka_unit_test(control_fallbacks),   cmocka_unit_test(prefetch_delivers),  cmocka_unit_test(damage_is_noticed),
-                                          cmocka_unit_test(many_genes),
+                                          cmocka_unit_test(many_genes),           cmocka_unit_test(chunks_on_demand),
                                           cmocka_unit_test_teardown(changed_value_is_found, remove_files)};
 
 TEST_MAIN(tests)

@@ -8,6 +8,9 @@ tests_unit_anndata_write_mpi_SOURCES = tests/unit/anndata_write_mpi.c
 check_PROGRAMS += validation/anndata/rewrite
 validation_anndata_rewrite_SOURCES = validation/anndata/rewrite.c
 EXTRA_DIST += validation/anndata/roundtrip
+check_PROGRAMS += validation/performance/reading/cells
+validation_performance_reading_cells_SOURCES = validation/performance/reading/cells.c
+EXTRA_DIST += validation/performance/reading/run validation/performance/reading/peer.py
 EXTRA_DIST += tests/data/anndata/make_fixtures.py tests/data/anndata/v010_csc.h5ad tests/data/anndata/v010_csr_gzip.h5ad \
   tests/data/anndata/v010_csr_raw.h5ad tests/data/anndata/v010_dense.h5ad tests/data/anndata/v012_csc.h5ad tests/data/anndata/v012_csr_raw.h5ad \
   tests/data/anndata/v012_dense.h5ad tests/data/anndata/v012_dense_lzf.h5ad tests/data/anndata/v012_dense_types.h5ad \

@@ -37,9 +37,10 @@ typedef struct {
 typedef struct CellStore CellStore;
 
 /* cellstore_open - map a store for reading. Collective. Cells are read from the mapped file on demand, so that the store
-   may be larger than memory (compressed stores are unpacked into memory). User errors: not a store, damaged, newer version. */
+   may be larger than memory; chunks of a compressed one are unpacked on demand into a cache of -cache_bytes that the ranks of a
+   node share. User errors: not a store, damaged, newer version. */
 PetscErrorCode cellstore_open(MPI_Comm comm, const char *path, CellStore **store);
-/* Collective for a compressed store, whose memory the ranks of a node share. */
+/* Collective for a compressed store, whose cache the ranks of a node share. */
 PetscErrorCode cellstore_close(CellStore **store);
 /* cellstore_verify - read all cells, dealt over the ranks of comm, and compare with the checksum; opening compares the tables only. Collective.
    User error: damaged. */
@@ -52,7 +53,7 @@ const char *cellstore_path(const CellStore *store);
 PetscErrorCode cellstore_row(const CellStore *store, PetscInt64 cell, PetscInt *entries, int32_t *gene, float *value);
 
 /* cellstore_dense - rows of a dense (count, genes) array, value * factor, zeros elsewhere; leading dimension ld. Thread-safe, no
-   collective, no allocation. The network takes factor = 1/value_scale. */
+   collective, no allocation but while a chunk of a compressed store is unpacked. The network takes factor = 1/value_scale. */
 PetscErrorCode cellstore_dense(const CellStore *store, PetscInt64 count, const PetscInt64 *cells, double factor, Real *dense, PetscInt64 ld);
 
 /* cellstore_name - name of a cell in its source file; caller frees with PetscFree. Not collective. */
