@@ -10,11 +10,12 @@
 #include <string.h>
 #include "runtime/try_mpi.h"
 
-/* Elements of a message at most: a sum finds what it received in the cache. Messages under way of an exchange in each direction. */
+/* Elements of a message at most: small enough for a sum to find in the cache what it received. A simulation, which does not sum, may take larger ones. */
 #ifndef BUCKETS_MESSAGE
-  #define BUCKETS_MESSAGE ((size_t)1 << 17)
+  #define BUCKETS_MESSAGE ((size_t)1 << 15)
 #endif
-#define WINDOW 8
+/* Messages under way of an exchange in each direction: what a network can move between two calls of buckets_progress. */
+#define WINDOW 32
 /* Exchanges driven at once, the others wait for their turn. */
 #define LANES 4
 /* Ranks that exchange directly in a stage; more where a larger prime divides the number of ranks. */
@@ -239,11 +240,13 @@ BucketPiece buckets_piece(const Buckets *b, int bucket, int rank)
 
 size_t buckets_shard(const Buckets *b) { return b->place[b->count]; }
 
-/* to = a + b; to may be a. */
+/* to = a + b; to may be a. Simulations of the communication share one payload between all ranks, where sums mean nothing. */
 VECTOR_CLONES static void sum(size_t n, const Real *a, const Real *b, Real *to)
 {
-#pragma GCC ivdep
+#ifndef BUCKETS_WITHOUT_SUMS
+  #pragma GCC ivdep
   for (size_t i = 0; i < n; i++) to[i] = a[i] + b[i];
+#endif
 }
 
 /* The next message of a stream: the part, the peer's digit, and the piece of the part. 0: none left in this stage. */
