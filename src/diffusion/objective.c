@@ -13,27 +13,42 @@
 #define CANCELLATION ((Real)0.01)
 
 struct Objective {
-  PetscInt set_size, genes;
-  double   energy_weight;
-  Real    *gram;                         /* (S,S): a Gram matrix, then 1/distance */
-  Real    *clean_norm, *estimate_norm;   /* (S) squared norms */
-  Real    *mean, *centered;              /* (G) and (S,G): the estimate's mean, the estimate less it */
-  double  *row_sum, *row_weight, *row_error; /* (S) sums of a row's distances, of its 1/distances, of its squared errors */
+  PetscInt      set_size, genes, first, cells; /* cells first..first+cells-1 of a set are this rank's */
+  CellExchange *exchange;                      /* NULL: all cells are */
+  double        energy_weight;
+  Real         *gram;                              /* (cells, largest block): a Gram matrix, then 1/distance */
+  Real         *clean_norm, *estimate_norm, *norm; /* (cells), (cells), (largest block) squared norms */
+  Real         *mean, *centered;                   /* (G) and (cells,G): the estimate's mean, the estimate less it */
+  double       *sums;                              /* (G) of the estimate, over ranks */
+  double       *row_sum, *row_weight, *row_error;  /* (cells) sums of a row's distances, of its 1/distances, of its squared errors */
 };
 
 PetscErrorCode objective_create(PetscInt set_size, PetscInt genes, double energy_weight, CellExchange *exchange, Objective **objective)
 {
   Objective *o;
+  PetscInt   block = set_size; /* of the rank with most cells */
 
   PetscFunctionBeginUser;
-  PetscCheck(!exchange, PETSC_COMM_SELF, PETSC_ERR_SUP, "sets split over ranks");
   PetscCall(PetscNew(&o));
   o->set_size      = set_size;
   o->genes         = genes;
+  o->cells         = set_size;
   o->energy_weight = energy_weight;
-  PetscCall(PetscMalloc3(set_size * set_size, &o->gram, set_size, &o->clean_norm, set_size, &o->estimate_norm));
-  PetscCall(PetscMalloc2(genes, &o->mean, (size_t)set_size * (size_t)genes, &o->centered));
-  PetscCall(PetscMalloc3(set_size, &o->row_sum, set_size, &o->row_weight, set_size, &o->row_error));
+  if (exchange && cellexchange_ranks(exchange) > 1) {
+    const int ranks = cellexchange_ranks(exchange);
+    int       first, count;
+
+    cellexchange_cells(exchange, ranks - 1, &first, &count);
+    PetscCheck(first + count == set_size, PETSC_COMM_SELF, PETSC_ERR_ARG_INCOMP, "sets of %" PetscInt_FMT " cells, and an exchange for %d", set_size, first + count);
+    cellexchange_cells(exchange, cellexchange_rank(exchange), &first, &count);
+    o->exchange = exchange;
+    o->first    = first;
+    o->cells    = count;
+    block       = (set_size + ranks - 1) / ranks;
+  }
+  PetscCall(PetscMalloc4(o->cells * block, &o->gram, o->cells, &o->clean_norm, o->cells, &o->estimate_norm, block, &o->norm));
+  PetscCall(PetscMalloc3(genes, &o->mean, (size_t)o->cells * (size_t)genes, &o->centered, genes, &o->sums));
+  PetscCall(PetscMalloc3(o->cells, &o->row_sum, o->cells, &o->row_weight, o->cells, &o->row_error));
   *objective = o;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -42,8 +57,8 @@ PetscErrorCode objective_destroy(Objective **objective)
 {
   PetscFunctionBeginUser;
   if (!*objective) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscFree3((*objective)->gram, (*objective)->clean_norm, (*objective)->estimate_norm));
-  PetscCall(PetscFree2((*objective)->mean, (*objective)->centered));
+  PetscCall(PetscFree4((*objective)->gram, (*objective)->clean_norm, (*objective)->estimate_norm, (*objective)->norm));
+  PetscCall(PetscFree3((*objective)->mean, (*objective)->centered, (*objective)->sums));
   PetscCall(PetscFree3((*objective)->row_sum, (*objective)->row_weight, (*objective)->row_error));
   PetscCall(PetscFree(*objective));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -85,7 +100,7 @@ VECTOR_CLONES static PetscInt row_squares(PetscInt n, Real norm, const Real *res
   return close;
 }
 
-/* From squared distances to their roots' inverses, zero where clipped; sums of distances and of inverses. */
+/* From squared distances to their roots' inverses, zero where clipped; sums of distances and of inverses are added to. */
 VECTOR_CLONES static void row_distances(PetscInt n, Real *restrict gram, double *restrict distances, double *restrict inverses)
 {
   double sum = 0, weight = 0;
@@ -98,79 +113,115 @@ VECTOR_CLONES static void row_distances(PetscInt n, Real *restrict gram, double 
     weight += (double)inverse;
     gram[j] = inverse;
   }
-  *distances = sum;
-  *inverses  = weight;
+  *distances += sum;
+  *inverses += weight;
 }
 
-/* Mean distance of all pairs (p_i, q_j); leaves 1/distance in o->gram and its row sums in o->row_weight. */
-static PetscErrorCode mean_distance(Objective *o, const Real *p, const Real *p_norm, const Real *q, const Real *q_norm, double *mean)
+/* One sum over pairs of cells: rows are this rank's, columns all of the set, a block at a time. */
+typedef struct {
+  Objective  *o;
+  const Real *rows, *row_norm, *columns, *column_norm; /* (cells,G) and (cells): this rank's; columns: those it gives to the others */
+  double      factor;                                  /* of the gradient */
+  Real       *d;                                       /* (cells,G) gradient of the rows, added to; NULL: not wanted */
+} PairSum;
+
+/* Distances of the rows to a block of columns: sums of rows grow; 1/distance is left in o->gram. */
+static PetscErrorCode block_distances(const PairSum *pairs, PetscInt first, PetscInt n, const Real *block, const Real *norms)
 {
-  const PetscInt s = o->set_size, g = o->genes;
-  double         sum = 0;
+  Objective      *o = pairs->o;
+  const PetscInt  g = o->genes, cells = o->cells;
+  const PetscBool own = pairs->rows == pairs->columns ? PETSC_TRUE : PETSC_FALSE; /* a cell and itself */
 
   PetscFunctionBeginUser;
-  PetscCall(dense_product(PETSC_FALSE, PETSC_TRUE, s, s, g, 1, p, g, q, g, 0, o->gram, s));
-#pragma omp parallel for schedule(dynamic, 4) if (s *s > 4096)
-  for (PetscInt i = 0; i < s; i++) {
-    Real *row = o->gram + (size_t)i * (size_t)s;
+  PetscCall(dense_product(PETSC_FALSE, PETSC_TRUE, cells, n, g, 1, pairs->rows, g, block, g, 0, o->gram, n));
+#pragma omp parallel for schedule(dynamic, 4) if (cells *n > 4096)
+  for (PetscInt i = 0; i < cells; i++) {
+    Real *row = o->gram + (size_t)i * (size_t)n;
 
-    if (row_squares(s, p_norm[i], q_norm, row))
-      for (PetscInt j = 0; j < s; j++)
-        if (row[j] < 0) row[j] = p == q && i == j ? 0 : (Real)squared_difference(g, p + (size_t)i * (size_t)g, q + (size_t)j * (size_t)g);
-    row_distances(s, row, &o->row_sum[i], &o->row_weight[i]);
+    if (row_squares(n, pairs->row_norm[i], norms, row))
+      for (PetscInt j = 0; j < n; j++)
+        if (row[j] < 0) row[j] = own && o->first + i == first + j ? 0 : (Real)squared_difference(g, pairs->rows + (size_t)i * (size_t)g, block + (size_t)j * (size_t)g);
+    row_distances(n, row, &o->row_sum[i], &o->row_weight[i]);
   }
-  for (PetscInt i = 0; i < s; i++) sum += o->row_sum[i];
-  *mean = sum / ((double)s * (double)s);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* d_j += sign * factor * sum_i (q_j - other_i) * weight_ji for the weights in o->gram. */
-static PetscErrorCode distance_gradient(Objective *o, double factor, const Real *estimate, const Real *other, Real *d)
+/* d_i += factor * sum_j (row_i - column_j) / distance_ij: here the part of the columns. */
+static PetscErrorCode use_block(const PairSum *pairs, PetscInt first, PetscInt n, const Real *block)
 {
-  const PetscInt s = o->set_size, g = o->genes;
+  Objective     *o    = pairs->o;
+  const PetscInt g    = o->genes;
+  const Real    *norm = pairs->column_norm;
 
   PetscFunctionBeginUser;
-#pragma omp parallel for schedule(static) if (s *g > 16384)
-  for (PetscInt j = 0; j < s; j++) {
-    const Real   weight = (Real)(factor * o->row_weight[j]);
-    const size_t row    = (size_t)j * (size_t)g;
-    for (size_t k = row; k < row + (size_t)g; k++) d[k] += weight * estimate[k];
+  if (block != pairs->columns) {
+    for (PetscInt j = 0; j < n; j++) o->norm[j] = (Real)squared_norm(g, block + (size_t)j * (size_t)g);
+    norm = o->norm;
   }
-  PetscCall(dense_product(PETSC_FALSE, PETSC_FALSE, s, g, s, (Real)-factor, o->gram, s, other, g, 1, d, g));
+  PetscCall(block_distances(pairs, first, n, block, norm));
+  if (pairs->d) PetscCall(dense_product(PETSC_FALSE, PETSC_FALSE, o->cells, g, n, (Real)-pairs->factor, o->gram, n, block, g, 1, pairs->d, g));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* o->centered = estimate less its mean cell, with the squared norms. */
-static void center_estimate(Objective *o, const Real *estimate)
-{
-  const PetscInt s = o->set_size, g = o->genes;
-  const Real     share = 1 / (Real)s;
+/* The ring passes codes of PETSc on. */
+static int use_ring_block(void *context, int first, int n, const Real *block) { return (int)use_block(context, first, n, block); }
 
-#pragma omp parallel for schedule(static) if (s *g > 16384)
+/* Sum of distances of all pairs of a row of this rank and a column of the set, and the gradient. */
+static PetscErrorCode pair_sum(const PairSum *pairs, double *sum)
+{
+  Objective     *o = pairs->o;
+  const PetscInt g = o->genes, cells = o->cells;
+
+  PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < cells; i++) o->row_sum[i] = o->row_weight[i] = 0;
+  if (o->exchange) PetscCall((PetscErrorCode)cellexchange_ring(o->exchange, (int)g, pairs->columns, use_ring_block, (void *)pairs));
+  else PetscCall(use_block(pairs, 0, cells, pairs->columns));
+  *sum = 0;
+  for (PetscInt i = 0; i < cells; i++) *sum += o->row_sum[i];
+  if (!pairs->d) PetscFunctionReturn(PETSC_SUCCESS);
+#pragma omp parallel for schedule(static) if (cells *g > 16384)
+  for (PetscInt i = 0; i < cells; i++) {
+    const Real   weight = (Real)(pairs->factor * o->row_weight[i]);
+    const size_t row    = (size_t)i * (size_t)g;
+    for (size_t k = row; k < row + (size_t)g; k++) pairs->d[k] += weight * pairs->rows[k];
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* o->centered = estimate less the mean cell of the set, with the squared norms. */
+static PetscErrorCode center_estimate(Objective *o, const Real *estimate)
+{
+  const PetscInt cells = o->cells, g = o->genes;
+  const double   share = 1 / (double)o->set_size;
+
+  PetscFunctionBeginUser;
+#pragma omp parallel for schedule(static) if (cells *g > 16384)
   for (PetscInt first = 0; first < g; first += 64) {
     const PetscInt end = PetscMin(g, first + 64);
-    for (PetscInt k = first; k < end; k++) o->mean[k] = 0;
-    for (PetscInt i = 0; i < s; i++)
-      for (PetscInt k = first; k < end; k++) o->mean[k] += share * estimate[(size_t)i * (size_t)g + (size_t)k];
+    for (PetscInt k = first; k < end; k++) o->sums[k] = 0;
+    for (PetscInt i = 0; i < cells; i++)
+      for (PetscInt k = first; k < end; k++) o->sums[k] += (double)estimate[(size_t)i * (size_t)g + (size_t)k];
   }
-#pragma omp parallel for schedule(static) if (s *g > 16384)
-  for (PetscInt i = 0; i < s; i++) {
+  if (o->exchange) PetscCallMPI(cellexchange_sum(o->exchange, (int)g, o->sums));
+  for (PetscInt k = 0; k < g; k++) o->mean[k] = (Real)(share * o->sums[k]);
+#pragma omp parallel for schedule(static) if (cells *g > 16384)
+  for (PetscInt i = 0; i < cells; i++) {
     const size_t row = (size_t)i * (size_t)g;
     for (PetscInt k = 0; k < g; k++) o->centered[row + (size_t)k] = estimate[row + (size_t)k] - o->mean[k];
     o->estimate_norm[i] = (Real)squared_norm(g, o->centered + row);
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Squared error and norms of a set; d = gradient of weight * mse. */
+/* Sum of squared errors and norms of this rank's cells of a set; d = gradient of weight * mse. */
 static double squared_errors(Objective *o, const Real *clean, const Real *estimate, double weight, Real *d)
 {
-  const PetscInt s = o->set_size, g = o->genes;
-  const double   values = (double)s * (double)g;
-  const Real     slope  = (Real)(2 * weight / values);
-  double         sum    = 0;
+  const PetscInt cells = o->cells, g = o->genes;
+  const Real     slope = (Real)(2 * weight / ((double)o->set_size * (double)g));
+  double         sum   = 0;
 
-#pragma omp parallel for schedule(static) if (s *g > 16384)
-  for (PetscInt i = 0; i < s; i++) {
+#pragma omp parallel for schedule(static) if (cells *g > 16384)
+  for (PetscInt i = 0; i < cells; i++) {
     const size_t row = (size_t)i * (size_t)g;
 
     o->clean_norm[i]    = (Real)squared_norm(g, clean + row);
@@ -179,31 +230,31 @@ static double squared_errors(Objective *o, const Real *clean, const Real *estima
     if (d)
       for (size_t k = row; k < row + (size_t)g; k++) d[k] = slope * (estimate[k] - clean[k]);
   }
-  for (PetscInt i = 0; i < s; i++) sum += o->row_error[i];
-  return sum / values;
+  for (PetscInt i = 0; i < cells; i++) sum += o->row_error[i];
+  return sum;
 }
 
 PetscErrorCode objective_evaluate(Objective *o, PetscInt sets, const Real *clean, const Real *estimate, double weight, double *mse, double *energy, Real *d_estimate)
 {
-  const size_t n      = (size_t)o->set_size * (size_t)o->genes;
-  const double factor = weight * o->energy_weight / ((double)o->set_size * (double)o->set_size);
+  const size_t n     = (size_t)o->cells * (size_t)o->genes;
+  const double pairs = (double)o->set_size * (double)o->set_size, factor = weight * o->energy_weight / pairs;
 
   PetscFunctionBeginUser;
   for (PetscInt set = 0; set < sets; set++) {
     const Real *p = clean + (size_t)set * n, *q = estimate + (size_t)set * n;
     Real       *d = d_estimate ? d_estimate + (size_t)set * n : NULL;
-    double      across, within_clean, within_estimate;
+    double      sums[4]; /* squared errors; distances within clean, across, within the estimate */
 
-    mse[set] = squared_errors(o, p, q, weight, d);
-    PetscCall(mean_distance(o, p, o->clean_norm, p, o->clean_norm, &within_clean));
-    /* Rows are cells of the estimate: their sums of weights are its own. */
-    PetscCall(mean_distance(o, q, o->estimate_norm, p, o->clean_norm, &across));
-    if (d) PetscCall(distance_gradient(o, factor, q, p, d));
+    sums[0] = squared_errors(o, p, q, weight, d);
+    PetscCall(pair_sum(&(PairSum){.o = o, .rows = p, .row_norm = o->clean_norm, .columns = p, .column_norm = o->clean_norm}, &sums[1]));
+    PetscCall(pair_sum(&(PairSum){.o = o, .rows = q, .row_norm = o->estimate_norm, .columns = p, .column_norm = o->clean_norm, .factor = factor, .d = d}, &sums[2]));
     /* A pair within the estimate counts twice, times one half. */
-    center_estimate(o, q);
-    PetscCall(mean_distance(o, o->centered, o->estimate_norm, o->centered, o->estimate_norm, &within_estimate));
-    if (d) PetscCall(distance_gradient(o, -factor, o->centered, o->centered, d));
-    energy[set] = across - 0.5 * within_clean - 0.5 * within_estimate;
+    PetscCall(center_estimate(o, q));
+    PetscCall(pair_sum(&(PairSum){.o = o, .rows = o->centered, .row_norm = o->estimate_norm, .columns = o->centered, .column_norm = o->estimate_norm, .factor = -factor, .d = d},
+                       &sums[3]));
+    if (o->exchange) PetscCallMPI(cellexchange_sum(o->exchange, 4, sums));
+    mse[set]    = sums[0] / ((double)o->set_size * (double)o->genes);
+    energy[set] = (sums[2] - 0.5 * sums[1] - 0.5 * sums[3]) / pairs;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

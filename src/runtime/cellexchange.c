@@ -1,16 +1,11 @@
 /* Exchange between the ranks that share cell sets (ARCHITECTURE, "The process grid"). Several sets travel in one message: packed rank by rank, each
    rank's cells of all sets together. */
+#include "try_mpi.h"
 #include <limits.h>
 #include <perturbdiff/runtime/cellexchange.h>
 #include <perturbdiff/runtime/grid.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define Try(call) \
-  do { \
-    const int code_ = (call); \
-    if (code_ != MPI_SUCCESS) return code_; \
-  } while (0)
 
 typedef enum { GATHER, REDUCE } Kind;
 
@@ -85,12 +80,12 @@ int cellexchange_create(MPI_Comm comm, int set_size, int max_sets, int max_width
   e->set_size  = set_size;
   e->max_sets  = max_sets;
   e->max_width = max_width;
-  Try(MPI_Comm_dup(comm, &e->comm));
-  Try(MPI_Comm_size(e->comm, &e->ranks));
-  Try(MPI_Comm_rank(e->comm, &e->rank));
+  TryMPI(MPI_Comm_dup(comm, &e->comm));
+  TryMPI(MPI_Comm_size(e->comm, &e->ranks));
+  TryMPI(MPI_Comm_rank(e->comm, &e->rank));
   /* MPI counts values by int. */
   if (receive_values(e->ranks, set_size, max_sets, max_width) > INT_MAX) return MPI_ERR_COUNT;
-  Try(allocate(e));
+  TryMPI(allocate(e));
   for (int r = 0; r < e->ranks; r++) {
     long long first, count;
     share_of(set_size, r, e->ranks, &first, &count);
@@ -117,7 +112,7 @@ int cellexchange_destroy(CellExchange **exchange)
   for (int k = 0; k < 2; k++) free(e->ring[k]);
   free(e->first);
   free(e->cells);
-  Try(MPI_Comm_free(&e->comm));
+  TryMPI(MPI_Comm_free(&e->comm));
   free(e);
   *exchange = NULL;
   return MPI_SUCCESS;
@@ -183,11 +178,11 @@ int cellexchange_gather_start(CellExchange *e, int sets, int width, const Real *
     pack_rows(rows, width, own, ld, all);
     return MPI_SUCCESS;
   }
-  Try(begin(e, GATHER, sets, width, ld, &o));
+  TryMPI(begin(e, GATHER, sets, width, ld, &o));
   o->all = all;
   pack_rows(rows, width, own, ld, o->send);
   packed_places(e, sets, width, o->count[1], o->place[1]);
-  Try(MPI_Iallgatherv(o->send, rows * width, MPI_REAL_TYPE, sets == 1 ? all : o->receive, o->count[1], o->place[1], MPI_REAL_TYPE, e->comm, &e->request[e->pending++]));
+  TryMPI(MPI_Iallgatherv(o->send, rows * width, MPI_REAL_TYPE, sets == 1 ? all : o->receive, o->count[1], o->place[1], MPI_REAL_TYPE, e->comm, &e->request[e->pending++]));
   e->times.bytes += (double)(e->ranks - 1) * rows * width * (double)sizeof(Real);
   e->times.driving += MPI_Wtime() - began;
   return MPI_SUCCESS;
@@ -203,7 +198,7 @@ int cellexchange_reduce_start(CellExchange *e, int sets, int width, const Real *
     for (int r = 0; r < rows; r++) memcpy(own + (size_t)r * (size_t)ld, all + (size_t)r * (size_t)width, (size_t)width * sizeof(Real));
     return MPI_SUCCESS;
   }
-  Try(begin(e, REDUCE, sets, width, ld, &o));
+  TryMPI(begin(e, REDUCE, sets, width, ld, &o));
   o->all = (Real *)all; /* read only */
   o->own = own;
   packed_places(e, sets, width, o->count[0], o->place[0]);
@@ -214,7 +209,7 @@ int cellexchange_reduce_start(CellExchange *e, int sets, int width, const Real *
     if (r != e->rank) e->times.bytes += (double)o->count[0][r] * (double)sizeof(Real);
   }
   o->count[0][e->rank] = 0;
-  Try(MPI_Ialltoallv(sets == 1 ? all : o->send, o->count[0], o->place[0], MPI_REAL_TYPE, o->receive, o->count[1], o->place[1], MPI_REAL_TYPE, e->comm,
+  TryMPI(MPI_Ialltoallv(sets == 1 ? all : o->send, o->count[0], o->place[0], MPI_REAL_TYPE, o->receive, o->count[1], o->place[1], MPI_REAL_TYPE, e->comm,
                      &e->request[e->pending++]));
   e->times.driving += MPI_Wtime() - began;
   return MPI_SUCCESS;
@@ -257,7 +252,7 @@ int cellexchange_finish(CellExchange *e)
   double       done;
 
   if (!e->pending) return MPI_SUCCESS;
-  Try(MPI_Waitall(e->pending, e->request, MPI_STATUSES_IGNORE));
+  TryMPI(MPI_Waitall(e->pending, e->request, MPI_STATUSES_IGNORE));
   done = MPI_Wtime();
   e->times.waited += done - began;
   arrived(e, done);
@@ -276,7 +271,7 @@ int cellexchange_progress(CellExchange *e)
   int          all;
 
   if (!e->pending || !e->since) return MPI_SUCCESS;
-  Try(MPI_Testall(e->pending, e->request, &all, MPI_STATUSES_IGNORE));
+  TryMPI(MPI_Testall(e->pending, e->request, &all, MPI_STATUSES_IGNORE));
   if (all) arrived(e, MPI_Wtime());
   e->times.driving += MPI_Wtime() - began;
   return MPI_SUCCESS;
@@ -295,14 +290,14 @@ int cellexchange_ring(CellExchange *e, int width, const Real *own, RingFunction 
     int          code = 0;
 
     if (more) {
-      Try(MPI_Irecv(e->ring[step % 2], e->cells[next] * width, MPI_REAL_TYPE, after, step, e->comm, &request[0]));
-      Try(MPI_Isend(block, e->cells[owner] * width, MPI_REAL_TYPE, before, step, e->comm, &request[1]));
+      TryMPI(MPI_Irecv(e->ring[step % 2], e->cells[next] * width, MPI_REAL_TYPE, after, step, e->comm, &request[0]));
+      TryMPI(MPI_Isend(block, e->cells[owner] * width, MPI_REAL_TYPE, before, step, e->comm, &request[1]));
       e->times.bytes += (double)e->cells[owner] * width * (double)sizeof(Real);
     }
     if (e->cells[owner]) code = use(context, e->first[owner], e->cells[owner], block);
     if (more) {
       const double used = MPI_Wtime();
-      Try(MPI_Waitall(2, request, MPI_STATUSES_IGNORE));
+      TryMPI(MPI_Waitall(2, request, MPI_STATUSES_IGNORE));
       e->times.waited += MPI_Wtime() - used;
       e->times.under_way += MPI_Wtime() - began;
     }
@@ -316,7 +311,7 @@ int cellexchange_ring(CellExchange *e, int width, const Real *own, RingFunction 
 int cellexchange_sum(CellExchange *e, int n, double *values)
 {
   if (e->ranks == 1) return MPI_SUCCESS;
-  Try(MPI_Reduce(e->rank ? values : MPI_IN_PLACE, values, n, MPI_DOUBLE, MPI_SUM, 0, e->comm));
+  TryMPI(MPI_Reduce(e->rank ? values : MPI_IN_PLACE, values, n, MPI_DOUBLE, MPI_SUM, 0, e->comm));
   return MPI_Bcast(values, n, MPI_DOUBLE, 0, e->comm);
 }
 

@@ -17,3 +17,7 @@ tests_unit_objective_test_SOURCES = tests/unit/objective_test.c
 tests_unit_objective_double_test_SOURCES = tests/unit/objective_test.c
 tests_unit_objective_double_test_CPPFLAGS = $(AM_CPPFLAGS) -DPERTURBDIFF_DOUBLE
 tests_unit_objective_double_test_LDADD = $(AM_TEST_LIBS_DOUBLE)
+parallel_tests += tests/unit/denoiser_mpi
+tests_unit_denoiser_mpi_SOURCES = tests/unit/denoiser_mpi.c
+tests_unit_denoiser_mpi_CPPFLAGS = $(AM_CPPFLAGS) -DPERTURBDIFF_DOUBLE
+tests_unit_denoiser_mpi_LDADD = $(AM_TEST_LIBS_DOUBLE)
