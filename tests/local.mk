@@ -9,6 +9,7 @@ EXTRA_DIST += tests/run tests/installed tests/unit/check.h
 # A C test is added by two lines in its room's fragment below; data files under tests/data go to EXTRA_DIST.
 include tests/unit/runtime.mk
 include tests/unit/data.mk
+include tests/unit/hilbert.mk
 include tests/unit/network.mk
 include tests/unit/training.mk
 include tests/unit/sampling.mk

@@ -88,36 +88,37 @@ static PetscErrorCode fix_signs(BlockMatrix *z)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* On the ranks of the grid only. */
-static PetscErrorCode call_pdsyevd(BlockMatrix *a, double *values, BlockMatrix *z, int *info)
+/* On the ranks of the grid only. Z NULL: eigenvalues alone. */
+static PetscErrorCode call_pdsyevr(BlockMatrix *a, double *values, BlockMatrix *z, int *info)
 {
-  double size, *work;
-  int    index_size, *index_work, query = -1;
+  const char  *job = z ? "V" : "N";
+  double      *vectors = z ? z->values : a->values, size[3], *work, lowest = 0, highest = 0;
+  int          first = 1, last = a->rows, found, computed, index_size[3], *index_work, query = -1;
+  const double margin = (double)a->grid->block * (a->local_rows + a->local_columns + 2. * a->grid->block); /* the size asked for is short of what PDORMTR checks */
 
   PetscFunctionBeginUser;
-  pdsyevd_("V", "L", &a->rows, a->values, &one, &one, a->descriptor, values, z->values, &one, &one, z->descriptor, &size, &query, &index_size, &query, info, 1, 1);
-  PetscCheck(*info == 0, PETSC_COMM_SELF, PETSC_ERR_LIB, "ScaLAPACK: pdsyevd: the size of its workspace is not known (info %d)", *info);
-  PetscCheck(size < 2147483647., PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "The workspace of pdsyevd is more than ScaLAPACK can count");
-  const int work_size = (int)size;
-  PetscCall(PetscMalloc2(work_size, &work, index_size, &index_work));
-  pdsyevd_("V", "L", &a->rows, a->values, &one, &one, a->descriptor, values, z->values, &one, &one, z->descriptor, work, &work_size, index_work, &index_size, info, 1, 1);
+  pdsyevr_(job, "A", "L", &a->rows, a->values, &one, &one, a->descriptor, &lowest, &highest, &first, &last, &found, &computed, values, vectors, &one, &one, a->descriptor, size, &query,
+           index_size, &query, info, 1, 1, 1);
+  PetscCheck(*info == 0, PETSC_COMM_SELF, PETSC_ERR_LIB, "ScaLAPACK: pdsyevr: the size of its workspace is not known (info %d)", *info);
+  PetscCheck(size[0] + margin < 2147483647., PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "The workspace of pdsyevr is more than ScaLAPACK can count");
+  const int work_size = (int)(size[0] + margin);
+  PetscCall(PetscMalloc2(work_size, &work, index_size[0], &index_work));
+  pdsyevr_(job, "A", "L", &a->rows, a->values, &one, &one, a->descriptor, &lowest, &highest, &first, &last, &found, &computed, values, vectors, &one, &one, a->descriptor, work, &work_size,
+           index_work, index_size, info, 1, 1, 1);
   PetscCall(PetscFree2(work, index_work));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode blockmatrix_eigen(BlockMatrix *a, double *values, BlockMatrix *z)
 {
-  BlockMatrix own = {0};
-  int         info = 0;
+  int info = 0;
 
   PetscFunctionBeginUser;
-  PetscCheck(a->rows == a->columns, a->grid->comm, PETSC_ERR_ARG_SIZ, "Eigenvalues of a matrix that is not square");
-  if (!z) PetscCall(blockmatrix_create(a->grid, a->rows, a->rows, &own));
-  if (a->grid->row >= 0) PetscCall(call_pdsyevd(a, values, z ? z : &own, &info));
-  PetscCall(agree_info(a->grid, "pdsyevd", &info));
-  PetscCheck(!info, a->grid->comm, PETSC_ERR_LIB, "ScaLAPACK: pdsyevd: eigenvalue %d did not converge", info);
+  PetscCheck(a->rows == a->columns && (!z || (z->rows == a->rows && z->columns == a->rows)), a->grid->comm, PETSC_ERR_ARG_SIZ, "Eigenvalues of a matrix that is not square");
+  if (a->grid->row >= 0) PetscCall(call_pdsyevr(a, values, z, &info));
+  PetscCall(agree_info(a->grid, "pdsyevr", &info));
+  PetscCheck(!info, a->grid->comm, PETSC_ERR_LIB, "ScaLAPACK: pdsyevr: no eigenvalues (info %d)", info);
   PetscCallMPI(MPI_Bcast(values, a->rows, MPI_DOUBLE, 0, a->grid->comm));
   if (z) PetscCall(fix_signs(z));
-  PetscCall(blockmatrix_destroy(&own));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

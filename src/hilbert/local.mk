@@ -4,3 +4,5 @@ public_headers += include/perturbdiff/hilbert.h include/perturbdiff/hilbert/bloc
 library_sources += src/hilbert/scalapack.h src/hilbert/blockalgebra.c src/hilbert/blockmatrix.c
 public_headers += include/perturbdiff/hilbert/regression.h
 library_sources += src/hilbert/regression.c
+library_sources += src/hilbert/features.c src/hilbert/features_internal.h src/hilbert/gram.c src/hilbert/kernel.c src/hilbert/pairs.c src/hilbert/pairsums.c \
+  src/hilbert/pairsums.h src/hilbert/principal.c

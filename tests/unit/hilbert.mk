@@ -1,3 +1,8 @@
 # Tests of room hilbert.
 parallel_tests += tests/unit/regression_mpi
 tests_unit_regression_mpi_SOURCES = tests/unit/regression_mpi.c
+# Tests of hilbert.
+parallel_tests += tests/unit/blockmatrix_mpi tests/unit/gram_mpi
+tests_unit_blockmatrix_mpi_SOURCES = tests/unit/blockmatrix_mpi.c
+tests_unit_gram_mpi_SOURCES = tests/unit/gram_mpi.c
+EXTRA_DIST += tests/data/hilbert/make_expected.py tests/data/hilbert/expected.h5

@@ -26,8 +26,7 @@ PetscInt       features_dimension(const CellFeatures *features);
    Not collective. User error: a damaged store (the caller's phase agrees). */
 PetscErrorCode features_rows(const CellFeatures *features, PetscInt64 first, PetscInt64 count, double *rows, PetscInt64 ld, double *square);
 
-/* The same by position in the groups laid end to end: cells [first, first + count) of group[0], group[1], ... groups_cells: their number. groups_find: the group a
-   position lies in. */
+/* The same by position in the groups laid end to end: cells [first, first + count) of group[0], group[1], ... groups_cells: their number. */
 PetscErrorCode groups_rows(PetscInt groups, const CellGroup *group, PetscInt64 first, PetscInt64 count, double *rows, PetscInt64 ld, double *square);
 PetscInt64     groups_cells(PetscInt groups, const CellGroup *group);
 

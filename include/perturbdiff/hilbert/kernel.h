@@ -30,7 +30,7 @@ typedef struct {
 PetscBool kernel_has_bandwidth(KernelKind kind);
 
 /* kernel_apply - value[j] = k of a cell x with |x|^2 = square_x and count cells y: distance[j] = |x-y_j|^2, square_y[j] = |y_j|^2 (read for energy and linear
-   only, else may be NULL). value may be distance. kernel_sum: the sum of these values; distance may be overwritten. Not collective, thread-safe. Relative error 1e-14. */
+   only, else may be NULL). value may be distance. kernel_sum: the sum of these values. Not collective, thread-safe. Relative error 1e-14. */
 void   kernel_apply(const Kernel *kernel, PetscInt count, double square_x, const double *square_y, const double *distance, double *value);
 double kernel_sum(const Kernel *kernel, PetscInt count, double square_x, const double *square_y, const double *distance);
 /* k(x,x) for |x|^2 = square. */

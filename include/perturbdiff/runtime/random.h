@@ -22,7 +22,8 @@ typedef enum {
   RANDOM_SIMULATE,       /* simulated data */
   RANDOM_EVALUATE,       /* halves, bootstrap, subsamples */
   RANDOM_VALIDATE,       /* validation sets and their noise */
-  RANDOM_TEST
+  RANDOM_TEST,
+  RANDOM_EMBED /* landmarks, cells sampled for bandwidths, permutations */
 } RandomPurpose;
 
 /* A stream of numbers indexed by i = 0, 1, ...: value i depends on (seed, purpose, step, set, cell, i) and nothing else. */

@@ -1,0 +1,218 @@
+/* Tiles of squared distances between all cells: which rank computes which, and the products they are made of. */
+#include <cblas.h>
+#include <math.h>
+#include <perturbdiff/hilbert/pairs.h>
+#include <perturbdiff/runtime/clones.h>
+#include <perturbdiff/runtime/error.h>
+
+/* Below this part of |x|^2 + |y|^2 a squared distance is computed from the cells: the rounding of the product, about 1e-14 of that sum, is then below 1e-10 of it. */
+#define CANCELLATION 1e-3
+
+enum { TILE_ROWS = 1024, TILE_COLUMNS = 512 };
+
+PairPlan pairs_plan(PetscInt64 cells, PetscInt dimension, int ranks, double bytes)
+{
+  const double row = (double)dimension * sizeof(double), room = (bytes > 0 ? bytes : 268435456.) / row;
+  PairPlan     plan = {.cells = cells, .dimension = dimension};
+  /* A part of the triangle that is about square needs the fewest cells made dense. */
+  double resident = ceil((double)cells / sqrt(2. * ranks));
+
+  plan.columns  = (PetscInt)PetscMax(1, PetscMin(PetscMin(TILE_COLUMNS, (double)cells), PetscMax(64, room / 4)));
+  resident      = PetscMin(resident, PetscMax(64, room - (double)plan.columns));
+  plan.resident = (PetscInt)PetscMax(1, PetscMin(PetscMax(resident, PetscMin(256, room / 2)), (double)cells));
+  plan.rows     = (PetscInt)PetscMin(TILE_ROWS, plan.resident);
+  return plan;
+}
+
+double pairs_bytes(const PairPlan *plan)
+{
+  const double rows = (double)plan->resident + plan->columns, tile = (double)PetscMax(plan->rows, plan->columns) * plan->columns;
+
+  return sizeof(double) * (rows * (plan->dimension + 1) + tile);
+}
+
+typedef struct {
+  PetscInt         groups, dimension;
+  const CellGroup *group;
+  const PairPlan  *plan;
+  PairVisitor      visit;
+  void            *context;
+  double          *row, *row_square;       /* resident cells */
+  double          *column, *column_square; /* cells streamed past them */
+  double          *tile;
+} Pairs;
+
+VECTOR_CLONES static double squared_difference(PetscInt n, const double *restrict x, const double *restrict y)
+{
+  double sum = 0;
+
+#pragma omp simd reduction(+ : sum)
+  for (PetscInt g = 0; g < n; g++) sum += (x[g] - y[g]) * (x[g] - y[g]);
+  return sum;
+}
+
+/* product[j] = |x|^2 + |y_j|^2 - 2 x.y_j; returns how many of them need the cells themselves (marked by -1). */
+VECTOR_CLONES static PetscInt row_squares(PetscInt n, double norm, const double *restrict norms, double *restrict product)
+{
+  PetscInt close = 0;
+
+#pragma omp simd reduction(+ : close)
+  for (PetscInt j = 0; j < n; j++) {
+    const double both = norm + norms[j], square = both - 2 * product[j];
+    const int    near = !(square >= CANCELLATION * both) || both <= 0;
+    product[j]        = near ? -1 : square;
+    close += near;
+  }
+  return close;
+}
+
+/* Products of a row of the tile become squared distances. */
+static void finish_row(const Pairs *p, PetscInt columns, const double *x, double square_x, const double *y, const double *square_y, double *distance)
+{
+  if (!row_squares(columns, square_x, square_y, distance)) return;
+  for (PetscInt j = 0; j < columns; j++)
+    if (distance[j] < 0) distance[j] = squared_difference(p->dimension, x, y + (size_t)j * (size_t)p->dimension);
+}
+
+/* Cells x of the resident ones from place `at` on against cells y. */
+static PetscErrorCode rectangle(Pairs *p, PetscInt64 first_row, PetscInt at, PetscInt rows, PetscInt64 first_column, PetscInt columns, const double *y, const double *square_y)
+{
+  const PetscInt d = p->dimension;
+
+  PetscFunctionBeginUser;
+  for (PetscInt done = 0; done < rows; done += p->plan->rows) {
+    const PetscInt now = PetscMin(p->plan->rows, rows - done);
+    const double  *x = p->row + (size_t)(at + done) * (size_t)d, *square_x = p->row_square + at + done;
+
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, now, columns, d, 1, x, d, y, d, 0, p->tile, columns);
+#pragma omp parallel for schedule(dynamic, 8)
+    for (PetscInt i = 0; i < now; i++) finish_row(p, columns, x + (size_t)i * (size_t)d, square_x[i], y, square_y, p->tile + (size_t)i * (size_t)columns);
+    PetscCall(p->visit(p->context, &(PairTile){.first_row     = first_row + done,
+                                               .first_column  = first_column,
+                                               .rows          = now,
+                                               .columns       = columns,
+                                               .ld            = columns,
+                                               .row_square    = square_x,
+                                               .column_square = square_y,
+                                               .distance      = p->tile}));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* `count` resident cells from place `at` on against themselves: half the products, then mirrored. */
+static PetscErrorCode diagonal(Pairs *p, PetscInt64 first, PetscInt at, PetscInt count)
+{
+  const PetscInt d = p->dimension;
+  const double  *x = p->row + (size_t)at * (size_t)d, *square = p->row_square + at;
+  const size_t   ld = (size_t)count;
+
+  PetscFunctionBeginUser;
+  cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, count, d, 1, x, d, 0, p->tile, count);
+#pragma omp parallel for schedule(dynamic, 8)
+  for (PetscInt i = 0; i < count; i++) {
+    finish_row(p, i, x + (size_t)i * (size_t)d, square[i], x, square, p->tile + (size_t)i * ld);
+    p->tile[(size_t)i * ld + (size_t)i] = 0;
+  }
+#pragma omp parallel for schedule(dynamic, 8)
+  for (PetscInt i = 0; i < count; i++)
+    for (PetscInt j = i + 1; j < count; j++) p->tile[(size_t)i * ld + (size_t)j] = p->tile[(size_t)j * ld + (size_t)i];
+  PetscCall(p->visit(p->context, &(PairTile){.first_row     = first,
+                                             .first_column  = first,
+                                             .rows          = count,
+                                             .columns       = count,
+                                             .ld            = count,
+                                             .diagonal      = PETSC_TRUE,
+                                             .row_square    = square,
+                                             .column_square = square,
+                                             .distance      = p->tile}));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- Parts. The lower triangle is cut into bands of `resident` rows; a band's columns follow one another, and the bands too. Ranks get equal numbers of pairs. ---- */
+
+/* Pairs of a band of `rows` rows from `first` on in its columns [0, column). */
+static double band_pairs(double first, double rows, double column)
+{
+  const double inside = PetscMax(0, column - first);
+
+  return rows * PetscMin(column, first) + inside * rows - inside * (inside - 1) / 2;
+}
+
+/* The column of a band before which about `pairs` of its pairs lie. */
+static PetscInt64 band_column(PetscInt64 first, PetscInt64 rows, double pairs)
+{
+  PetscInt64 low = 0, high = first + rows;
+
+  if (pairs <= 0) return 0;
+  while (low < high) {
+    const PetscInt64 middle = low + (high - low) / 2;
+    if (band_pairs((double)first, (double)rows, (double)middle) < pairs) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+/* Columns [begin, end) of the band of rows [first, first + rows). */
+static PetscErrorCode band(Pairs *p, PetscInt64 first, PetscInt rows, PetscInt64 begin, PetscInt64 end)
+{
+  const PetscInt64 loaded = PetscMax(first, begin); /* rows above the first column are no part of it */
+  const PetscInt   d = p->dimension, here = (PetscInt)(first + rows - loaded);
+
+  PetscFunctionBeginUser;
+  if (begin >= end) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(groups_rows(p->groups, p->group, loaded, here, p->row, d, p->row_square));
+  for (PetscInt64 c = begin; c < end;) {
+    const PetscInt64 limit   = c < first ? PetscMin(first, end) : end;
+    const PetscInt   columns = (PetscInt)PetscMin(p->plan->columns, limit - c), at = (PetscInt)(c - loaded);
+
+    if (c < first) {
+      PetscCall(groups_rows(p->groups, p->group, c, columns, p->column, d, p->column_square));
+      PetscCall(rectangle(p, first, 0, rows, c, columns, p->column, p->column_square));
+    } else {
+      PetscCall(diagonal(p, c, at, columns));
+      PetscCall(rectangle(p, c + columns, at + columns, here - at - columns, c, columns, p->row + (size_t)at * (size_t)d, p->row_square + at));
+    }
+    c += columns;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode own_part(Pairs *p, int rank, int ranks)
+{
+  const double n = (double)p->plan->cells, total = n * (n + 1) / 2, from = total * rank / ranks, to = total * (rank + 1) / ranks;
+  double       before = 0;
+
+  PetscFunctionBeginUser;
+  for (PetscInt64 first = 0; first < p->plan->cells; first += p->plan->resident) {
+    const PetscInt   rows = (PetscInt)PetscMin(p->plan->resident, p->plan->cells - first);
+    const PetscInt64 all  = first + rows;
+    const double     work = band_pairs((double)first, rows, (double)all);
+
+    PetscCall(band(p, first, rows, from > before + work ? all : band_column(first, rows, from - before), to >= before + work ? all : band_column(first, rows, to - before)));
+    before += work;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode pairs_visit(MPI_Comm comm, PetscInt groups, const CellGroup *group, const PairPlan *plan, PairVisitor visit, void *context)
+{
+  Pairs          p = {.groups = groups, .dimension = plan->dimension, .group = group, .plan = plan, .visit = visit, .context = context};
+  int            rank, ranks;
+  PetscErrorCode code;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &ranks));
+  for (PetscInt i = 0; i < groups; i++)
+    PetscCheck(features_dimension(group[i].features) == plan->dimension, comm, PETSC_ERR_ARG_SIZ, "Group %d has %d features, the plan %d", (int)i,
+               (int)features_dimension(group[i].features), (int)plan->dimension);
+  PetscCall(PetscMalloc2((size_t)plan->resident * (size_t)plan->dimension, &p.row, plan->resident, &p.row_square));
+  PetscCall(PetscMalloc2((size_t)plan->columns * (size_t)plan->dimension, &p.column, plan->columns, &p.column_square));
+  PetscCall(PetscMalloc1((size_t)PetscMax(plan->rows, plan->columns) * (size_t)plan->columns, &p.tile));
+  code = own_part(&p, rank, ranks);
+  PetscCall(PetscFree2(p.row, p.row_square));
+  PetscCall(PetscFree2(p.column, p.column_square));
+  PetscCall(PetscFree(p.tile));
+  PetscCallAgree(comm, code);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
