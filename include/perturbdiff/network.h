@@ -97,7 +97,7 @@ PetscErrorCode denoiser_set_hooks(Denoiser *denoiser, const DenoiserHooks *hooks
    no allocation. */
 PetscErrorCode denoiser_forward(Denoiser *denoiser, const Real *parameters, const DenoiserInput *input, PetscBool keep, Real *clean_estimate, Real *hidden);
 
-/* denoiser_backward - adds to gradients (flat, as parameters) for d_estimate (B,S,G) = dL/dx0_hat, after a forward with keep on the
+/* denoiser_backward - writes the gradients (flat, as parameters) of all parameters but PARAMETER_UNUSED ones, which it leaves alone, for d_estimate (B,S,G) = dL/dx0_hat, after a forward with keep on the
    same input and parameters. Where sets are split the gradients are the part of this rank's cells: their sum over the ranks is the whole. Collective as the
    forward pass, no allocation. */
 PetscErrorCode denoiser_backward(Denoiser *denoiser, const Real *parameters, const DenoiserInput *input, const Real *d_estimate, Real *gradients);

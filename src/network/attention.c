@@ -140,6 +140,7 @@ static void normalize_queries_and_keys_backward(const Attention *a, const Real *
       row_rmsnorm_backward(heads, d, x + w, parameters + a->k_norm, inverse + heads, dy + w, d_weight + d);
     }
   }
+  for (PetscInt j = 0; j < d; j++) gradients[a->q_norm + (size_t)j] = gradients[a->k_norm + (size_t)j] = 0;
   for (PetscInt piece = 0; piece < pieces; piece++)
     for (PetscInt j = 0; j < d; j++) {
       gradients[a->q_norm + (size_t)j] += scratch->d_weight[(size_t)(2 * piece * d + j)];
@@ -171,6 +172,10 @@ PetscErrorCode attention_backward_begin(const Attention *a, const Real *paramete
 
   PetscFunctionBeginUser;
   PetscCall(linear_backward(&a->proj, parameters, batch->sets * cells, saved->mixed, w, dy, lddy, scratch->d_mixed, w, gradients));
+  if (a->proj.out < w) {
+    PetscCall(PetscArrayzero(gradients + a->proj.weight + (size_t)a->proj.out * (size_t)w, (size_t)(w - a->proj.out) * (size_t)w));
+    PetscCall(PetscArrayzero(gradients + a->proj.bias + (size_t)a->proj.out, (size_t)(w - a->proj.out)));
+  }
   for (PetscInt set = 0; set < batch->sets; set++)
     PetscCall(dense_products(heads, PETSC_TRUE, PETSC_FALSE, s, d, cells, 1, saved->probability + (size_t)set * (size_t)heads * square, s, square,
                              scratch->d_mixed + (size_t)set * (size_t)cells * (size_t)w, w, dd, 0, key_gradients(a, batch, scratch, set).values,

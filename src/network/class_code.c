@@ -43,15 +43,35 @@ PetscErrorCode classcode_forward(const ClassCode *c, const Real *parameters, con
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What took no part has gradient zero. */
+static PetscErrorCode zero_gradients(const ClassCode *c, Real *gradients)
+{
+  const Linear *const linear[] = {&c->transform, &c->embed};
+
+  PetscFunctionBeginUser;
+  for (int i = 0; i < 2; i++) {
+    PetscCall(PetscArrayzero(gradients + linear[i]->weight, (size_t)linear[i]->out * (size_t)linear[i]->in));
+    PetscCall(PetscArrayzero(gradients + linear[i]->bias, (size_t)linear[i]->out));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode classcode_backward(const ClassCode *c, const Real *parameters, const DenoiserInput *input, ClassCodeSaved *saved, const Real *d_code, Real *gradients)
 {
   const PetscInt h = c->embed.out, g = c->embed.in, n = c->covariate_dim, kept = saved->kept_count;
 
   PetscFunctionBeginUser;
+  PetscCall(PetscArrayzero(gradients + c->null_vector, (size_t)h));
+  PetscCall(PetscArrayzero(gradients + c->perturbation, (size_t)(c->perturbations + 1) * (size_t)n));
+  PetscCall(PetscArrayzero(gradients + c->cell_type, (size_t)c->cell_types * (size_t)n));
+  PetscCall(PetscArrayzero(gradients + c->batch, (size_t)c->batches * (size_t)n));
   for (PetscInt set = 0; set < input->sets; set++)
     if (input->dropped && input->dropped[set])
       for (PetscInt j = 0; j < h; j++) gradients[c->null_vector + (size_t)j] += d_code[set * h + j];
-  if (!kept) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!kept) {
+    PetscCall(zero_gradients(c, gradients));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   for (PetscInt i = 0; i < kept; i++) PetscCall(PetscArraycpy(saved->code + i * h, d_code + saved->kept[i] * h, (size_t)h));
   PetscCall(linear_backward(&c->embed, parameters, kept, saved->active, g, saved->code, h, saved->d_pre, g, gradients));
   silu_backward((size_t)kept * (size_t)g, saved->pre, saved->d_pre);

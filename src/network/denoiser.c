@@ -24,24 +24,31 @@ static PetscErrorCode embed_forward(Denoiser *d, const Real *parameters, const D
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode embed_backward(Denoiser *d, const Real *parameters, const DenoiserInput *input, Real *gradients)
+/* Gradient of one half of an embedding's columns (x: the cells that went through it); zero where there were none. */
+static PetscErrorCode embed_half_backward(const Denoiser *d, PetscInt rows, int i, PetscInt half, const Real *x, Real *gradients)
 {
-  const PetscInt    g = d->shape.genes, h = d->shape.hidden, rows = input->sets * d->cells;
-  const Real *const x[2] = {input->noisy, input->control};
+  const PetscInt g = d->shape.genes, h = d->shape.hidden;
+  Real *const    dw = gradients + d->embed[i].weight + (size_t)(half * g);
+
+  PetscFunctionBeginUser;
+  if (x)
+    PetscCall(dense_linear_backward(rows, g, h, x, g, NULL, 0, d->d_stream[i], h, PETSC_FALSE, NULL, 0, dw, 2 * g, NULL));
+  else
+    for (PetscInt j = 0; j < h; j++) PetscCall(PetscArrayzero(dw + (size_t)j * (size_t)(2 * g), (size_t)g));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode embed_backward(Denoiser *d, const DenoiserInput *input, Real *gradients)
+{
+  const PetscInt    h = d->shape.hidden, rows = input->sets * d->cells;
+  const Real *const x[2][2] = {{input->noisy, input->self_condition}, {input->control, NULL}};
 
   PetscFunctionBeginUser;
   for (int i = 0; i < 2; i++) {
-    const Linear *l = &d->embed[i];
-    PetscCall(PetscArrayzero(d->bias, (size_t)h));
-    PetscCall(dense_linear_backward(rows, g, h, x[i], g, parameters + l->weight, 2 * g, d->d_stream[i], h, PETSC_FALSE, NULL, 0, x[i] ? gradients + l->weight : NULL, 2 * g, d->bias));
-    for (PetscInt j = 0; j < h; j++) {
-      gradients[l->bias + (size_t)j] += d->bias[j];
-      gradients[d->null_gene + (size_t)j] += d->bias[j];
-    }
-  }
-  if (input->self_condition) {
-    const size_t weight = d->embed[0].weight + (size_t)g;
-    PetscCall(dense_linear_backward(rows, g, h, input->self_condition, g, parameters + weight, 2 * g, d->d_stream[0], h, PETSC_FALSE, NULL, 0, gradients + weight, 2 * g, NULL));
+    Real *const bias = gradients + d->embed[i].bias, *const null_gene = gradients + d->null_gene;
+    for (PetscInt half = 0; half < 2; half++) PetscCall(embed_half_backward(d, rows, i, half, x[i][half], gradients));
+    PetscCall(dense_linear_backward(rows, 0, h, NULL, 0, NULL, 0, d->d_stream[i], h, PETSC_FALSE, NULL, 0, NULL, 0, bias));
+    for (PetscInt j = 0; j < h; j++) null_gene[j] = i ? null_gene[j] + bias[j] : bias[j];
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -260,7 +267,7 @@ PetscErrorCode denoiser_backward(Denoiser *d, const Real *parameters, const Deno
   PetscCall(head_backward(d, parameters, input, d_estimate, gradients));
   PetscCall(call_done(d, d->shape.depth + 1));
   PetscCall(blocks_backward(d, parameters, input, gradients));
-  PetscCall(embed_backward(d, parameters, input, gradients));
+  PetscCall(embed_backward(d, input, gradients));
   PetscCall(codes_backward(d, parameters, input, gradients));
   PetscCall(call_done(d, 0));
   /* The one BlockSaved is now that of the first block. */

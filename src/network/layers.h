@@ -1,5 +1,5 @@
 /* Layers of the denoiser as forward/backward pairs (internal to the room). Rows are the cells of all sets of a batch, set after set;
-   what depends on the conditions alone has one row a set. Nothing here allocates. Gradients of parameters are added to. */
+   what depends on the conditions alone has one row a set. Nothing here allocates. Gradients of parameters are written. */
 #ifndef NETWORK_LAYERS_H
 #define NETWORK_LAYERS_H
 
@@ -40,7 +40,7 @@ static inline PetscErrorCode linear_forward(const Linear *l, const Real *paramet
   return dense_linear_forward(rows, l->in, l->out, x, ldx, parameters + l->weight, l->stride, parameters + l->bias, activation, PETSC_FALSE, y, ldy, pre);
 }
 
-/* dx (rows,in) = dy W unless NULL; gradients of W and b added. */
+/* dx (rows,in) = dy W unless NULL; gradients of W and b written. */
 static inline PetscErrorCode linear_backward(const Linear *l, const Real *parameters, PetscInt rows, const Real *x, PetscInt ldx, const Real *dy, PetscInt lddy, Real *dx,
                                              PetscInt lddx, Real *gradients)
 {

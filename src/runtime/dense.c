@@ -53,13 +53,14 @@ void dense_finish(PetscInt rows, PetscInt columns, const Real *bias, DenseActiva
   for (PetscInt i = 0; i < rows; i++) finish_row(columns, bias, activation, y + (size_t)i * (size_t)ldy);
 }
 
-/* Events of -log_view: products, and the loops over elements that go with them. */
-static PetscLogEvent event_product = -1, event_vector = -1;
+/* Events of -log_view: products, those on a few rows, and the loops over elements that go with them. */
+static PetscLogEvent event_product = -1, event_few = -1, event_vector = -1;
 
 static PetscErrorCode events_register(void)
 {
   if (event_product >= 0) return PETSC_SUCCESS;
   PetscCall(PetscLogEventRegister("DenseProduct", PETSC_OBJECT_CLASSID, &event_product));
+  PetscCall(PetscLogEventRegister("DenseFewRows", PETSC_OBJECT_CLASSID, &event_few));
   PetscCall(PetscLogEventRegister("DenseVector", PETSC_OBJECT_CLASSID, &event_vector));
   return PETSC_SUCCESS;
 }
@@ -120,6 +121,14 @@ PetscErrorCode dense_linear_forward(PetscInt rows, PetscInt in, PetscInt out, co
 {
   const PetscBool keep = activation == DENSE_GELU && pre;
 
+  if (rows <= FEW_ROWS && !accumulate && activation == DENSE_LINEAR) {
+    PetscCall(events_register());
+    PetscCall(PetscLogEventBegin(event_few, 0, 0, 0, 0));
+    dense_few_forward(rows, in, out, x, ldx, w, ldw, bias, y, ldy);
+    PetscCall(PetscLogFlops(2. * (double)rows * (double)in * (double)out));
+    PetscCall(PetscLogEventEnd(event_few, 0, 0, 0, 0));
+    return PETSC_SUCCESS;
+  }
   PetscCall(product(&(DenseProduct){.count = 1,
                                     .transpose_b = PETSC_TRUE,
                                     .m = rows,
@@ -143,11 +152,25 @@ PetscErrorCode dense_linear_forward(PetscInt rows, PetscInt in, PetscInt out, co
   return PETSC_SUCCESS;
 }
 
-/* sums[j] += sum over rows of d, columns [first, first + count): the rows in order, so the sum does not depend on the threads. */
-VECTOR_CLONES static void add_column_sums(PetscInt rows, PetscInt count, const Real *d, PetscInt ld, Real *sums)
+/* sums[j] = sum over rows of d, `count` columns: the rows in order, so the sum does not depend on the threads. */
+VECTOR_CLONES static void column_sums(PetscInt rows, PetscInt count, const Real *d, PetscInt ld, Real *sums)
 {
+  for (PetscInt j = 0; j < count; j++) sums[j] = 0;
   for (PetscInt i = 0; i < rows; i++)
     for (PetscInt j = 0; j < count; j++) sums[j] += d[(size_t)i * (size_t)ld + (size_t)j];
+}
+
+/* The products of a layer on a few rows, logged as one. */
+static PetscErrorCode few_backward(PetscInt rows, PetscInt in, PetscInt out, const Real *x, PetscInt ldx, const Real *w, PetscInt ldw, const Real *dy, PetscInt lddy,
+                                   PetscBool accumulate_input, Real *dx, PetscInt lddx, Real *dw, PetscInt lddw)
+{
+  PetscCall(events_register());
+  PetscCall(PetscLogEventBegin(event_few, 0, 0, 0, 0));
+  if (dx) dense_few_backward_input(rows, in, out, w, ldw, dy, lddy, accumulate_input, dx, lddx);
+  if (dw) dense_few_backward_weight(rows, in, out, x, ldx, dy, lddy, dw, lddw);
+  PetscCall(PetscLogFlops(2. * ((dx != NULL) + (dw != NULL)) * (double)rows * (double)in * (double)out));
+  PetscCall(PetscLogEventEnd(event_few, 0, 0, 0, 0));
+  return PETSC_SUCCESS;
 }
 
 PetscErrorCode dense_linear_backward(PetscInt rows, PetscInt in, PetscInt out, const Real *x, PetscInt ldx, const Real *w, PetscInt ldw, const Real *dy,
@@ -155,13 +178,17 @@ PetscErrorCode dense_linear_backward(PetscInt rows, PetscInt in, PetscInt out, c
 {
   enum { COLUMNS = 256 };
 
-  if (dx) PetscCall(dense_product(PETSC_FALSE, PETSC_FALSE, rows, in, out, 1, dy, lddy, w, ldw, accumulate_input ? 1 : 0, dx, lddx));
-  if (dw) PetscCall(dense_product(PETSC_TRUE, PETSC_FALSE, out, in, rows, 1, dy, lddy, x, ldx, 1, dw, lddw));
+  if (rows <= FEW_ROWS)
+    PetscCall(few_backward(rows, in, out, x, ldx, w, ldw, dy, lddy, accumulate_input, dx, lddx, dw, lddw));
+  else {
+    if (dx) PetscCall(dense_product(PETSC_FALSE, PETSC_FALSE, rows, in, out, 1, dy, lddy, w, ldw, accumulate_input ? 1 : 0, dx, lddx));
+    if (dw) PetscCall(dense_product(PETSC_TRUE, PETSC_FALSE, out, in, rows, 1, dy, lddy, x, ldx, 0, dw, lddw));
+  }
   if (!dbias) return PETSC_SUCCESS;
   PetscCall(events_register());
   PetscCall(PetscLogEventBegin(event_vector, 0, 0, 0, 0));
 #pragma omp parallel for schedule(static) if ((size_t)rows * (size_t)out >= PARALLEL_FROM)
-  for (PetscInt first = 0; first < out; first += COLUMNS) add_column_sums(rows, PetscMin(COLUMNS, out - first), dy + first, lddy, dbias + first);
+  for (PetscInt first = 0; first < out; first += COLUMNS) column_sums(rows, PetscMin(COLUMNS, out - first), dy + first, lddy, dbias + first);
   PetscCall(PetscLogEventEnd(event_vector, 0, 0, 0, 0));
   return PETSC_SUCCESS;
 }

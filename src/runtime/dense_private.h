@@ -31,4 +31,10 @@ PetscErrorCode dense_backend_product(const DenseProduct *product);
 /* bias and activation on rows of y in place, for a back end whose product does not take them. */
 void dense_finish(PetscInt rows, PetscInt columns, const Real *bias, DenseActivation activation, Real *y, PetscInt ldy);
 
+/* Layers on at most so many rows (dense_few.c): y = x W' + bias; dx [+]= dy W; dw = dy' x. */
+enum { FEW_ROWS = 8 };
+void dense_few_forward(PetscInt rows, PetscInt in, PetscInt out, const Real *x, PetscInt ldx, const Real *w, PetscInt ldw, const Real *bias, Real *y, PetscInt ldy);
+void dense_few_backward_input(PetscInt rows, PetscInt in, PetscInt out, const Real *w, PetscInt ldw, const Real *dy, PetscInt lddy, PetscBool accumulate, Real *dx, PetscInt lddx);
+void dense_few_backward_weight(PetscInt rows, PetscInt in, PetscInt out, const Real *x, PetscInt ldx, const Real *dy, PetscInt lddy, Real *dw, PetscInt lddw);
+
 #endif

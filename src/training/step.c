@@ -79,7 +79,6 @@ static PetscErrorCode own_sets(Trainer *t, const Coins *coins)
   PetscCall(phase_end(t, PHASE_READ, 0));
   PetscCall(phase_begin(t, PHASE_PREPARE));
   corrupt_batch(t, &batch);
-  PetscCall(PetscArrayzero(t->gradients, t->state.table.total));
   for (PetscInt b = 0; b < t->own_sets; b++) dropped[b] = coins->drop_condition ? 1 : 0;
   PetscCall(phase_end(t, PHASE_PREPARE, 0));
 

@@ -150,7 +150,7 @@ static void check_layer(PetscInt rows, PetscInt in, PetscInt out, PetscInt pad, 
 
 static void layers_forward(void **state)
 {
-  static const PetscInt sizes[][3] = {{1, 20, 33}, {17, 64, 128}, {130, 31, 130}, {2, 1, 1}};
+  static const PetscInt sizes[][3] = {{1, 20, 33}, {17, 64, 128}, {130, 31, 130}, {2, 1, 1}, {7, 150, 140}};
 
   for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++)
     for (PetscInt pad = 0; pad < 4; pad += 3)
@@ -172,18 +172,20 @@ static void layers_backward(void **state)
   Real   *dx0 = drawn(ROWS * LDX, 4), *dw0 = drawn(OUT * LDW, 5), *dbias0 = drawn(OUT, 6);
   double *expected = malloc(2 * OUT * ROWS * sizeof *expected), *size = expected + OUT * ROWS;
 
-  for (int accumulate = 0; accumulate < 2; accumulate++) {
+  for (int way = 0; way < 10; way++) {
+    const PetscInt  rows = (const PetscInt[]){ROWS, 1, 2, 5, 8}[way / 2];
+    const PetscBool accumulate = way % 2;
     memcpy(dx, dx0, ROWS * LDX * sizeof *dx);
     memcpy(dw, dw0, OUT * LDW * sizeof *dw);
     memcpy(dbias, dbias0, OUT * sizeof *dbias);
-    check_call(dense_linear_backward(ROWS, IN, OUT, x, LDX, w, LDW, dy, LDY, accumulate, dx, LDX, dw, LDW, dbias));
-    plain_product(PETSC_FALSE, PETSC_FALSE, ROWS, IN, OUT, 1, dy, LDY, w, LDW, accumulate, dx0, LDX, expected, size);
-    for (int i = 0; i < ROWS * IN; i++) check_close(dx[i / IN * LDX + i % IN], expected[i], tolerance, size[i]);
-    plain_product(PETSC_TRUE, PETSC_FALSE, OUT, IN, ROWS, 1, dy, LDY, x, LDX, 1, dw0, LDW, expected, size);
+    check_call(dense_linear_backward(rows, IN, OUT, x, LDX, w, LDW, dy, LDY, accumulate, dx, LDX, dw, LDW, dbias));
+    plain_product(PETSC_FALSE, PETSC_FALSE, rows, IN, OUT, 1, dy, LDY, w, LDW, accumulate, dx0, LDX, expected, size);
+    for (int i = 0; i < rows * IN; i++) check_close(dx[i / IN * LDX + i % IN], expected[i], tolerance, size[i]);
+    plain_product(PETSC_TRUE, PETSC_FALSE, OUT, IN, rows, 1, dy, LDY, x, LDX, 0, dw0, LDW, expected, size);
     for (int i = 0; i < OUT * IN; i++) check_close(dw[i / IN * LDW + i % IN], expected[i], tolerance, size[i]);
     for (int j = 0; j < OUT; j++) {
-      double sum = dbias0[j], absolute = fabs((double)dbias0[j]);
-      for (int i = 0; i < ROWS; i++) {
+      double sum = 0, absolute = 0;
+      for (int i = 0; i < rows; i++) {
         sum += dy[i * LDY + j];
         absolute += fabs((double)dy[i * LDY + j]);
       }

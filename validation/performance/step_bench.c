@@ -20,7 +20,7 @@ typedef struct {
 
 /* Events of which the totals are read before and after the timed steps. */
 static const char *const event_names[] = {"TrainRead",  "TrainPrepare", "TrainForward", "TrainBackward", "TrainReduce",    "TrainOptimize", "NetForward",
-                                          "NetBackward", "DenseProduct", "DenseVector",  "NetNorm",       "NetAttention", "Objective",     "SampleEstimate"};
+                                          "NetBackward", "DenseProduct", "DenseFewRows", "DenseVector",  "NetNorm",       "NetAttention", "Objective",     "SampleEstimate"};
 enum { EVENTS = sizeof event_names / sizeof *event_names };
 
 typedef struct {

@@ -31,7 +31,7 @@ PetscErrorCode dense_linear_forward(PetscInt rows, PetscInt in, PetscInt out, co
                                     DenseActivation activation, PetscBool accumulate, Real *y, PetscInt ldy, Real *pre);
 
 /* dense_linear_backward - dx(rows,in) = dy W (added to dx if accumulate_input; skipped when dx is NULL);
-   dw(out,in) += dy' x and dbias(out) += column sums of dy (each skipped when NULL). dy is the gradient of the linear
+   dw(out,in) = dy' x and dbias(out) = column sums of dy (each skipped when NULL). dy is the gradient of the linear
    part's result: pass it through dense_gelu_backward first where there is an activation. */
 PetscErrorCode dense_linear_backward(PetscInt rows, PetscInt in, PetscInt out, const Real *x, PetscInt ldx, const Real *w, PetscInt ldw, const Real *dy, PetscInt lddy,
                                      PetscBool accumulate_input, Real *dx, PetscInt lddx, Real *dw, PetscInt lddw, Real *dbias);
