@@ -4,3 +4,7 @@ library_sources += src/evaluation/baseline.c src/evaluation/evaluate.c src/evalu
   src/evaluation/score_table.c src/evaluation/scores.c src/evaluation/slot_cells.c
 library_sources += src/evaluation/differential.c src/evaluation/differential_file.c src/evaluation/differential_internal.h src/evaluation/number_text.c \
   src/evaluation/csv_lines.c
+public_headers += include/perturbdiff/evaluation/statistics.h
+library_sources += src/evaluation/statistics.c
+public_headers += include/perturbdiff/evaluation/distribution.h
+library_sources += src/evaluation/classifier.c src/evaluation/coverage.c src/evaluation/distribution.c

@@ -23,7 +23,9 @@ typedef enum {
   RANDOM_EVALUATE,       /* halves, bootstrap, subsamples */
   RANDOM_VALIDATE,       /* validation sets and their noise */
   RANDOM_TEST,
-  RANDOM_EMBED /* landmarks, cells sampled for bandwidths, permutations */
+  RANDOM_TEST,
+  RANDOM_EMBED, /* landmarks, cells sampled for bandwidths, permutations */
+  RANDOM_RESAMPLE /* permutations of labels, bootstrap, folds, questions */
 } RandomPurpose;
 
 /* A stream of numbers indexed by i = 0, 1, ...: value i depends on (seed, purpose, step, set, cell, i) and nothing else. */
