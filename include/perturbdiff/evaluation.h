@@ -3,6 +3,8 @@
 #define PERTURBDIFF_EVALUATION_H
 
 #include <perturbdiff/data.h>
+#include <perturbdiff/evaluation/differential.h>
+#include <perturbdiff/evaluation/pair.h>
 #include <petscsys.h>
 #include <stdio.h>
 
@@ -55,6 +57,7 @@ typedef struct {
   PetscBool             ceiling;
   double                library_size; /* of files that hold counts; 0: their median (the store's, when real is one) */
   uint64_t              seed;
+  const PairOptions    *pair; /* cell-eval's tables of each prediction; NULL: none */
 } EvaluateOptions;
 
 /* What a row of scores belongs to. */

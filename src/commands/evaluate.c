@@ -1,5 +1,6 @@
 /* evaluate: predicted cells against real ones, with baselines and the ceiling in the same table. */
 #include "commands/commands.h"
+#include <math.h>
 #include <perturbdiff/evaluation.h>
 #include <string.h>
 
@@ -14,6 +15,14 @@ static const OptionSpec own[] = {
     {"baselines", VALUE_LIST, "all", 0, 0, "", "Among control, mean_shift, additive, nearest; all: what -real allows; none"},
     {"ceiling", VALUE_SWITCH, "true", 0, 0, "", "Score two halves of the real cells against each other"},
     {"library_size", VALUE_NUMBER, "0", 0, 1e9, "counts", "Counts of a cell are brought to this; 0: the store's, else the median of each file"},
+    {"profile", VALUE_CHOICE, "full", 0, 0, PROFILE_NAMES,
+     "Metrics of cell-eval's tables, results.csv, agg_results.csv, real_de.csv, pred_de.csv (all but clustering_agreement, which draws at random)"},
+    {"prefix", VALUE_STRING, "", 0, 0, "", "Put before the names of cell-eval's tables"},
+    {"score", VALUE_PATH, "", 0, 0, "", "agg_results.csv of a baseline: baseline_diff.csv says how far the metrics are from it (0) to the best (1)"},
+    {"real_de", VALUE_PATH, "", 0, 0, "", "Differential expression of the real cells, as CSV, in place of computing it"},
+    {"predicted_de", VALUE_PATH, "", 0, 0, "", "The same of the predicted cells"},
+    {"cpm_filter", VALUE_NUMBER, "-1", -1, 1e6, "counts per million", "Leave out genes with at most this in both groups; negative: none"},
+    {"embedding", VALUE_STRING, "", 0, 0, "", "Matrix of obsm for discrimination_score_l2 and _cosine; none: the genes"},
     {"seed", VALUE_INTEGER, "0", 0, 9e15, "", "Seed of the halves and of the baselines' draws"},
     {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
 };
@@ -63,6 +72,26 @@ static PetscErrorCode choose_baselines(PetscInt count, char *const *name, const 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode read_pair_options(const Options *options, const EvaluateOptions *o, PairOptions *pair)
+{
+  PetscInt profile;
+
+  PetscFunctionBeginUser;
+  PetscCall(options_string(options, "out", &pair->folder));
+  PetscCall(options_choice(options, "profile", &profile));
+  PetscCall(options_string(options, "prefix", &pair->prefix));
+  PetscCall(options_string(options, "score", &pair->score));
+  PetscCall(options_string(options, "real_de", &pair->real_de));
+  PetscCall(options_string(options, "predicted_de", &pair->predicted_de));
+  PetscCall(options_string(options, "embedding", &pair->embedding));
+  PetscCall(options_number(options, "cpm_filter", &pair->cpm_filter));
+  if (pair->cpm_filter < 0) pair->cpm_filter = NAN;
+  pair->profile = (Profile)profile;
+  pair->ceiling = o->ceiling;
+  pair->seed = o->seed;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode read_options(const Options *options, EvaluateOptions *o)
 {
   PetscInt64 seed;
@@ -101,6 +130,7 @@ static PetscErrorCode score(const EvaluateOptions *o, const char *folder)
 static PetscErrorCode evaluate(const Options *options)
 {
   EvaluateOptions o = {0};
+  PairOptions     pair = {0};
   BaselineMethod  baseline[BASELINES];
   PetscInt        given, names;
   char          **predicted, **name, **model, **path;
@@ -108,6 +138,8 @@ static PetscErrorCode evaluate(const Options *options)
 
   PetscFunctionBeginUser;
   PetscCall(read_options(options, &o));
+  PetscCall(read_pair_options(options, &o, &pair));
+  o.pair = &pair;
   PetscCall(options_string(options, "out", &folder));
   PetscCall(options_list(options, "baselines", &names, &name));
   PetscCall(choose_baselines(names, name, o.real, baseline, &o.baselines));

@@ -1,5 +1,5 @@
 /* Scores of predicted files, baselines and the ceiling in every group; groups dealt over ranks. */
-#include "evaluation/evaluate_internal.h"
+#include "evaluation/pair_internal.h"
 #include <math.h>
 #include <perturbdiff/runtime.h>
 #include <stdlib.h>
@@ -468,6 +468,36 @@ static PetscErrorCode close_all(Evaluation *e, KeyTable *real)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The tables of each prediction: into the folder, or a sub-folder for each of several. */
+static PetscErrorCode make_pair_tables(Evaluation *e)
+{
+  const EvaluateOptions *o = e->options;
+  const RealCells        real = {.real = o->real,
+                                 .axes = &e->axes,
+                                 .file = e->store ? NULL : &e->real,
+                                 .store = e->store,
+                                 .position = e->position,
+                                 .all_genes = e->store ? 0 : e->real.genes,
+                                 .genes = e->genes,
+                                 .gene = e->gene};
+
+  PetscFunctionBeginUser;
+  for (PetscInt f = 0; f < o->predictions; f++) {
+    char     folder[PETSC_MAX_PATH_LEN];
+    PetscInt repeat = 1;
+
+    for (PetscInt q = 0; q < f; q++) repeat += !strcmp(o->model[q], o->model[f]);
+    if (o->predictions == 1)
+      PetscCall(PetscStrncpy(folder, o->pair->folder, sizeof folder));
+    else if (repeat == 1)
+      PetscCall(PetscSNPrintf(folder, sizeof folder, "%s/%s", o->pair->folder, o->model[f]));
+    else
+      PetscCall(PetscSNPrintf(folder, sizeof folder, "%s/%s_%lld", o->pair->folder, o->model[f], (long long)repeat));
+    PetscCall(pair_evaluate(e->comm, &real, &e->file[f], o->pair, folder));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode evaluate_files(MPI_Comm comm, const EvaluateOptions *options, ScoreTable *table)
 {
   Evaluation e = {.comm = comm, .options = options};
@@ -479,6 +509,7 @@ PetscErrorCode evaluate_files(MPI_Comm comm, const EvaluateOptions *options, Sco
   PetscCall(PetscMemzero(table, sizeof *table));
   PetscCall(open_all(&e, &real));
   PetscCall(match_genes(&e));
+  if (options->pair && options->pair->profile != PROFILE_NONE) PetscCall(make_pair_tables(&e));
   PetscCall(load_all(&e, &real));
   PetscCall(table_create(&e, table));
   PetscCall(score_all(&e, table));

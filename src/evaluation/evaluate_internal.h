@@ -28,6 +28,7 @@ typedef struct {
   PetscInt64  cells, genes;
   AnnColumn   column[AXES];
   int64_t    *key;          /* (cells), -1: a label is missing */
+  int32_t    *entries;      /* (cells) values that are not zero */
   PetscBool   counts;       /* values are whole numbers */
   double      library_size; /* to which counts are brought */
   int32_t    *position;     /* (genes) place of each gene among those scored, -1: not scored */
@@ -52,6 +53,8 @@ typedef struct {
    Collective. User errors: no such column; negative, missing or too large values. */
 PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *const column[AXES], double library_size, GroupedFile *file);
 PetscErrorCode groupedfile_close(GroupedFile *file);
+/* groupedfile_rows - cells [first, first + count), counts brought to log values. Not collective. Free with sparserows_free. */
+PetscErrorCode groupedfile_rows(GroupedFile *file, PetscInt64 first, PetscInt64 count, SparseRows *rows);
 /* groupedfile_keys - fill key. Not collective. User error: a label that the axes do not have. */
 PetscErrorCode groupedfile_keys(GroupedFile *file, const char *real, const Axes *axes);
 /* groupedfile_load - read the file in chunks, keeping the cells of wanted slots and the means of controls. Not collective; the same means on every rank. */

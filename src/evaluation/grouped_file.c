@@ -9,6 +9,8 @@
 static const double chunk_bytes = 32 << 20;
 /* Log values that are not counts lie below this (METRICS). */
 static const double largest_log_value = 15;
+/* Parts of a whole number that pass for rounding (cell-eval's epsilon). */
+static const double largest_rounding = 1e-3;
 
 /* What a scan of some rows finds. */
 typedef struct {
@@ -16,7 +18,8 @@ typedef struct {
   PetscBool whole; /* all values whole numbers */
 } Scan;
 
-static PetscErrorCode scan_rows(GroupedFile *file, PetscInt64 begin, PetscInt64 end, double *sum, Scan *scan)
+/* sum, entries: of the rows [begin, end). */
+static PetscErrorCode scan_rows(GroupedFile *file, PetscInt64 begin, PetscInt64 end, double *sum, int32_t *entries, Scan *scan)
 {
   PetscInt64 step;
 
@@ -37,9 +40,10 @@ static PetscErrorCode scan_rows(GroupedFile *file, PetscInt64 begin, PetscInt64 
         }
         total += value;
         scan->largest = PetscMax(scan->largest, value);
-        if (value != floor(value)) scan->whole = PETSC_FALSE;
+        if (value - floor(value) > largest_rounding) scan->whole = PETSC_FALSE;
       }
       sum[first + i - begin] = total;
+      entries[first + i - begin] = (int32_t)(rows.offset[i + 1] - rows.offset[i]);
     }
     PetscCall(sparserows_free(&rows));
   }
@@ -68,25 +72,27 @@ static PetscErrorCode find_scale(MPI_Comm comm, double library_size, GroupedFile
 {
   PetscMPIInt rank, size, *counts, *offsets;
   double     *own, *sum, largest;
+  int32_t    *own_entries;
   Scan        scan;
   int         whole;
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCallMPI(MPI_Comm_size(comm, &size));
-  PetscCall(PetscMalloc4(size, &counts, size, &offsets, file->cells, &own, file->cells, &sum));
+  PetscCall(PetscMalloc5(size, &counts, size, &offsets, file->cells, &own, file->cells, &sum, file->cells, &own_entries));
   for (PetscMPIInt r = 0; r < size; r++) {
     offsets[r] = (PetscMPIInt)(file->cells * r / size);
     counts[r] = (PetscMPIInt)(file->cells * (r + 1) / size) - offsets[r];
   }
-  PetscCallAgree(comm, scan_rows(file, offsets[rank], offsets[rank] + counts[rank], own, &scan));
+  PetscCallAgree(comm, scan_rows(file, offsets[rank], offsets[rank] + counts[rank], own, own_entries, &scan));
   PetscCallMPI(MPI_Allgatherv(own, counts[rank], MPI_DOUBLE, sum, counts, offsets, MPI_DOUBLE, comm));
+  PetscCallMPI(MPI_Allgatherv(own_entries, counts[rank], MPI_INT32_T, file->entries, counts, offsets, MPI_INT32_T, comm));
   PetscCallMPI(MPI_Allreduce(&scan.largest, &largest, 1, MPI_DOUBLE, MPI_MAX, comm));
   whole = scan.whole;
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &whole, 1, MPI_INT, MPI_MIN, comm));
   file->counts = whole ? PETSC_TRUE : PETSC_FALSE;
   file->library_size = library_size > 0 ? library_size : median_of_positive(file->cells, sum);
-  PetscCall(PetscFree4(counts, offsets, own, sum));
+  PetscCall(PetscFree5(counts, offsets, own, sum, own_entries));
   /* A network trained too little may predict any value; its file says that they are log values. */
   if (!file->counts && largest >= largest_log_value && !anndata_exists(file->file, "uns/log1p")) {
     return error_user("%s: values with decimals up to %g are neither counts nor log values (below %g); give counts or log1p values", file->path, largest,
@@ -107,8 +113,8 @@ PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *con
   if (!file->cells || !file->genes) return error_user("%s: no %s in it", path, file->cells ? "genes" : "cells");
   if (file->cells > PETSC_MPI_INT_MAX)
     return error_user("%s: %lld cells are more than the %d that can be scored at once", path, (long long)file->cells, PETSC_MPI_INT_MAX);
+  PetscCall(PetscMalloc3(file->cells, &file->key, file->genes, &file->position, file->cells, &file->entries));
   PetscCall(find_scale(comm, library_size, file));
-  PetscCall(PetscMalloc2(file->cells, &file->key, file->genes, &file->position));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -116,7 +122,7 @@ PetscErrorCode groupedfile_close(GroupedFile *file)
 {
   PetscFunctionBeginUser;
   for (int a = 0; a < AXES; a++) PetscCall(anncolumn_free(&file->column[a]));
-  PetscCall(PetscFree2(file->key, file->position));
+  PetscCall(PetscFree3(file->key, file->position, file->entries));
   PetscCall(anndata_close(&file->file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -159,15 +165,28 @@ PetscErrorCode groupedfile_keys(GroupedFile *file, const char *real, const Axes 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Log value on the scale of the scores. */
+/* Log value on the scale of the scores. Single precision in scanpy's order (normalize_total, log1p): it decides which values are equal. */
 static double scaled(const GroupedFile *file, double value, double total)
 {
   if (!file->counts) return value;
-  return total > 0 ? log1p(value * file->library_size / total) : 0;
+  const float share = (float)total / (float)file->library_size;
+  return total > 0 ? (double)(float)log1p((double)((float)value / share)) : 0;
+}
+
+PetscErrorCode groupedfile_rows(GroupedFile *file, PetscInt64 first, PetscInt64 count, SparseRows *rows)
+{
+  PetscFunctionBeginUser;
+  PetscCall(anndata_read_rows(file->file, first, count, rows));
+  for (PetscInt64 i = 0; i < count && file->counts; i++) {
+    double total = 0;
+    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) total += (double)rows->value[e];
+    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) rows->value[e] = (float)scaled(file, (double)rows->value[e], total);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Append the scored genes of row i to a slot's rows; the arrays grow by doubling. */
-static PetscErrorCode append_row(const GroupedFile *file, const SparseRows *from, PetscInt64 i, double total, int64_t *capacity, SparseRows *to)
+static PetscErrorCode append_row(const GroupedFile *file, const SparseRows *from, PetscInt64 i, int64_t *capacity, SparseRows *to)
 {
   int64_t end = to->offset[to->rows];
 
@@ -181,17 +200,17 @@ static PetscErrorCode append_row(const GroupedFile *file, const SparseRows *from
     const int32_t gene = file->position[from->column[e]];
     if (gene < 0) continue;
     to->column[end] = gene;
-    to->value[end++] = (float)scaled(file, (double)from->value[e], total);
+    to->value[end++] = from->value[e];
   }
   to->offset[++to->rows] = end;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void sum_row(const GroupedFile *file, const SparseRows *rows, PetscInt64 i, double total, double *sum)
+static void sum_row(const GroupedFile *file, const SparseRows *rows, PetscInt64 i, double *sum)
 {
   for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) {
     const int32_t gene = file->position[rows->column[e]];
-    if (gene >= 0) sum[gene] += scaled(file, (double)rows->value[e], total);
+    if (gene >= 0) sum[gene] += (double)rows->value[e];
   }
 }
 
@@ -201,15 +220,13 @@ static PetscErrorCode load_chunk(GroupedFile *file, PetscInt64 first, PetscInt64
   SparseRows rows;
 
   PetscFunctionBeginUser;
-  PetscCall(anndata_read_rows(file->file, first, count, &rows));
+  PetscCall(groupedfile_rows(file, first, count, &rows));
   for (PetscInt64 i = 0; i < count; i++) {
     const PetscInt s = slot[first + i];
-    double         total = 0;
 
     if (s < 0) continue;
-    for (int64_t e = rows.offset[i]; e < rows.offset[i + 1]; e++) total += (double)rows.value[e];
-    if (wanted[s]) PetscCall(append_row(file, &rows, i, total, &capacity[s], &cells->rows[s]));
-    if (slots->control_row[s] >= 0) sum_row(file, &rows, i, total, cells->mean + (size_t)slots->control_row[s] * (size_t)genes);
+    if (wanted[s]) PetscCall(append_row(file, &rows, i, &capacity[s], &cells->rows[s]));
+    if (slots->control_row[s] >= 0) sum_row(file, &rows, i, cells->mean + (size_t)slots->control_row[s] * (size_t)genes);
   }
   PetscCall(sparserows_free(&rows));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -1,5 +1,5 @@
 # Files of the room evaluation.
-public_headers += include/perturbdiff/evaluation.h include/perturbdiff/evaluation/differential.h
+public_headers += include/perturbdiff/evaluation.h include/perturbdiff/evaluation/differential.h include/perturbdiff/evaluation/pair.h
 library_sources += src/evaluation/baseline.c src/evaluation/evaluate.c src/evaluation/evaluate_internal.h src/evaluation/grouped_file.c src/evaluation/groups.c \
   src/evaluation/score_table.c src/evaluation/scores.c src/evaluation/slot_cells.c
 library_sources += src/evaluation/differential.c src/evaluation/differential_file.c src/evaluation/differential_internal.h src/evaluation/number_text.c \
@@ -8,3 +8,5 @@ public_headers += include/perturbdiff/evaluation/statistics.h
 library_sources += src/evaluation/statistics.c
 public_headers += include/perturbdiff/evaluation/distribution.h
 library_sources += src/evaluation/classifier.c src/evaluation/coverage.c src/evaluation/distribution.c
+library_sources += src/evaluation/cell_view.c src/evaluation/deal.c src/evaluation/distance_sum.c src/evaluation/file_summary.c src/evaluation/metric_table.c \
+  src/evaluation/metrics_expression.c src/evaluation/metrics_means.c src/evaluation/pair.c src/evaluation/pair_internal.h src/evaluation/pair_views.c

@@ -1,0 +1,271 @@
+/* The cells of a file by group: loading, and values by gene. */
+#include "evaluation/pair_internal.h"
+#include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/random.h>
+#include <string.h>
+
+static const double chunk_bytes = 32 << 20;
+
+PetscErrorCode cellview_destroy(CellView *view)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFree2(view->group, view->order));
+  PetscCall(PetscFree2(view->group_cells, view->group_entries));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode cellview_count(CellView *view)
+{
+  int32_t *gene = NULL;
+  float   *value = NULL;
+
+  PetscFunctionBeginUser;
+  if (view->store) {
+    const PetscInt all = cellstore_table(view->store)->gene.count;
+    PetscCall(PetscMalloc2(all, &gene, all, &value));
+  }
+  PetscCall(PetscCalloc2(view->perturbations + 1, &view->group_cells, view->perturbations + 1, &view->group_entries));
+  for (PetscInt64 i = 0; i < view->cells; i++) {
+    const int32_t group = view->group[i];
+    PetscInt      entries;
+
+    if (group < 0) continue;
+    view->group_cells[group]++;
+    if (view->store) PetscCall(cellstore_row(view->store, i, &entries, gene, value));
+    view->group_entries[group] += view->store ? entries : view->file->entries[i];
+  }
+  PetscCall(PetscFree2(gene, value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Room for all cells of a group: how many values they have is known. */
+static PetscErrorCode rows_create(const CellView *view, PetscInt group, SparseRows *rows)
+{
+  PetscFunctionBeginUser;
+  *rows = (SparseRows){.columns = view->genes};
+  PetscCall(PetscMalloc1(view->group_cells[group] + 1, &rows->offset));
+  PetscCall(PetscMalloc1(view->group_entries[group], &rows->column));
+  PetscCall(PetscMalloc1(view->group_entries[group], &rows->value));
+  rows->offset[0] = 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void append(const CellView *view, int64_t entries, const int32_t *column, const float *value, SparseRows *rows)
+{
+  int64_t end = rows->offset[rows->rows];
+
+  for (int64_t e = 0; e < entries; e++) {
+    const int32_t gene = view->position[column[e]];
+    if (gene < 0 || value[e] == 0) continue;
+    rows->column[end] = gene;
+    rows->value[end++] = value[e];
+  }
+  rows->offset[++rows->rows] = end;
+}
+
+static PetscErrorCode load_file(CellView *view, const unsigned char *wanted, SparseRows *rows)
+{
+  PetscInt64 step;
+
+  PetscFunctionBeginUser;
+  PetscCall(anndata_rows_for_bytes(view->file->file, chunk_bytes, &step));
+  for (PetscInt64 first = 0; first < view->cells; first += step) {
+    PetscInt64 begin = first, end = PetscMin(first + step, view->cells);
+    SparseRows part;
+
+    while (begin < end && (view->group[begin] < 0 || !wanted[view->group[begin]])) begin++;
+    while (end > begin && (view->group[end - 1] < 0 || !wanted[view->group[end - 1]])) end--;
+    if (begin == end) continue;
+    PetscCall(groupedfile_rows(view->file, begin, end - begin, &part));
+    for (PetscInt64 i = begin; i < end; i++) {
+      const int32_t group = view->group[i];
+      const int64_t at = part.offset[i - begin];
+      if (group >= 0 && wanted[group]) append(view, part.offset[i - begin + 1] - at, part.column + at, part.value + at, &rows[group]);
+    }
+    PetscCall(sparserows_free(&part));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode load_store(CellView *view, const unsigned char *wanted, SparseRows *rows)
+{
+  const PetscInt all = cellstore_table(view->store)->gene.count;
+  int32_t       *gene;
+  float         *value;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc2(all, &gene, all, &value));
+  for (PetscInt64 i = 0; i < view->cells; i++) {
+    PetscInt entries;
+    if (view->group[i] < 0 || !wanted[view->group[i]]) continue;
+    PetscCall(cellstore_row(view->store, i, &entries, gene, value));
+    append(view, entries, gene, value, &rows[view->group[i]]);
+  }
+  PetscCall(PetscFree2(gene, value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode cellview_load(CellView *view, const unsigned char *wanted, SparseRows *rows)
+{
+  PetscFunctionBeginUser;
+  for (PetscInt k = 0; k <= view->perturbations; k++) {
+    rows[k] = (SparseRows){0};
+    if (wanted[k]) PetscCall(rows_create(view, k, &rows[k]));
+  }
+  if (view->store)
+    PetscCall(load_store(view, wanted, rows));
+  else
+    PetscCall(load_file(view, wanted, rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The i-th cell of a group goes to the half that the image of i under a random permutation falls into. */
+static void assign_halves(const CellView *view, const PetscInt *place, uint64_t seed, PetscInt64 *seen, CellView half[2])
+{
+  for (PetscInt64 i = 0; i < view->cells; i++) {
+    const int32_t group = view->group[i];
+
+    half[0].group[i] = half[1].group[i] = -1;
+    if (group < 0 || place[group] < 0) continue;
+    const PetscInt64   size = view->group_cells[group] / 2;
+    const RandomStream stream = random_stream(seed, RANDOM_EVALUATE, 2, (uint32_t)group, 0);
+    const PetscInt64   at = (PetscInt64)random_permuted(&stream, (uint64_t)view->group_cells[group], (uint64_t)seen[group]++);
+    if (at < 2 * size) half[at / size].group[i] = (int32_t)place[group];
+  }
+}
+
+PetscErrorCode cellview_halves(const CellView *view, char **label, uint64_t seed, CellView half[2], char ***kept)
+{
+  const PetscInt groups = view->perturbations + 1;
+  PetscInt      *place, count = 0;
+  PetscInt64    *seen;
+
+  PetscFunctionBeginUser;
+  if (view->group_cells[view->perturbations] < 2) return error_user("%s: fewer than two control cells; the ceiling needs two halves of them", view->path);
+  PetscCall(PetscMalloc1(groups, kept));
+  PetscCall(PetscCalloc2(groups, &place, groups, &seen));
+  for (PetscInt k = 0; k < groups; k++) {
+    place[k] = view->group_cells[k] > 1 ? count : -1;
+    if (place[k] >= 0) (*kept)[count++] = label[k];
+  }
+  for (int h = 0; h < 2; h++) {
+    half[h] = *view;
+    half[h].perturbations = count - 1;
+    PetscCall(PetscMalloc2(view->cells, &half[h].group, count, &half[h].order));
+    for (PetscInt k = 0; k < count; k++) half[h].order[k] = k;
+  }
+  assign_halves(view, place, seed, seen, half);
+  for (int h = 0; h < 2; h++) PetscCall(cellview_count(&half[h]));
+  PetscCall(PetscFree2(place, seen));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Sums over the cells of this rank's share of the rows. */
+static PetscErrorCode sum_embedding(CellView *view, PetscInt64 first, PetscInt64 end, PetscInt columns, double *sum)
+{
+  PetscInt64 step;
+
+  PetscFunctionBeginUser;
+  PetscCall(anndata_rows_for_bytes(view->file->file, chunk_bytes, &step));
+  for (; first < end; first += step) {
+    SparseRows rows;
+    PetscCall(anndata_read_rows(view->file->file, first, PetscMin(step, end - first), &rows));
+    for (PetscInt64 i = 0; i < rows.rows; i++) {
+      double *row = sum + (size_t)PetscMax(view->group[first + i], 0) * (size_t)columns;
+      for (int64_t e = rows.offset[i]; view->group[first + i] >= 0 && e < rows.offset[i + 1]; e++) row[rows.column[e]] += (double)rows.value[e];
+    }
+    PetscCall(sparserows_free(&rows));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode cellview_embedding(CellView *view, MPI_Comm comm, const char *key, PetscInt *columns, double **mean)
+{
+  PetscMPIInt rank, size;
+  PetscInt64  cells, width;
+  char        path[512];
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  if (view->store) return error_user("-embedding %s: %s is a cell store, which has none; give AnnData files", key, view->path);
+  PetscCall(PetscSNPrintf(path, sizeof path, "obsm/%s", key));
+  PetscCall(anndata_select(view->file->file, path));
+  PetscCall(anndata_shape(view->file->file, &cells, &width));
+  *columns = (PetscInt)width;
+  const size_t count = (size_t)(view->perturbations + 1) * (size_t)width;
+  PetscCall(PetscCalloc1(count, mean));
+  PetscCallAgree(comm, sum_embedding(view, cells * rank / size, cells * (rank + 1) / size, *columns, *mean));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, *mean, (PetscMPIInt)count, MPI_DOUBLE, MPI_SUM, comm));
+  for (size_t i = 0; i < count; i++) (*mean)[i] = (double)(float)((*mean)[i] / (double)view->group_cells[i / (size_t)width]);
+  PetscCall(anndata_select(view->file->file, "X"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode genecolumns_create(const SparseRows *rows, PetscInt genes, GeneColumns *columns)
+{
+  const int64_t entries = rows->offset[rows->rows];
+  int64_t      *next;
+
+  PetscFunctionBeginUser;
+  *columns = (GeneColumns){.cells = rows->rows, .genes = genes};
+  PetscCall(PetscCalloc1(genes + 1, &columns->offset));
+  PetscCall(PetscMalloc1(entries, &columns->value));
+  PetscCall(PetscMalloc1(genes, &next));
+  for (int64_t e = 0; e < entries; e++) columns->offset[rows->column[e] + 1]++;
+  for (PetscInt g = 0; g < genes; g++) {
+    next[g] = columns->offset[g];
+    columns->offset[g + 1] += columns->offset[g];
+  }
+  for (int64_t e = 0; e < entries; e++) columns->value[next[rows->column[e]]++] = (double)rows->value[e];
+  PetscCall(PetscFree(next));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode genecolumns_destroy(GeneColumns *columns)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFree(columns->offset));
+  PetscCall(PetscFree(columns->value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Quicksort with insertion below 24 values: the lists are short and there is one for every gene of every perturbation. */
+static void sort_values(int64_t n, double *x)
+{
+  while (n > 24) {
+    const double a = x[0], b = x[n / 2], c = x[n - 1];
+    const double pivot = a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b);
+    int64_t      i = 0, j = n - 1;
+
+    for (;;) {
+      while (x[i] < pivot) i++;
+      while (x[j] > pivot) j--;
+      if (i >= j) break;
+      const double swap = x[i];
+      x[i++] = x[j];
+      x[j--] = swap;
+    }
+    /* The shorter side by recursion: its depth stays below log2 n. */
+    const int64_t left = j + 1;
+    if (left < n - left) {
+      sort_values(left, x);
+      x += left;
+      n -= left;
+    } else {
+      sort_values(n - left, x + left);
+      n = left;
+    }
+  }
+  for (int64_t i = 1; i < n; i++) {
+    const double value = x[i];
+    int64_t      j = i;
+    for (; j > 0 && x[j - 1] > value; j--) x[j] = x[j - 1];
+    x[j] = value;
+  }
+}
+
+void genecolumns_sort(GeneColumns *columns, PetscInt first, PetscInt end)
+{
+  for (PetscInt g = first; g < end; g++) sort_values(columns->offset[g + 1] - columns->offset[g], columns->value + columns->offset[g]);
+}

@@ -1,0 +1,73 @@
+/* Perturbations dealt out to ranks, or teams of ranks where there are more of these. */
+#include "evaluation/pair_internal.h"
+#include <perturbdiff/runtime/error.h>
+#include <stdlib.h>
+
+typedef struct {
+  double   cost;
+  PetscInt perturbation;
+} Cost;
+
+static int dearest_first(const void *a, const void *b)
+{
+  const Cost *x = a, *y = b;
+  if (x->cost != y->cost) return x->cost < y->cost ? 1 : -1;
+  return (x->perturbation > y->perturbation) - (x->perturbation < y->perturbation);
+}
+
+/* The dearest to the rank with the least so far. */
+static PetscErrorCode deal_single(const double *cost, Deal *deal)
+{
+  Cost   *order;
+  double *load;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(deal->perturbations, &order));
+  PetscCall(PetscCalloc1(deal->size, &load));
+  for (PetscInt p = 0; p < deal->perturbations; p++) order[p] = (Cost){cost[p], p};
+  qsort(order, (size_t)deal->perturbations, sizeof *order, dearest_first);
+  for (PetscInt k = 0; k < deal->perturbations; k++) {
+    PetscMPIInt least = 0;
+    for (PetscMPIInt r = 1; r < deal->size; r++)
+      if (load[r] < load[least]) least = r;
+    load[least] += order[k].cost;
+    deal->first[order[k].perturbation] = least;
+    deal->count[order[k].perturbation] = 1;
+  }
+  PetscCall(PetscFree(order));
+  PetscCall(PetscFree(load));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode deal_create(MPI_Comm comm, PetscInt perturbations, const double *cost, Deal *deal)
+{
+  PetscFunctionBeginUser;
+  *deal = (Deal){.comm = comm, .perturbations = perturbations, .parts = 1};
+  PetscCallMPI(MPI_Comm_rank(comm, &deal->rank));
+  PetscCallMPI(MPI_Comm_size(comm, &deal->size));
+  PetscCall(PetscMalloc4(perturbations, &deal->first, perturbations, &deal->count, perturbations, &deal->mine, perturbations, &deal->place));
+  if (deal->size <= perturbations) {
+    PetscCall(deal_single(cost, deal));
+  } else {
+    for (PetscInt p = 0; p < perturbations; p++) {
+      deal->first[p] = (PetscMPIInt)((PetscInt64)p * deal->size / perturbations);
+      deal->count[p] = (PetscMPIInt)((PetscInt64)(p + 1) * deal->size / perturbations) - deal->first[p];
+    }
+  }
+  for (PetscInt p = 0; p < perturbations; p++) {
+    const PetscBool in = deal->rank >= deal->first[p] && deal->rank < deal->first[p] + deal->count[p] ? PETSC_TRUE : PETSC_FALSE;
+    deal->place[p] = in ? deal->own : -1;
+    if (in) deal->mine[deal->own++] = p;
+    while (deal->parts < deal->count[p]) deal->parts *= 2;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode deal_destroy(Deal *deal)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFree4(deal->first, deal->count, deal->mine, deal->place));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscBool deal_leads(const Deal *deal, PetscInt perturbation) { return deal->first[perturbation] == deal->rank ? PETSC_TRUE : PETSC_FALSE; }

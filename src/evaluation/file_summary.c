@@ -1,0 +1,303 @@
+/* What the metrics need of one file: pseudobulk means, energy distances from the control, differential expression. */
+#include "evaluation/pair_internal.h"
+#include <math.h>
+#include <perturbdiff/runtime/error.h>
+#include <string.h>
+
+/* While a file is summarised. */
+typedef struct {
+  CellView             *view;
+  const Deal           *deal;
+  const SummaryOptions *options;
+  FileSummary          *summary;
+  GeneColumns           control;        /* sorted */
+  double               *control_cells;  /* dense (control cells, genes) */
+  double               *control_ties;   /* (genes) */
+  double               *control_mean;   /* (genes) geometric mean in counts */
+  double               *control_cpm;    /* (genes) */
+  double               *within, *across; /* (perturbations, parts) of the sums of distances */
+  double               *within_control; /* (control parts) */
+  PetscInt              control_parts;
+} Work;
+
+/* Mean over cells as polars takes it (sums in double precision), of the columns in the order of the cells. */
+static double pseudobulk(const GeneColumns *columns, PetscInt g, PetscBool single)
+{
+  double sum = 0;
+  for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) sum += columns->value[e];
+  return single ? (double)(float)(sum / (double)columns->cells) : sum / (double)columns->cells;
+}
+
+/* Geometric mean in counts, expm1(mean(x)), summed as scipy does: in the matrix' own precision, every value times 1/n first. */
+static double geometric_mean(const GeneColumns *columns, PetscInt g, PetscBool single)
+{
+  const double share = 1 / (double)columns->cells;
+
+  if (single) {
+    const float weight = (float)share;
+    float       sum = 0;
+    for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) {
+      const float part = (float)columns->value[e] * weight;
+      sum += part;
+    }
+    return (double)expm1f(sum);
+  }
+  double sum = 0;
+  for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) sum += columns->value[e] * share;
+  return expm1(sum);
+}
+
+/* Counts of each gene per million counts of the group. */
+static void counts_per_million(const GeneColumns *columns, double *cpm)
+{
+  double total = 0;
+
+  for (PetscInt g = 0; g < columns->genes; g++) {
+    cpm[g] = 0;
+    for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) cpm[g] += expm1(columns->value[e]);
+    cpm[g] /= (double)columns->cells;
+    total += cpm[g];
+  }
+  for (PetscInt g = 0; g < columns->genes; g++) cpm[g] *= 1e6 / (total > 0 ? total : 1);
+}
+
+static PetscErrorCode dense_of(const SparseRows *rows, PetscInt genes, double **dense)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscCalloc1((size_t)rows->rows * (size_t)genes, dense));
+  for (PetscInt64 i = 0; i < rows->rows; i++)
+    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) (*dense)[(size_t)i * (size_t)genes + (size_t)rows->column[e]] = (double)rows->value[e];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- control ------------------------------------------------------------------------------------------------------------------- */
+
+/* Every rank needs the control cells; the distances among them are shared out. */
+static PetscErrorCode prepare_control(Work *w)
+{
+  CellView      *view = w->view;
+  const PetscInt genes = view->genes, last = view->perturbations;
+  unsigned char *wanted;
+  SparseRows    *rows;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscCalloc2(last + 1, &wanted, last + 1, &rows));
+  wanted[last] = 1;
+  PetscCall(cellview_load(view->lender ? view->lender : view, wanted, rows));
+  PetscCall(genecolumns_create(&rows[last], genes, &w->control));
+  PetscCall(PetscMalloc3(genes, &w->control_ties, genes, &w->control_mean, genes, &w->control_cpm));
+  for (PetscInt g = 0; g < genes; g++) {
+    w->summary->mean[(size_t)last * (size_t)genes + (size_t)g] = pseudobulk(&w->control, g, view->single);
+    w->control_mean[g] = geometric_mean(&w->control, g, view->single);
+  }
+  if (w->options->differential) {
+    if (!isnan(w->options->cpm_filter)) counts_per_million(&w->control, w->control_cpm);
+    genecolumns_sort(&w->control, 0, genes);
+    for (PetscInt g = 0; g < genes; g++)
+      w->control_ties[g] = tie_sum(w->control.offset[g + 1] - w->control.offset[g], w->control.value + w->control.offset[g]);
+  }
+  if (w->options->energy) {
+    const PetscInt64 n = view->group_cells[last];
+    PetscCall(dense_of(&rows[last], genes, &w->control_cells));
+    for (PetscInt part = w->deal->rank; part < w->control_parts; part += w->deal->size)
+      PetscCall(distance_part(n, w->control_cells, n, w->control_cells, genes, PETSC_TRUE, view->single, w->control_parts, part, &w->within_control[part]));
+  }
+  PetscCall(sparserows_free(&rows[last]));
+  PetscCall(PetscFree2(wanted, rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- one perturbation ---------------------------------------------------------------------------------------------------------- */
+
+/* Genes [first, end) of the team's member. */
+static void genes_of_member(const Work *w, PetscInt p, PetscInt *first, PetscInt *end)
+{
+  const PetscInt64 genes = w->view->genes, member = w->deal->rank - w->deal->first[p], count = w->deal->count[p];
+
+  *first = (PetscInt)(genes * member / count);
+  *end = (PetscInt)(genes * (member + 1) / count);
+}
+
+static PetscErrorCode test_genes(Work *w, PetscInt p, GeneColumns *columns)
+{
+  DifferentialTable *t = &w->summary->de;
+  const PetscInt     genes = w->view->genes, row = w->deal->place[p];
+  const size_t       base = (size_t)row * (size_t)genes;
+  PetscInt           first, end;
+  double            *cpm = NULL;
+
+  PetscFunctionBeginUser;
+  t->target_cells[row] = columns->cells;
+  t->reference_cells[row] = w->control.cells;
+  if (!isnan(w->options->cpm_filter)) {
+    PetscCall(PetscMalloc1(genes, &cpm));
+    counts_per_million(columns, cpm);
+  }
+  for (PetscInt g = 0; g < genes; g++) {
+    t->target_mean[base + (size_t)g] = geometric_mean(columns, g, w->view->single);
+    t->reference_mean[base + (size_t)g] = w->control_mean[g];
+    if (cpm) t->dropped[base + (size_t)g] = !(cpm[g] > w->options->cpm_filter || w->control_cpm[g] > w->options->cpm_filter);
+    differential_fold_changes(t, base + (size_t)g);
+  }
+  genes_of_member(w, p, &first, &end);
+  genecolumns_sort(columns, first, end);
+  for (PetscInt g = first; g < end; g++) {
+    const GeneValues a = {columns->cells, columns->offset[g + 1] - columns->offset[g], columns->value + columns->offset[g]};
+    const GeneValues b = {w->control.cells, w->control.offset[g + 1] - w->control.offset[g], w->control.value + w->control.offset[g]};
+    rank_sum_with_ties(&a, &b, w->control_ties[g], &t->statistic[base + (size_t)g], &t->p_value[base + (size_t)g]);
+  }
+  PetscCall(PetscFree(cpm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode measure(Work *w, PetscInt p, const SparseRows *rows)
+{
+  const PetscInt   genes = w->view->genes, parts = w->deal->parts;
+  const PetscInt64 n = rows->rows, m = w->view->group_cells[w->view->perturbations];
+  double          *cells;
+
+  PetscFunctionBeginUser;
+  PetscCall(dense_of(rows, genes, &cells));
+  for (PetscInt part = w->deal->rank - w->deal->first[p]; part < parts; part += w->deal->count[p]) {
+    const size_t at = (size_t)p * (size_t)parts + (size_t)part;
+    PetscCall(distance_part(n, cells, n, cells, genes, PETSC_TRUE, w->view->single, parts, part, &w->within[at]));
+    PetscCall(distance_part(n, cells, m, w->control_cells, genes, PETSC_FALSE, w->view->single, parts, part, &w->across[at]));
+  }
+  PetscCall(PetscFree(cells));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode summarise_perturbation(Work *w, PetscInt p, const SparseRows *rows)
+{
+  const PetscInt genes = w->view->genes;
+  GeneColumns    columns;
+
+  PetscFunctionBeginUser;
+  PetscCall(genecolumns_create(rows, genes, &columns));
+  for (PetscInt g = 0; g < genes && deal_leads(w->deal, p); g++)
+    w->summary->mean[(size_t)p * (size_t)genes + (size_t)g] = pseudobulk(&columns, g, w->view->single);
+  if (w->options->differential) PetscCall(test_genes(w, p, &columns));
+  PetscCall(genecolumns_destroy(&columns));
+  if (w->options->energy) PetscCall(measure(w, p, rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Own perturbations in batches whose cells fit into memory, each batch a pass over the rows of the file that hold its cells. */
+static PetscErrorCode summarise_own(Work *w)
+{
+  const Deal    *deal = w->deal;
+  const PetscInt groups = w->view->perturbations + 1;
+  unsigned char *wanted;
+  SparseRows    *rows;
+
+  PetscFunctionBeginUser;
+  PetscCall(prepare_control(w));
+  PetscCall(PetscMalloc2(groups, &wanted, groups, &rows));
+  for (PetscInt begin = 0, end; begin < deal->own; begin = end) {
+    double bytes = 0;
+
+    PetscCall(PetscArrayzero(wanted, groups));
+    for (end = begin; end < deal->own; end++) {
+      const PetscInt p = deal->mine[end];
+      bytes += (double)w->view->group_entries[p] * (sizeof(float) + sizeof(int32_t)) + (double)w->view->group_cells[p] * sizeof(int64_t);
+      if (end > begin && bytes > w->options->bytes) break;
+      wanted[p] = 1;
+    }
+    PetscCall(cellview_load(w->view, wanted, rows));
+    for (PetscInt k = begin; k < end; k++) {
+      PetscCall(summarise_perturbation(w, deal->mine[k], &rows[deal->mine[k]]));
+      PetscCall(sparserows_free(&rows[deal->mine[k]]));
+    }
+  }
+  PetscCall(PetscFree2(wanted, rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- together ------------------------------------------------------------------------------------------------------------------ */
+
+static PetscErrorCode sum_over_ranks(MPI_Comm comm, size_t count, double *values)
+{
+  PetscFunctionBeginUser;
+  for (size_t first = 0; first < count; first += 1u << 28)
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, values + first, (PetscMPIInt)PetscMin(count - first, (size_t)1 << 28), MPI_DOUBLE, MPI_SUM, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Members of a team share their genes' tests. */
+static PetscErrorCode join_teams(Work *w)
+{
+  DifferentialTable *t = &w->summary->de;
+  const Deal        *deal = w->deal;
+  const PetscInt     genes = w->view->genes;
+  MPI_Comm           team;
+
+  PetscFunctionBeginUser;
+  if (deal->size > deal->perturbations) {
+    /* Every rank is then in one team. */
+    PetscCallMPI(MPI_Comm_split(deal->comm, (int)deal->mine[0], deal->rank, &team));
+    PetscCall(sum_over_ranks(team, (size_t)genes, t->p_value));
+    PetscCall(sum_over_ranks(team, (size_t)genes, t->statistic));
+    PetscCallMPI(MPI_Comm_free(&team));
+  }
+  for (PetscInt k = 0; k < deal->own; k++) {
+    const size_t base = (size_t)k * (size_t)genes;
+    PetscCall(false_discovery_rates(genes, t->p_value + base, t->dropped + base, t->fdr + base));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode join_distances(Work *w)
+{
+  const CellView  *view = w->view;
+  const PetscInt   parts = w->deal->parts;
+  const PetscInt64 m = view->group_cells[view->perturbations];
+
+  PetscFunctionBeginUser;
+  PetscCall(sum_over_ranks(w->deal->comm, (size_t)(view->perturbations * parts), w->within));
+  PetscCall(sum_over_ranks(w->deal->comm, (size_t)(view->perturbations * parts), w->across));
+  PetscCall(sum_over_ranks(w->deal->comm, (size_t)w->control_parts, w->within_control));
+  const double control = distance_join(w->control_parts, w->within_control, m * m, view->single);
+  for (PetscInt p = 0; p < view->perturbations; p++) {
+    const PetscInt64 n = view->group_cells[p];
+    const double     within = distance_join(parts, w->within + (size_t)p * (size_t)parts, n * n, view->single);
+    const double     across = distance_join(parts, w->across + (size_t)p * (size_t)parts, n * m, view->single);
+    w->summary->energy[p] = view->single ? (double)((float)(2 * (float)across) - (float)within - (float)control) : 2 * across - within - control;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const *label, char *const *gene, const SummaryOptions *options,
+                                  FileSummary *summary)
+{
+  Work   w = {.view = view, .deal = deal, .options = options, .summary = summary, .control_parts = 1};
+  char **own;
+
+  PetscFunctionBeginUser;
+  *summary = (FileSummary){0};
+  while (w.control_parts < 4 * deal->size && deal->size > 1) w.control_parts *= 2;
+  PetscCall(PetscCalloc2((size_t)(view->perturbations + 1) * (size_t)view->genes, &summary->mean, view->perturbations, &summary->energy));
+  PetscCall(PetscCalloc3(view->perturbations * deal->parts, &w.within, view->perturbations * deal->parts, &w.across, w.control_parts, &w.within_control));
+  PetscCall(PetscMalloc1(deal->own, &own));
+  for (PetscInt k = 0; k < deal->own; k++) own[k] = label[deal->mine[k]];
+  if (options->differential) PetscCall(differential_create(deal->own, own, view->genes, gene, &summary->de));
+  summary->de.single = view->single;
+  PetscCall(PetscFree(own));
+  PetscCallAgree(deal->comm, summarise_own(&w));
+  /* Every row is set by one rank and zero elsewhere, that of the control on all. */
+  PetscCall(sum_over_ranks(deal->comm, (size_t)view->perturbations * (size_t)view->genes, summary->mean));
+  if (options->differential) PetscCall(join_teams(&w));
+  if (options->energy) PetscCall(join_distances(&w));
+  PetscCall(genecolumns_destroy(&w.control));
+  PetscCall(PetscFree(w.control_cells));
+  PetscCall(PetscFree3(w.control_ties, w.control_mean, w.control_cpm));
+  PetscCall(PetscFree3(w.within, w.across, w.within_control));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode filesummary_destroy(FileSummary *summary)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFree2(summary->mean, summary->energy));
+  PetscCall(differential_destroy(&summary->de));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,158 @@
+/* Metrics on two tables of differential expression (METRICS, "On differential expression"). Fold changes and rates are compared in single precision,
+   as cell-eval does: that decides ties. */
+#include "evaluation/pair_internal.h"
+#include <math.h>
+#include <perturbdiff/runtime/error.h>
+#include <stdlib.h>
+
+typedef struct {
+  double   value;
+  PetscInt index;
+} Item;
+
+/* Descending, ties in the order of appearance. */
+static int largest_first(const void *a, const void *b)
+{
+  const Item *x = a, *y = b;
+  return x->value != y->value ? (x->value < y->value) - (x->value > y->value) : (x->index > y->index) - (x->index < y->index);
+}
+
+PetscErrorCode rank_correlation(PetscInt64 n, const double *x, const double *y, double *result)
+{
+  const double *source[] = {x, y};
+  Item         *item;
+  double       *rank[2];
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc3(n, &item, n, &rank[0], n, &rank[1]));
+  for (int s = 0; s < 2; s++) {
+    for (PetscInt64 i = 0; i < n; i++) item[i] = (Item){source[s][i], (PetscInt)i};
+    qsort(item, (size_t)n, sizeof *item, largest_first);
+    for (PetscInt64 i = 0, j; i < n; i = j) {
+      for (j = i + 1; j < n && item[j].value == item[i].value;) j++;
+      for (PetscInt64 k = i; k < j; k++) rank[s][item[k].index] = (double)(i + j - 1) / 2;
+    }
+  }
+  *result = n > 1 ? correlation(n, rank[0], rank[1]) : NAN;
+  PetscCall(PetscFree3(item, rank[0], rank[1]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Significant genes by falling |log2 fold change|. */
+static PetscInt significant_genes(const DifferentialTable *t, PetscInt row, Item *item)
+{
+  PetscInt count = 0;
+
+  for (PetscInt g = 0; g < t->genes; g++)
+    if (differential_significant(t, row, g)) item[count++] = (Item){(double)fabsf((float)t->log2_fold_change[(size_t)row * (size_t)t->genes + (size_t)g]), g};
+  qsort(item, (size_t)count, sizeof *item, largest_first);
+  return count;
+}
+
+/* Share of genes that the first k of both lists have in common. mark: (genes) zeros, left so. */
+static double common_share(PetscInt k, PetscInt n, const Item *real, PetscInt m, const Item *predicted, unsigned char *mark)
+{
+  PetscInt common = 0;
+
+  if (!k) return 0;
+  for (PetscInt i = 0; i < PetscMin(k, n); i++) mark[real[i].index] = 1;
+  for (PetscInt i = 0; i < PetscMin(k, m); i++) common += mark[predicted[i].index];
+  for (PetscInt i = 0; i < PetscMin(k, n); i++) mark[real[i].index] = 0;
+  return (double)common / (double)k;
+}
+
+static int sign(double x) { return (x > 0) - (x < 0); }
+
+/* Direction and Spearman correlation of fold changes over the real significant genes. */
+static PetscErrorCode compare_folds(const DifferentialTable *real, PetscInt r, const DifferentialTable *predicted, PetscInt q, double *value,
+                                    unsigned char *missing)
+{
+  const PetscInt genes = real->genes;
+  PetscInt       count = 0, present = 0, equal = 0, found = 0;
+  double        *x, *y;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc2(genes, &x, genes, &y));
+  for (PetscInt g = 0; g < genes; g++) {
+    const size_t at = (size_t)q * (size_t)genes + (size_t)g;
+    if (!differential_significant(real, r, g)) continue;
+    x[count] = (double)(float)real->log2_fold_change[(size_t)r * (size_t)genes + (size_t)g];
+    y[count] = predicted->dropped[at] ? 0 : (double)(float)predicted->log2_fold_change[at];
+    if (!predicted->dropped[at]) {
+      present++;
+      equal += sign(x[count]) == sign(y[count]);
+    }
+    found += differential_significant(predicted, q, g);
+    count++;
+  }
+  missing[DIRECTION_MATCH] = !present;
+  missing[SPEARMAN_LFC_SIG] = missing[SIG_GENES_RECALL] = !count;
+  if (present) value[DIRECTION_MATCH] = (double)equal / (double)present;
+  if (count) {
+    value[SIG_GENES_RECALL] = (double)found / (double)count;
+    PetscCall(rank_correlation(count, x, y, &value[SPEARMAN_LFC_SIG]));
+  }
+  PetscCall(PetscFree2(x, y));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Areas under the curves of precision over recall (steps) and of true over false positives (trapezoids). */
+static PetscErrorCode areas(const DifferentialTable *real, PetscInt r, const DifferentialTable *predicted, PetscInt q, double *precision_recall, double *roc)
+{
+  const PetscInt genes = real->genes;
+  Item          *item;
+  PetscInt       count = 0, positives = 0;
+  double         true_before = 0;
+
+  PetscFunctionBeginUser;
+  *precision_recall = *roc = NAN;
+  PetscCall(PetscMalloc1(genes, &item));
+  for (PetscInt g = 0; g < genes; g++) {
+    const size_t at = (size_t)q * (size_t)genes + (size_t)g;
+    if (real->dropped[(size_t)r * (size_t)genes + (size_t)g]) continue;
+    const float rate = predicted->dropped[at] ? 1 : (float)predicted->fdr[at];
+    item[count++] = (Item){(double)-(logf(rate < 1e-10f ? 1e-10f : rate > 1 ? 1 : rate) / logf(10)), g};
+    positives += differential_significant(real, r, g);
+  }
+  const double negatives = count - positives;
+  if (positives && negatives > 0) {
+    *precision_recall = *roc = 0;
+    qsort(item, (size_t)count, sizeof *item, largest_first);
+    for (PetscInt i = 0, j; i < count; i = j) {
+      double hits = 0;
+      for (j = i; j < count && item[j].value == item[i].value; j++) hits += differential_significant(real, r, item[j].index);
+      const double misses = j - i - hits, hits_so_far = true_before + hits;
+      *precision_recall += hits / positives * (hits_so_far / j);
+      *roc += misses / negatives * (true_before + hits_so_far) / 2 / positives;
+      true_before = hits_so_far;
+    }
+  }
+  PetscCall(PetscFree(item));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode metrics_of_expression(const DifferentialTable *real, PetscInt r, const DifferentialTable *predicted, PetscInt q, double *value,
+                                     unsigned char *missing)
+{
+  const PetscInt genes = real->genes, length[] = {0, 50, 100, 200, 500};
+  Item          *genes_real, *genes_predicted;
+  unsigned char *mark;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc2(genes, &genes_real, genes, &genes_predicted));
+  PetscCall(PetscCalloc1(genes, &mark));
+  const PetscInt n = significant_genes(real, r, genes_real), m = significant_genes(predicted, q, genes_predicted);
+  for (int i = 0; i < 5; i++) {
+    const PetscInt overlap = PetscMin(length[i] ? length[i] : n, n);
+    const PetscInt precision = PetscMin(length[i] ? length[i] : m, m);
+    value[OVERLAP_N + i] = common_share(overlap, n, genes_real, m, genes_predicted, mark);
+    value[PRECISION_N + i] = common_share(precision, n, genes_real, m, genes_predicted, mark);
+  }
+  value[NSIG_REAL] = n;
+  value[NSIG_PREDICTED] = m;
+  PetscCall(compare_folds(real, r, predicted, q, value, missing));
+  PetscCall(areas(real, r, predicted, q, &value[PR_AUC], &value[ROC_AUC]));
+  PetscCall(PetscFree2(genes_real, genes_predicted));
+  PetscCall(PetscFree(mark));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

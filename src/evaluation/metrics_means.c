@@ -1,0 +1,96 @@
+/* Metrics on pseudobulk means and their changes from control (METRICS, "On means"). */
+#include "evaluation/pair_internal.h"
+#include <math.h>
+#include <perturbdiff/runtime/error.h>
+
+double correlation(PetscInt64 n, const double *x, const double *y)
+{
+  double    mean_x = 0, mean_y = 0, xx = 0, yy = 0, xy = 0;
+  PetscBool x_varies = PETSC_FALSE, y_varies = PETSC_FALSE;
+
+  for (PetscInt64 i = 0; i < n; i++) {
+    mean_x += x[i] / (double)n;
+    mean_y += y[i] / (double)n;
+    if (x[i] != x[0]) x_varies = PETSC_TRUE;
+    if (y[i] != y[0]) y_varies = PETSC_TRUE;
+  }
+  for (PetscInt64 i = 0; i < n; i++) {
+    xx += (x[i] - mean_x) * (x[i] - mean_x);
+    yy += (y[i] - mean_y) * (y[i] - mean_y);
+    xy += (x[i] - mean_x) * (y[i] - mean_y);
+  }
+  return x_varies && y_varies ? PetscMax(-1, PetscMin(1, xy / (sqrt(xx) * sqrt(yy)))) : NAN;
+}
+
+/* Change of a mean from the control's, in the precision of the matrix. */
+static double change(const double *mean, const double *control, PetscInt g, PetscBool single)
+{
+  return single ? (double)((float)mean[g] - (float)control[g]) : mean[g] - control[g];
+}
+
+static void errors(PetscInt genes, const double *x, const double *y, PetscBool single, double *squared, double *absolute)
+{
+  *squared = *absolute = 0;
+  for (PetscInt g = 0; g < genes; g++) {
+    const double difference = single ? (double)((float)x[g] - (float)y[g]) : x[g] - y[g];
+    *squared += difference * difference / genes;
+    *absolute += fabs(difference) / genes;
+  }
+}
+
+/* Distances between a predicted and a real change over all genes but target. */
+static void distances(PetscInt genes, const double *predicted, const double *real, PetscInt target, PetscBool single, double distance[3])
+{
+  double l1 = 0, l2 = 0, xy = 0, xx = 0, yy = 0;
+
+#pragma omp simd reduction(+ : l1, l2, xy, xx, yy)
+  for (PetscInt g = 0; g < genes; g++) {
+    const double x = predicted[g], y = real[g], difference = x - y;
+    l1 += fabs(difference);
+    l2 += difference * difference;
+    xy += x * y;
+    xx += x * x;
+    yy += y * y;
+  }
+  if (target >= 0) {
+    const double x = predicted[target], y = real[target];
+    l1 -= fabs(x - y);
+    l2 -= (x - y) * (x - y);
+    xy -= x * y;
+    xx -= x * x;
+    yy -= y * y;
+  }
+  distance[0] = l1;
+  distance[1] = single ? (double)sqrtf((float)PetscMax(l2, 0)) : sqrt(PetscMax(l2, 0));
+  /* scikit-learn: a vector of zeros has the distance 1 to all. */
+  distance[2] = xx > 0 && yy > 0 ? PetscMax(0, 1 - xy / (sqrt(xx) * sqrt(yy))) : 1;
+}
+
+PetscErrorCode metrics_of_means(PetscInt perturbations, PetscInt genes, PetscInt p, PetscInt target, const FileSummary *real, const FileSummary *predicted,
+                                PetscBool single, double *value)
+{
+  const size_t  width = (size_t)genes;
+  const double *control_real = real->mean + (size_t)perturbations * width, *control_predicted = predicted->mean + (size_t)perturbations * width;
+  double       *x, *y, own[3], other[3];
+  PetscInt      nearer[3] = {0, 0, 0};
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc2(genes, &x, genes, &y));
+  for (PetscInt g = 0; g < genes; g++) {
+    x[g] = change(predicted->mean + (size_t)p * width, control_predicted, g, single);
+    y[g] = change(real->mean + (size_t)p * width, control_real, g, single);
+  }
+  value[PEARSON_DELTA] = genes < 2 ? NAN : correlation(genes, x, y);
+  errors(genes, predicted->mean + (size_t)p * width, real->mean + (size_t)p * width, single, &value[MSE], &value[MAE]);
+  errors(genes, x, y, single, &value[MSE_DELTA], &value[MAE_DELTA]);
+  distances(genes, x, y, target, single, own);
+  for (PetscInt q = 0; q < perturbations; q++) {
+    if (q == p) continue;
+    for (PetscInt g = 0; g < genes; g++) y[g] = change(real->mean + (size_t)q * width, control_real, g, single);
+    distances(genes, x, y, target, single, other);
+    for (int d = 0; d < 3; d++) nearer[d] += other[d] < own[d] || (other[d] == own[d] && q < p);
+  }
+  for (int d = 0; d < 3; d++) value[DISCRIMINATION_L1 + d] = 1 - (double)nearer[d] / (double)perturbations;
+  PetscCall(PetscFree2(x, y));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

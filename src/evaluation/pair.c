@@ -1,0 +1,302 @@
+/* The tables of a real and a predicted file, as cell-eval makes them. */
+#include "evaluation/pair_internal.h"
+#include <math.h>
+#include <perturbdiff/runtime.h>
+#include <string.h>
+
+/* Memory for cells held at once on a rank. */
+static const double batch_bytes = 512 << 20;
+
+typedef struct {
+  MPI_Comm           comm;
+  const PairOptions *options;
+  const char        *folder, *prefix;
+  CellView          *view[2]; /* real, predicted */
+  char             **label;
+  char *const       *gene;
+  Deal               deal;
+  FileSummary        summary[2];
+  PetscInt           columns; /* of the embedding, 0: none */
+  FileSummary        embedded[2];
+} Pair;
+
+static const char *const side_name[2] = {"real", "pred"};
+
+/* Cells and pairs of cells: reading and sorting against the distances from the control. */
+static PetscErrorCode deal_pair(Pair *pair)
+{
+  const PetscInt n = pair->view[0]->perturbations;
+  double        *cost;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscCalloc1(n, &cost));
+  for (PetscInt p = 0; p < n; p++)
+    for (int s = 0; s < 2; s++) cost[p] += (double)pair->view[s]->group_cells[p] * (double)(pair->view[s]->group_cells[p] + pair->view[s]->group_cells[n] + 1000);
+  PetscCall(deal_create(pair->comm, n, cost, &pair->deal));
+  PetscCall(PetscFree(cost));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- differential expression ------------------------------------------------------------------------------------------------------ */
+
+/* A row of the table as numbers, to send it. */
+static void pack(const DifferentialTable *t, PetscInt row, double *packed)
+{
+  const double *column[] = {t->target_mean, t->reference_mean, t->log2_fold_change, t->percent_change, t->p_value, t->statistic, t->fdr};
+  const size_t  genes = (size_t)t->genes, base = (size_t)row * genes;
+
+  packed[0] = (double)t->target_cells[row];
+  packed[1] = (double)t->reference_cells[row];
+  for (size_t c = 0; c < 7; c++) memcpy(packed + 2 + c * genes, column[c] + base, genes * sizeof(double));
+  for (size_t g = 0; g < genes; g++) packed[2 + 7 * genes + g] = t->dropped[base + g];
+}
+
+static void unpack(DifferentialTable *t, PetscInt row, const double *packed)
+{
+  double *const column[] = {t->target_mean, t->reference_mean, t->log2_fold_change, t->percent_change, t->p_value, t->statistic, t->fdr};
+  const size_t  genes = (size_t)t->genes, base = (size_t)row * genes;
+
+  t->target_cells[row] = (PetscInt64)packed[0];
+  t->reference_cells[row] = (PetscInt64)packed[1];
+  for (size_t c = 0; c < 7; c++) memcpy(column[c] + base, packed + 2 + c * genes, genes * sizeof(double));
+  for (size_t g = 0; g < genes; g++) t->dropped[base + g] = packed[2 + 7 * genes + g] > 0;
+}
+
+/* Rows of all ranks to rank 0, in the order of the file, and into its table. */
+static PetscErrorCode write_expression(Pair *pair, int side)
+{
+  const CellView    *view = pair->view[side];
+  const Deal        *deal = &pair->deal;
+  const PetscMPIInt  width = (PetscMPIInt)(2 + 8 * view->genes);
+  DifferentialTable  all = {0};
+  char             **target, name[32], path[PETSC_MAX_PATH_LEN];
+  double            *packed;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc2(view->perturbations, &target, width, &packed));
+  for (PetscInt k = 0; k < view->perturbations; k++) target[k] = pair->label[view->order[k]];
+  if (!deal->rank) PetscCall(differential_create(view->perturbations, target, view->genes, pair->gene, &all));
+  all.single = view->single;
+  for (PetscInt k = 0; k < view->perturbations; k++) {
+    const PetscInt p = view->order[k];
+    if (deal_leads(deal, p)) pack(&pair->summary[side].de, deal->place[p], packed);
+    if (deal_leads(deal, p) && deal->rank) PetscCallMPI(MPI_Send(packed, width, MPI_DOUBLE, 0, 0, deal->comm));
+    if (deal->rank) continue;
+    if (!deal_leads(deal, p)) PetscCallMPI(MPI_Recv(packed, width, MPI_DOUBLE, deal->first[p], 0, deal->comm, MPI_STATUS_IGNORE));
+    unpack(&all, k, packed);
+  }
+  PetscCall(PetscSNPrintf(name, sizeof name, "%s_de.csv", side_name[side]));
+  PetscCall(table_path(pair->folder, pair->prefix, name, path));
+  PetscCall(differential_write(pair->comm, deal->rank ? NULL : &all, path));
+  PetscCall(differential_destroy(&all));
+  PetscCall(PetscFree2(target, packed));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Own rows of a table that was read, on the genes that are scored. */
+static PetscErrorCode take_rows(Pair *pair, const char *path, const DifferentialTable *read, DifferentialTable *own)
+{
+  const Deal *deal = &pair->deal;
+  PetscInt   *place;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(read->genes, &place));
+  for (PetscInt g = 0, last = -1; g < read->genes; g++) {
+    /* Files hold the genes in the order of the data, some left out. */
+    const PetscInt genes = own->genes;
+    place[g] = -1;
+    for (PetscInt j = 1; j <= genes && place[g] < 0; j++)
+      if (!strcmp(read->gene[g], own->gene[(last + j) % genes])) place[g] = (last + j) % genes;
+    if (place[g] < 0) return error_user("%s: feature '%s' is not a gene of %s", path, read->gene[g], pair->view[0]->path);
+    last = place[g];
+  }
+  memset(own->dropped, 1, (size_t)own->targets * (size_t)own->genes);
+  for (PetscInt k = 0; k < pair->deal.perturbations; k++) {
+    const PetscInt from = differential_target(read, pair->label[k]), row = deal->place[k];
+    if (from < 0) return error_user("%s: no rows of target '%s'", path, pair->label[k]);
+    if (row < 0) continue;
+    for (PetscInt g = 0; g < read->genes; g++) {
+      const size_t in = (size_t)from * (size_t)read->genes + (size_t)g, out = (size_t)row * (size_t)own->genes + (size_t)place[g];
+      own->dropped[out] = read->dropped[in];
+      own->log2_fold_change[out] = read->log2_fold_change[in];
+      own->p_value[out] = read->p_value[in];
+      own->fdr[out] = read->fdr[in];
+    }
+  }
+  PetscCall(PetscFree(place));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode read_expression(Pair *pair, int side, const char *path)
+{
+  const Deal       *deal = &pair->deal;
+  DifferentialTable read;
+  char            **own;
+
+  PetscFunctionBeginUser;
+  PetscCall(differential_read(pair->comm, path, &read));
+  PetscCall(PetscMalloc1(deal->own, &own));
+  for (PetscInt k = 0; k < deal->own; k++) own[k] = pair->label[deal->mine[k]];
+  PetscCall(differential_create(deal->own, own, pair->view[side]->genes, pair->gene, &pair->summary[side].de));
+  PetscCallAgree(pair->comm, take_rows(pair, path, &read, &pair->summary[side].de));
+  PetscCall(PetscFree(own));
+  PetscCall(differential_destroy(&read));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- metrics ---------------------------------------------------------------------------------------------------------------------- */
+
+static PetscInt rows_left(const DifferentialTable *t, PetscInt row)
+{
+  PetscInt left = 0;
+  for (PetscInt g = 0; g < t->genes; g++) left += !t->dropped[(size_t)row * (size_t)t->genes + (size_t)g];
+  return left;
+}
+
+static PetscErrorCode own_metrics(Pair *pair, PetscBool expression, MetricTable *table)
+{
+  const Deal *deal = &pair->deal;
+
+  PetscFunctionBeginUser;
+  for (PetscInt k = 0; k < deal->own; k++) {
+    const PetscInt p = deal->mine[k], genes = pair->view[0]->genes;
+    double        *value = table->value + p * METRICS, embedded[METRICS];
+    unsigned char *missing = table->missing + p * METRICS;
+    PetscInt       target = 0;
+
+    if (!deal_leads(deal, p)) continue;
+    while (target < genes && strcmp(pair->gene[target], pair->label[p])) target++;
+    PetscCall(metrics_of_means(deal->perturbations, genes, p, target < genes ? target : -1, &pair->summary[0], &pair->summary[1],
+                               pair->view[0]->single && pair->view[1]->single, value));
+    if (pair->columns) {
+      PetscCall(metrics_of_means(deal->perturbations, pair->columns, p, -1, &pair->embedded[0], &pair->embedded[1], PETSC_TRUE, embedded));
+      value[DISCRIMINATION_L2] = embedded[DISCRIMINATION_L2];
+      value[DISCRIMINATION_COSINE] = embedded[DISCRIMINATION_COSINE];
+    }
+    if (!expression) continue;
+    const PetscInt left[] = {rows_left(&pair->summary[0].de, k), rows_left(&pair->summary[1].de, k)};
+    if (!left[0] != !left[1])
+      return error_user("%s: no gene of '%s' passes -cpm_filter, but some do in %s; lower it", pair->view[left[0] > 0]->path, pair->label[p],
+                        pair->view[left[0] == 0]->path);
+    if (left[0]) {
+      PetscCall(metrics_of_expression(&pair->summary[0].de, k, &pair->summary[1].de, k, value, missing));
+    } else {
+      memset(missing, 1, PEARSON_DELTA);
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Metrics that are one number for all perturbations. */
+static PetscErrorCode shared_metrics(Pair *pair, MetricTable *t)
+{
+  const PetscInt n = t->perturbations;
+  double        *x, *y, spearman = 1;
+  PetscInt       count = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc2(n, &x, n, &y));
+  for (PetscInt p = 0; p < n; p++) {
+    if (!(t->value[p * METRICS + NSIG_REAL] > 0)) continue;
+    x[count] = t->value[p * METRICS + NSIG_REAL];
+    y[count++] = t->value[p * METRICS + NSIG_PREDICTED];
+  }
+  if (count) PetscCall(rank_correlation(count, x, y, &spearman));
+  for (PetscInt p = 0; p < n; p++) {
+    t->value[p * METRICS + SPEARMAN_SIG] = spearman;
+    t->value[p * METRICS + PEARSON_EDISTANCE] = n > 1 ? correlation(n, pair->summary[0].energy, pair->summary[1].energy) : NAN;
+  }
+  PetscCall(PetscFree2(x, y));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode all_metrics(Pair *pair, PetscBool expression, MetricTable *t)
+{
+  const PetscMPIInt count = (PetscMPIInt)(t->perturbations * METRICS);
+
+  PetscFunctionBeginUser;
+  PetscCallAgree(pair->comm, own_metrics(pair, expression, t));
+  /* Set on one rank and zero on the others. */
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, t->value, count, MPI_DOUBLE, MPI_SUM, pair->comm));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, t->missing, count, MPI_UNSIGNED_CHAR, MPI_MAX, pair->comm));
+  PetscCall(shared_metrics(pair, t));
+  for (int m = 0; m < METRICS; m++) {
+    t->present[m] = profile_has(pair->options->profile, (Metric)m) && (expression || m >= PEARSON_DELTA) ? PETSC_TRUE : PETSC_FALSE;
+    /* A metric without any number has no column. */
+    PetscInt numbers = 0;
+    for (PetscInt p = 0; p < t->perturbations; p++) numbers += !t->missing[p * METRICS + m];
+    if (!numbers || (m == PEARSON_EDISTANCE && t->perturbations < 2) || (m == PEARSON_DELTA && pair->view[0]->genes < 2)) t->present[m] = PETSC_FALSE;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- the whole -------------------------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode summarise(Pair *pair, PetscBool expression, const char *const precomputed[2])
+{
+  const Profile profile = pair->options->profile;
+
+  PetscFunctionBeginUser;
+  for (int s = 0; s < 2; s++) {
+    const SummaryOptions options = {.differential = expression && !*precomputed[s] ? PETSC_TRUE : PETSC_FALSE,
+                                    .energy = profile_has(profile, PEARSON_EDISTANCE),
+                                    .cpm_filter = pair->options->cpm_filter,
+                                    .bytes = batch_bytes};
+    PetscCall(filesummary_create(pair->view[s], &pair->deal, pair->label, pair->gene, &options, &pair->summary[s]));
+    if (expression && *precomputed[s]) PetscCall(read_expression(pair, s, precomputed[s]));
+  }
+  if (!*pair->options->embedding) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscInt columns[2];
+  for (int s = 0; s < 2; s++) PetscCall(cellview_embedding(pair->view[s], pair->comm, pair->options->embedding, &columns[s], &pair->embedded[s].mean));
+  if (columns[0] != columns[1])
+    return error_user("-embedding %s: %lld columns in %s but %lld in %s", pair->options->embedding, (long long)columns[0], pair->view[0]->path,
+                      (long long)columns[1], pair->view[1]->path);
+  pair->columns = columns[0];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode make_tables(Pair *pair, PetscBool ceiling)
+{
+  const PairOptions *o = pair->options;
+  const PetscBool    expression = o->profile != PROFILE_PDS ? PETSC_TRUE : PETSC_FALSE;
+  const char *const  precomputed[2] = {ceiling ? "" : o->real_de, ceiling ? "" : o->predicted_de};
+  MetricTable        table;
+
+  PetscFunctionBeginUser;
+  PetscCall(deal_pair(pair));
+  PetscCall(summarise(pair, expression, precomputed));
+  PetscCall(metrictable_create(pair->deal.perturbations, pair->label, &table));
+  PetscCall(all_metrics(pair, expression, &table));
+  for (int s = 0; s < 2 && expression && !ceiling; s++)
+    if (!*precomputed[s]) PetscCall(write_expression(pair, s));
+  PetscCall(metrictable_write(pair->comm, &table, pair->folder, pair->prefix, ceiling));
+  if (*o->score && !ceiling) PetscCall(metrictable_score(pair->comm, &table, o->score, pair->folder, pair->prefix));
+  PetscCall(metrictable_destroy(&table));
+  for (int s = 0; s < 2; s++) {
+    PetscCall(filesummary_destroy(&pair->summary[s]));
+    PetscCall(PetscFree(pair->embedded[s].mean));
+  }
+  PetscCall(deal_destroy(&pair->deal));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode pair_tables(MPI_Comm comm, CellView *real, CellView *predicted, char **label, char *const *gene, const PairOptions *options, const char *folder,
+                           const char *prefix)
+{
+  Pair     pair = {.comm = comm, .options = options, .folder = folder, .prefix = prefix, .view = {real, predicted}, .label = label, .gene = gene};
+  CellView half[2];
+
+  PetscFunctionBeginUser;
+  PetscCall(make_tables(&pair, PETSC_FALSE));
+  if (!options->ceiling) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(cellview_halves(real, label, options->seed, half, &pair.label));
+  for (int s = 0; s < 2; s++) pair.view[s] = &half[s];
+  if (half[0].perturbations) {
+    PetscCall(make_tables(&pair, PETSC_TRUE));
+  } else {
+    PetscCall(log_line(comm, "  no ceiling for %s: no perturbation has two cells", real->path));
+  }
+  for (int s = 0; s < 2; s++) PetscCall(cellview_destroy(&half[s]));
+  PetscCall(PetscFree(pair.label));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,171 @@
+/* A real and a predicted file scored as cell-eval does (METRICS): what is computed of each file, and the metrics of the pair. */
+#ifndef EVALUATION_PAIR_INTERNAL_H
+#define EVALUATION_PAIR_INTERNAL_H
+
+#include "evaluation/differential_internal.h"
+#include "evaluation/evaluate_internal.h"
+#include <perturbdiff/evaluation/pair.h>
+
+/* The cells of one file that are compared: a group for each, 0 <= group < perturbations, or perturbations for the control. */
+typedef struct CellView {
+  const char      *path;       /* for messages; not owned */
+  GroupedFile     *file;       /* one of the two, not owned */
+  const CellStore *store;
+  struct CellView *lender;     /* has the control cells of a file without any, NULL: the file's own; not owned */
+  const int32_t   *position;   /* (genes of the file) place among those scored, -1: not scored; not owned */
+  PetscInt         perturbations, genes;
+  PetscInt64       cells;
+  int32_t         *group;      /* (cells of the file) -1: left out */
+  PetscInt64      *group_cells; /* (perturbations + 1) */
+  int64_t         *group_entries; /* (perturbations + 1) values that are not zero, before genes are left out */
+  PetscInt        *order;      /* (perturbations) as the file names them, which is the order of its rows of differential expression */
+  PetscBool        single;     /* the matrix holds single precision: means and distances are rounded to it, as numpy does */
+} CellView;
+
+PetscErrorCode cellview_destroy(CellView *view);
+/* Count cells and values of the groups. Not collective. */
+PetscErrorCode cellview_count(CellView *view);
+/* cellview_halves - two views of the same file: floor(n/2) random cells of each group with at least two, and as many others; label (kept + 1): of the
+   groups that are left. Free label only. Not collective. User error: fewer than two control cells. */
+PetscErrorCode cellview_halves(const CellView *view, char **label, uint64_t seed, CellView half[2], char ***kept);
+/* cellview_embedding - mean (perturbations + 1, columns) of an obsm matrix. Collective. User errors: no such matrix; damaged. */
+PetscErrorCode cellview_embedding(CellView *view, MPI_Comm comm, const char *key, PetscInt *columns, double **mean);
+
+/* cellview_load - rows (perturbations + 1) of the wanted groups on the log1p scale, scored genes only; columns need not ascend. Free each
+   with sparserows_free. Not collective. User error: damaged file. */
+PetscErrorCode cellview_load(CellView *view, const unsigned char *wanted, SparseRows *rows);
+
+/* Values of a group by gene, each gene's in the order of the cells. */
+typedef struct {
+  PetscInt64 cells;
+  PetscInt   genes;
+  int64_t   *offset; /* (genes + 1) */
+  double    *value;
+} GeneColumns;
+
+PetscErrorCode genecolumns_create(const SparseRows *rows, PetscInt genes, GeneColumns *columns);
+PetscErrorCode genecolumns_destroy(GeneColumns *columns);
+/* Sort each gene's values. */
+void genecolumns_sort(GeneColumns *columns, PetscInt first, PetscInt end);
+
+/* Who computes what: each perturbation has a team of ranks, of one unless there are more ranks than perturbations. The same for both files. */
+typedef struct {
+  MPI_Comm     comm;
+  PetscMPIInt  rank, size;
+  PetscInt     perturbations;
+  PetscMPIInt *first, *count; /* (perturbations) ranks of the team */
+  PetscInt     own;
+  PetscInt    *mine;          /* (own) perturbations whose team has this rank, ascending */
+  PetscInt    *place;         /* (perturbations) index in mine, -1 */
+  PetscInt     parts;         /* parts of a sum of distances that teams share, a power of two */
+} Deal;
+
+/* deal_create - by cost. Collective on comm only in that all ranks must give the same costs. */
+PetscErrorCode deal_create(MPI_Comm comm, PetscInt perturbations, const double *cost, Deal *deal);
+PetscErrorCode deal_destroy(Deal *deal);
+/* Is this rank the first of the perturbation's team? */
+PetscBool deal_leads(const Deal *deal, PetscInt perturbation);
+
+/* What the metrics need of one file. */
+typedef struct {
+  double           *mean;   /* (perturbations + 1, genes) pseudobulk, the control last; on all ranks */
+  double           *energy; /* (perturbations) energy distance from the control; on all ranks */
+  DifferentialTable de;     /* own perturbations (Deal's mine) */
+} FileSummary;
+
+typedef struct {
+  PetscBool differential, energy;
+  double    cpm_filter; /* NaN: none */
+  double    bytes;      /* of cells held at once */
+} SummaryOptions;
+
+/* filesummary_create - one pass over the file, or several where its cells do not fit into bytes. names: (perturbations + 1) labels, gene names. Collective.
+   User errors: damaged file. */
+PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const *label, char *const *gene, const SummaryOptions *options,
+                                  FileSummary *summary);
+PetscErrorCode filesummary_destroy(FileSummary *summary);
+
+/* Part `part` of the sum of Euclidean distances of all pairs of rows of a (n,G) and b (m,G): the sum is a binary tree, cut where it has `parts`
+   (power of two) branches; distance_join adds them up. single: rounded as numpy and scikit-learn do with single precision. same: b is a.
+   Not collective. */
+PetscErrorCode distance_part(PetscInt64 n, const double *a, PetscInt64 m, const double *b, PetscInt genes, PetscBool same, PetscBool single, PetscInt parts,
+                             PetscInt part, double *sum);
+double distance_join(PetscInt parts, const double *sum, PetscInt64 pairs, PetscBool single);
+
+/* ---- metrics ------------------------------------------------------------------------------------------------------------------- */
+
+/* In the order of cell-eval's columns. */
+typedef enum {
+  OVERLAP_N, OVERLAP_50, OVERLAP_100, OVERLAP_200, OVERLAP_500,
+  PRECISION_N, PRECISION_50, PRECISION_100, PRECISION_200, PRECISION_500,
+  SPEARMAN_SIG, DIRECTION_MATCH, SPEARMAN_LFC_SIG, SIG_GENES_RECALL, NSIG_REAL, NSIG_PREDICTED, PR_AUC, ROC_AUC,
+  PEARSON_DELTA, MSE, MAE, MSE_DELTA, MAE_DELTA, DISCRIMINATION_L1, DISCRIMINATION_L2, DISCRIMINATION_COSINE, PEARSON_EDISTANCE,
+  METRICS
+} Metric;
+
+typedef enum { BEST_ONE, BEST_ZERO, BEST_NONE } MetricBest;
+typedef struct {
+  const char *name;
+  MetricBest  best;
+  PetscBool   reliable; /* the ceiling is corrected by Spearman-Brown */
+} MetricInfo;
+extern const MetricInfo metric_info[METRICS];
+
+/* Whether a profile has a metric. */
+PetscBool profile_has(Profile profile, Metric metric);
+
+/* A row per perturbation. */
+typedef struct {
+  PetscInt       perturbations;
+  char         **label;   /* not owned */
+  double        *value;   /* (perturbations, METRICS) */
+  unsigned char *missing; /* (perturbations, METRICS) 1: an empty cell */
+  PetscBool      present[METRICS];
+} MetricTable;
+
+/* metrics_of_means - of one perturbation p: pearson_delta ... discrimination_score_cosine into value (METRICS). target: index of the gene named like the
+   perturbation, -1. Not collective. */
+PetscErrorCode metrics_of_means(PetscInt perturbations, PetscInt genes, PetscInt p, PetscInt target, const FileSummary *real, const FileSummary *predicted,
+                                PetscBool single, double *value);
+/* metrics_of_expression - overlap_at_N ... roc_auc but de_spearman_sig of row r of the real and row q of the predicted table, which have the same genes.
+   missing is set where cell-eval has no number. Not collective. */
+PetscErrorCode metrics_of_expression(const DifferentialTable *real, PetscInt r, const DifferentialTable *predicted, PetscInt q, double *value,
+                                     unsigned char *missing);
+/* Pearson and Spearman (mean ranks among ties) correlation; NaN where one side does not vary. */
+double         correlation(PetscInt64 n, const double *x, const double *y);
+PetscErrorCode rank_correlation(PetscInt64 n, const double *x, const double *y, double *correlation);
+
+PetscErrorCode metrictable_create(PetscInt perturbations, char **label, MetricTable *table);
+PetscErrorCode metrictable_destroy(MetricTable *table);
+/* metrictable_write - PREFIX_results.csv and PREFIX_agg_results.csv; ceiling: PREFIX_ceiling_results.csv and its corrected means. The same table on all
+   ranks. Collective. User errors as file_write_text. */
+PetscErrorCode metrictable_write(MPI_Comm comm, const MetricTable *table, const char *folder, const char *prefix, PetscBool ceiling);
+/* metrictable_score - PREFIX_baseline_diff.csv: each metric's mean on the way from that of a baseline's agg_results.csv (0) to the best (1). Collective. User
+   errors: unreadable, other metrics. */
+PetscErrorCode metrictable_score(MPI_Comm comm, const MetricTable *table, const char *baseline, const char *folder, const char *prefix);
+/* "FOLDER/PREFIX_NAME", slashes in the prefix as dashes; without "PREFIX_" where prefix is empty. */
+PetscErrorCode table_path(const char *folder, const char *prefix, const char *name, char path[PETSC_MAX_PATH_LEN]);
+
+/* pair_tables - all tables of one prediction (COMMANDS, evaluate). real, predicted: the same perturbations (label, the control's last) and genes.
+   Collective. User errors: tables that cannot be read or written, or do not fit. */
+PetscErrorCode pair_tables(MPI_Comm comm, CellView *real, CellView *predicted, char **label, char *const *gene, const PairOptions *options, const char *folder,
+                           const char *prefix);
+
+/* What the files of an evaluation are, for pair_evaluate. Nothing is owned. */
+typedef struct {
+  const char        *real; /* path */
+  const Axes        *axes;
+  GroupedFile       *file;  /* of the real cells; NULL: */
+  CellStore         *store;
+  const int32_t     *position; /* (genes of the real file) */
+  PetscInt64         all_genes;
+  PetscInt           genes; /* scored */
+  const char *const *gene;
+} RealCells;
+
+/* pair_evaluate - the tables of one prediction, a set for each cell type where that axis is used. AnnData files must have the same genes,
+   perturbations, cell types and control cells, as cell-eval wants; of a store the part that is predicted is taken, and its control cells where
+   the prediction has none. Collective. User errors: such differences. */
+PetscErrorCode pair_evaluate(MPI_Comm comm, const RealCells *real, GroupedFile *predicted, const PairOptions *options, const char *folder);
+
+#endif
