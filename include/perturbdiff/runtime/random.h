@@ -23,7 +23,6 @@ typedef enum {
   RANDOM_EVALUATE,       /* halves, bootstrap, subsamples */
   RANDOM_VALIDATE,       /* validation sets and their noise */
   RANDOM_TEST,
-  RANDOM_TEST,
   RANDOM_EMBED, /* landmarks, cells sampled for bandwidths, permutations */
   RANDOM_RESAMPLE /* permutations of labels, bootstrap, folds, questions */
 } RandomPurpose;
