@@ -7,7 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const Command *const commands[] = {&command_simulate, &command_prepare, &command_train, &command_sample, &command_baseline, &command_evaluate, &command_report, &command_inspect};
+static const Command *const commands[] = {&command_simulate, &command_prepare, &command_embed, &command_train, &command_sample, &command_baseline, &command_evaluate, &command_report, &command_inspect};
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
 static char typed[8192];

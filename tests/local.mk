@@ -14,7 +14,6 @@ include tests/unit/network.mk
 include tests/unit/training.mk
 include tests/unit/sampling.mk
 include tests/unit/evaluation.mk
-include tests/unit/hilbert.mk
 include tests/cli/local.mk
 
 check_PROGRAMS += $(unit_tests) $(parallel_tests)

@@ -12,7 +12,7 @@ typedef struct {
   PetscErrorCode (*run)(const Options *options);
 } Command;
 
-extern const Command command_simulate, command_prepare, command_train, command_sample, command_baseline, command_evaluate, command_report, command_inspect;
+extern const Command command_simulate, command_prepare, command_embed, command_train, command_sample, command_baseline, command_evaluate, command_report, command_inspect;
 
 /* The command line as typed, for files that record how they were made. Borrowed. */
 const char *command_line(void);

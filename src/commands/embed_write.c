@@ -1,0 +1,253 @@
+/* embed: embedding.h5 and the tables.
+
+   embedding.h5, version 1. N populations, G genes, d components:
+     /                     attrs format "perturbdiff-embedding", version, program, command, store, store_checksum, kernel, statistic (v or u), features (genes or
+                           principal_components), options (YAML that reruns it)
+     /populations/{label,perturbation,cell_type,batch}   (N) strings; {index,cells,split,control} (N) int64: index in the store, number of cells, 0 train 1 validation
+                           2 test, row of the paired control population here (-1: not here)
+     /kernel/bandwidths    (number) where the kernel has any; the kernel is the mean over them
+     /gram/product         (N,N) K_ij = <mu_i, mu_j>, all pairs of cells; /gram/self (N) mean of k(x,x)
+     /gram/distance        (N,N) mean Euclidean distance of all pairs of cells
+     /gram/mmd             (N,N) squared maximum mean discrepancy; /gram/energy_distance (N,N)
+     /principal_components/{mean (G), loadings (G,d), variance (d), total (1), gene (G) strings} where the kernel sees components */
+#include "commands/commands.h"
+#include "commands/embed.h"
+#include "config.h"
+#include "evaluation/differential_internal.h"
+#include "revision.h"
+#include <perturbdiff/runtime/grid.h>
+#include <stdlib.h>
+#include <string.h>
+
+static PetscErrorCode write_vector(hid_t where, const char *name, hid_t type, PetscInt64 count, const void *values)
+{
+  int rank;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  PetscCall(h5_write_slab(where, name, type, count, 0, rank ? count : 0, rank ? 0 : count, values));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode write_matrix(hid_t where, const char *name, const BlockMatrix *matrix)
+{
+  long long first, count;
+  double   *rows;
+
+  PetscFunctionBeginUser;
+  share_of(matrix->rows, matrix->grid->rank, matrix->grid->ranks, &first, &count);
+  PetscCall(PetscMalloc1((size_t)(count + 1) * (size_t)matrix->columns, &rows));
+  PetscCall(blockmatrix_to_rows(matrix, rows));
+  PetscCall(h5_write_slab(where, name, H5T_NATIVE_DOUBLE, matrix->rows, matrix->columns, first, count, rows));
+  PetscCall(PetscFree(rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Row of the paired control population, -1 where it is not embedded. */
+static PetscInt control_row(const Embed *e, PetscInt row)
+{
+  const PetscInt control = e->table->population[e->population[row]].control;
+
+  for (PetscInt i = 0; i < e->groups; i++)
+    if (e->population[i] == control) return i;
+  return -1;
+}
+
+static PetscErrorCode write_populations(const Embed *e, hid_t file)
+{
+  const CellStoreTable *t = e->table;
+  const char          **text;
+  char                (*label)[768];
+  int64_t              *number;
+  hid_t                 where;
+
+  PetscFunctionBeginUser;
+  H5Check(where = H5Gcreate2(file, "populations", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+  PetscCall(PetscMalloc3(e->groups, &text, e->groups, &label, e->groups, &number));
+  for (int column = 0; column < 4; column++) {
+    static const char *const name[4] = {"label", "perturbation", "cell_type", "batch"};
+    for (PetscInt i = 0; i < e->groups; i++) {
+      const Population *p = &t->population[e->population[i]];
+      population_label(t, e->population[i], label[i], sizeof label[i]);
+      text[i] = column == 0 ? label[i] : column == 1 ? t->perturbation.name[p->perturbation] : column == 2 ? t->cell_type.name[p->cell_type] : t->batch.name[p->batch];
+    }
+    PetscCall(h5_write_strings(where, name[column], e->groups, text));
+  }
+  for (int column = 0; column < 4; column++) {
+    static const char *const name[4] = {"index", "cells", "split", "control"};
+    for (PetscInt i = 0; i < e->groups; i++) {
+      const Population *p = &t->population[e->population[i]];
+      number[i]           = column == 0 ? e->population[i] : column == 1 ? p->cells : column == 2 ? (int64_t)p->split : control_row(e, i);
+    }
+    PetscCall(write_vector(where, name[column], H5T_NATIVE_INT64, e->groups, number));
+  }
+  PetscCall(PetscFree3(text, label, number));
+  H5Check(H5Gclose(where));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode write_header(const Embed *e, hid_t file)
+{
+  char *yaml;
+
+  PetscFunctionBeginUser;
+  PetscCall(options_yaml(e->options, &yaml));
+  PetscCall(h5_write_attribute_string(file, "format", "perturbdiff-embedding"));
+  PetscCall(h5_write_attribute_int64(file, "version", 1));
+  PetscCall(h5_write_attribute_string(file, "program", "perturbdiff " PACKAGE_VERSION " " GIT_REVISION));
+  PetscCall(h5_write_attribute_string(file, "command", command_line()));
+  PetscCall(h5_write_attribute_string(file, "store", cellstore_path(e->store)));
+  PetscCall(h5_write_attribute_int64(file, "store_checksum", (int64_t)e->table->checksum));
+  PetscCall(h5_write_attribute_string(file, "kernel", kernel_name[e->kernel.kind]));
+  PetscCall(h5_write_attribute_string(file, "statistic", e->statistic == STATISTIC_U ? "u" : "v"));
+  PetscCall(h5_write_attribute_string(file, "features", e->projected ? "principal_components" : "genes"));
+  PetscCall(h5_write_attribute_string(file, "options", yaml));
+  PetscCall(PetscFree(yaml));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode write_components(const Embed *e, hid_t file)
+{
+  const PrincipalComponents *c = &e->components;
+  int                        rank;
+  hid_t                      where;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(e->comm, &rank));
+  H5Check(where = H5Gcreate2(file, "principal_components", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+  PetscCall(write_vector(where, "mean", H5T_NATIVE_DOUBLE, c->dimension, c->mean));
+  PetscCall(write_vector(where, "variance", H5T_NATIVE_DOUBLE, c->components, c->variance));
+  PetscCall(write_vector(where, "total", H5T_NATIVE_DOUBLE, 1, &c->total));
+  PetscCall(h5_write_slab(where, "loadings", H5T_NATIVE_DOUBLE, c->dimension, c->components, rank ? c->dimension : 0, rank ? 0 : c->dimension, c->loadings));
+  PetscCall(h5_write_strings(where, "gene", e->table->gene.count, (const char *const *)e->table->gene.name));
+  H5Check(H5Gclose(where));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode embed_write_file(Embed *e)
+{
+  const hid_t file = e->draft.h5;
+  hid_t       where;
+
+  PetscFunctionBeginUser;
+  PetscCall(write_header(e, file));
+  PetscCall(write_populations(e, file));
+  if (e->kernel.bandwidths) {
+    H5Check(where = H5Gcreate2(file, "kernel", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+    PetscCall(write_vector(where, "bandwidths", H5T_NATIVE_DOUBLE, e->kernel.bandwidths, e->kernel.bandwidth));
+    H5Check(H5Gclose(where));
+  }
+  H5Check(where = H5Gcreate2(file, "gram", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
+  PetscCall(write_matrix(where, "product", &e->gram.product));
+  PetscCall(write_matrix(where, "distance", &e->gram.distance));
+  PetscCall(write_matrix(where, "mmd", &e->mmd));
+  PetscCall(write_matrix(where, "energy_distance", &e->energy));
+  PetscCall(write_vector(where, "self", H5T_NATIVE_DOUBLE, e->groups, e->gram.self));
+  H5Check(H5Gclose(where));
+  if (e->projected) PetscCall(write_components(e, file));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Text made on rank 0 by `print`, written to a file of the folder. */
+static PetscErrorCode write_text(const Embed *e, const char *name, const double *numbers, void (*print)(const Embed *, const double *, FILE *))
+{
+  char   path[PETSC_MAX_PATH_LEN], *text = NULL;
+  size_t length;
+  FILE  *stream;
+
+  PetscFunctionBeginUser;
+  PetscCheck((stream = open_memstream(&text, &length)), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
+  print(e, numbers, stream);
+  PetscCheck(!fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
+  PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", e->folder, name));
+  PetscCall(file_write_text(e->comm, path, text));
+  free(text);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void print_label(const Embed *e, PetscInt row, FILE *stream)
+{
+  char label[768];
+
+  population_label(e->table, e->population[row], label, sizeof label);
+  csv_field(stream, label);
+}
+
+/* A square table with a line of labels and a label at the beginning of each line, as pandas writes one. */
+static void print_matrix(const Embed *e, const double *values, FILE *stream)
+{
+  fputs("population", stream);
+  for (PetscInt j = 0; j < e->groups; j++) {
+    fputc(',', stream);
+    print_label(e, j, stream);
+  }
+  fputc('\n', stream);
+  for (PetscInt i = 0; i < e->groups; i++) {
+    print_label(e, i, stream);
+    for (PetscInt j = 0; j < e->groups; j++) fprintf(stream, ",%.12g", values[(size_t)i * (size_t)e->groups + (size_t)j]);
+    fputc('\n', stream);
+  }
+}
+
+/* One line a population: discrepancies to its paired control, (groups, 2). */
+static void print_to_control(const Embed *e, const double *values, FILE *stream)
+{
+  static const char *const split[] = {"train", "validation", "test"};
+
+  fputs("perturbation,cell_type,batch,split,cells,control_cells,energy_distance,mmd\n", stream);
+  for (PetscInt i = 0; i < e->groups; i++) {
+    const Population *p = &e->table->population[e->population[i]];
+    if (p->control < 0 || p->control == e->population[i]) continue;
+    csv_field(stream, e->table->perturbation.name[p->perturbation]);
+    fputc(',', stream);
+    csv_field(stream, e->table->cell_type.name[p->cell_type]);
+    fputc(',', stream);
+    csv_field(stream, e->table->batch.name[p->batch]);
+    fprintf(stream, ",%s,%lld,%lld", split[p->split], (long long)p->cells, (long long)e->table->population[p->control].cells);
+    if (control_row(e, i) >= 0) fprintf(stream, ",%.12g,%.12g\n", values[2 * i], values[2 * i + 1]);
+    else fputs(",,\n", stream);
+  }
+}
+
+static PetscErrorCode write_to_control(const Embed *e)
+{
+  enum { COLUMNS = 256 };
+  const BlockMatrix *matrix[2] = {&e->energy, &e->mmd};
+  double            *panel, *values;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1((size_t)e->groups * COLUMNS, &panel));
+  PetscCall(PetscCalloc1(2 * (size_t)e->groups, &values));
+  for (int which = 0; which < 2; which++)
+    for (PetscInt first = 0; first < e->groups; first += COLUMNS) {
+      const PetscInt count = PetscMin(COLUMNS, e->groups - first);
+      PetscCall(blockmatrix_replicate(matrix[which], first, count, panel));
+      for (PetscInt i = 0; i < e->groups; i++) {
+        const PetscInt control = control_row(e, i);
+        if (control >= first && control < first + count) values[2 * i + which] = panel[(size_t)i * (size_t)count + (size_t)(control - first)];
+      }
+    }
+  PetscCall(write_text(e, "to_control.csv", values, print_to_control));
+  PetscCall(PetscFree(panel));
+  PetscCall(PetscFree(values));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode embed_write_tables(Embed *e)
+{
+  double *values;
+
+  PetscFunctionBeginUser;
+  PetscCall(write_to_control(e));
+  if (e->groups > EMBED_CSV_MOST) {
+    PetscCall(log_line(e->comm, "  tables     %d populations: the matrices are in embedding.h5 only", (int)e->groups));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(PetscMalloc1((size_t)e->groups * (size_t)e->groups, &values));
+  PetscCall(blockmatrix_replicate(&e->energy, 0, e->groups, values));
+  PetscCall(write_text(e, "energy_distance.csv", values, print_matrix));
+  PetscCall(blockmatrix_replicate(&e->mmd, 0, e->groups, values));
+  PetscCall(write_text(e, "mmd.csv", values, print_matrix));
+  PetscCall(PetscFree(values));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
