@@ -219,6 +219,7 @@ PetscErrorCode denoiser_create(const ParameterTable *table, const DenoiserPlan *
   PetscCall(PetscCalloc2(d->shape.depth, &d->block, denoiser_blocks_saved(plan, d->shape.depth), &d->saved));
   PetscCall(denoiser_find_layers(table, d));
   PetscCall(PetscMalloc1(denoiser_bytes(&d->shape, plan), &memory));
+  memory_large_pages(memory, denoiser_bytes(&d->shape, plan));
   d->memory = memory;
   denoiser_lay_out(d, memory + (ALIGNMENT - (uintptr_t)memory % ALIGNMENT) % ALIGNMENT);
   *denoiser = d;

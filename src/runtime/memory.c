@@ -1,8 +1,10 @@
-/* Memory left on a node, from the kernel's own accounts. */
+/* Memory left on a node, from the kernel's own accounts; long arrays on large pages. */
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/memory.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* First number in a file after a label ("" for none); -1 where there is none. */
 static double number_in(const char *path, const char *label)
@@ -36,5 +38,23 @@ PetscErrorCode memory_share(MPI_Comm comm, double *bytes)
   PetscCallMPI(MPI_Comm_free(&node));
   *bytes = available > 0 ? available / ranks : 0;
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, bytes, 1, MPI_DOUBLE, MPI_MIN, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+void memory_large_pages(void *address, size_t bytes)
+{
+#ifdef MADV_HUGEPAGE
+  const uintptr_t page = (uintptr_t)1 << 21, first = ((uintptr_t)address + page - 1) / page * page, end = ((uintptr_t)address + bytes) / page * page;
+
+  if (end > first) madvise((void *)first, end - first, MADV_HUGEPAGE);
+#endif
+}
+
+PetscErrorCode values_create(size_t n, Real **values)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(n, values));
+  memory_large_pages(*values, n * sizeof(Real));
+  PetscCall(PetscArrayzero(*values, n));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

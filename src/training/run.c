@@ -144,7 +144,7 @@ static PetscErrorCode allocate(Trainer *t)
   PetscFunctionBeginUser;
   PetscCall(denoiser_create(&t->state.table, &(DenoiserPlan){.max_sets = t->max_sets, .set_size = options->set_size, .with_gradient = PETSC_TRUE}, &t->denoiser));
   PetscCall(objective_create(options->set_size, t->cells->gene.count, options->energy_weight, NULL, &t->objective));
-  PetscCall(PetscCalloc1(t->state.table.total, &t->gradients)); /* those of parameters without use are never written */
+  PetscCall(values_create(t->state.table.total, &t->gradients)); /* those of parameters without use are never written */
   PetscCall(PetscMalloc4(n, &t->noisy, n, &t->self_condition, n, &t->estimate, n, &t->d_estimate));
   if (options->center != CENTER_NONE) PetscCall(PetscMalloc1(n, &t->center));
   PetscCall(PetscMalloc3(t->max_sets, &t->time, t->max_sets, &t->mse, t->max_sets, &t->energy));

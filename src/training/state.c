@@ -22,11 +22,11 @@ PetscErrorCode trainingstate_begin(const DenoiserShape *shape, const Shard *shar
 PetscErrorCode trainingstate_allocate(TrainingState *state, PetscBool moments)
 {
   PetscFunctionBeginUser;
-  PetscCall(PetscCalloc1(state->table.total, &state->parameters));
-  PetscCall(PetscCalloc1(state->shard.total, &state->average));
+  PetscCall(values_create(state->table.total, &state->parameters));
+  PetscCall(values_create(state->shard.total, &state->average));
   if (!moments) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscCalloc1(state->shard.total, &state->first));
-  PetscCall(PetscCalloc1(state->shard.total, &state->second));
+  PetscCall(values_create(state->shard.total, &state->first));
+  PetscCall(values_create(state->shard.total, &state->second));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -10,3 +10,5 @@ parallel_tests += tests/unit/train_mpi
 tests_unit_train_mpi_SOURCES = tests/unit/train_mpi.c
 check_PROGRAMS += validation/performance/step_bench
 validation_performance_step_bench_SOURCES = validation/performance/step_bench.c
+parallel_tests += tests/unit/allocation_mpi
+tests_unit_allocation_mpi_SOURCES = tests/unit/allocation_mpi.c

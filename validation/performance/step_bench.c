@@ -310,7 +310,8 @@ static PetscErrorCode time_sampling(const Bench *b)
   PetscFunctionBeginUser;
   PetscCall(sampling_register());
   PetscCall(parametertable_create(&shape, &table));
-  PetscCall(PetscMalloc2(table.total, &parameters, b->sets, &set));
+  PetscCall(values_create(table.total, &parameters));
+  PetscCall(PetscMalloc1(b->sets, &set));
   PetscCall(parameters_start(&table, 1, PETSC_FALSE, parameters));
   PetscCall(schedule_create(SCHEDULE_LINEAR, 1000, 0, &schedule));
   const SampleModel model = {.table = &table, .parameters = parameters, .schedule = &schedule, .set_size = b->set_size, .strength = 1, .value_scale = 10};
@@ -340,7 +341,8 @@ static PetscErrorCode time_sampling(const Bench *b)
   PetscCall(print_result(b, seconds, seconds, (double)b->ranks * b->sets * b->set_size, count * (MORE + 2), &before, &after, peak));
   PetscCall(generator_destroy(&generator));
   PetscCall(schedule_destroy(&schedule));
-  PetscCall(PetscFree2(parameters, set));
+  PetscCall(PetscFree(parameters));
+  PetscCall(PetscFree(set));
   PetscCall(parametertable_destroy(&table));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -2,10 +2,17 @@
 #ifndef PERTURBDIFF_RUNTIME_MEMORY_H
 #define PERTURBDIFF_RUNTIME_MEMORY_H
 
+#include <perturbdiff/runtime/real.h>
 #include <petscsys.h>
 
 /* memory_share - bytes: what the node, or the control group this job runs in, has left, divided among the ranks on it; the smallest share over comm.
    0 where the system does not tell. Collective. */
 PetscErrorCode memory_share(MPI_Comm comm, double *bytes);
+
+/* memory_large_pages - ask the system for large pages where memory was allocated and not yet written: a hint that long arrays are passed over quicker. Not collective. */
+void memory_large_pages(void *address, size_t bytes);
+
+/* values_create - n zeros, on large pages where the system has them. Free with PetscFree. Not collective. */
+PetscErrorCode values_create(size_t n, Real **values);
 
 #endif
