@@ -1,6 +1,7 @@
 /* Tiles of squared distances between all cells: which rank computes which, and the products they are made of. */
 #include <cblas.h>
 #include <math.h>
+#include <omp.h>
 #include <perturbdiff/hilbert/pairs.h>
 #include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/error.h>
@@ -8,7 +9,8 @@
 /* Below this part of |x|^2 + |y|^2 a squared distance is computed from the cells: the rounding of the product, about 1e-14 of that sum, is then below 1e-10 of it. */
 #define CANCELLATION 1e-3
 
-enum { TILE_ROWS = 1024, TILE_COLUMNS = 512 };
+/* Rows of a tile for each thread, columns of a tile, rows of a product within a diagonal tile where several threads share it. */
+enum { TILE_ROWS = 1024, TILE_COLUMNS = 1024, DIAGONAL_ROWS = 128 };
 
 PairPlan pairs_plan(PetscInt64 cells, PetscInt dimension, int ranks, double bytes)
 {
@@ -20,7 +22,7 @@ PairPlan pairs_plan(PetscInt64 cells, PetscInt dimension, int ranks, double byte
   plan.columns  = (PetscInt)PetscMax(1, PetscMin(PetscMin(TILE_COLUMNS, (double)cells), PetscMax(64, room / 4)));
   resident      = PetscMin(resident, PetscMax(64, room - (double)plan.columns));
   plan.resident = (PetscInt)PetscMax(1, PetscMin(PetscMax(resident, PetscMin(256, room / 2)), (double)cells));
-  plan.rows     = (PetscInt)PetscMin(TILE_ROWS, plan.resident);
+  plan.rows     = (PetscInt)PetscMin((PetscInt)TILE_ROWS * omp_get_max_threads(), plan.resident);
   return plan;
 }
 
@@ -32,7 +34,7 @@ double pairs_bytes(const PairPlan *plan)
 }
 
 typedef struct {
-  PetscInt         groups, dimension;
+  PetscInt         groups, dimension, threads;
   const CellGroup *group;
   const PairPlan  *plan;
   PairVisitor      visit;
@@ -74,19 +76,30 @@ static void finish_row(const Pairs *p, PetscInt columns, const double *x, double
     if (distance[j] < 0) distance[j] = squared_difference(p->dimension, x, y + (size_t)j * (size_t)p->dimension);
 }
 
-/* Cells x of the resident ones from place `at` on against cells y. */
+/* ---- Tiles. The threads are ours, each with its own product: BLAS's threads and waiting OpenMP threads would take each other's cores. ---- */
+
+/* Distances of cells x (rows) and y (columns), up to `columns` each. */
+static void distances(const Pairs *p, PetscInt rows, const double *x, const double *square_x, PetscInt columns, const double *y, const double *square_y, double *distance, PetscInt ld)
+{
+  const PetscInt d = p->dimension;
+
+  cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, d, 1, x, d, y, d, 0, distance, ld);
+  for (PetscInt i = 0; i < rows; i++) finish_row(p, columns, x + (size_t)i * (size_t)d, square_x[i], y, square_y, distance + (size_t)i * (size_t)ld);
+}
+
+/* Resident cells from place `at` on against cells y. */
 static PetscErrorCode rectangle(Pairs *p, PetscInt64 first_row, PetscInt at, PetscInt rows, PetscInt64 first_column, PetscInt columns, const double *y, const double *square_y)
 {
   const PetscInt d = p->dimension;
 
   PetscFunctionBeginUser;
   for (PetscInt done = 0; done < rows; done += p->plan->rows) {
-    const PetscInt now = PetscMin(p->plan->rows, rows - done);
+    const PetscInt now = PetscMin(p->plan->rows, rows - done), piece = (now + p->threads - 1) / p->threads;
     const double  *x = p->row + (size_t)(at + done) * (size_t)d, *square_x = p->row_square + at + done;
 
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, now, columns, d, 1, x, d, y, d, 0, p->tile, columns);
-#pragma omp parallel for schedule(dynamic, 8)
-    for (PetscInt i = 0; i < now; i++) finish_row(p, columns, x + (size_t)i * (size_t)d, square_x[i], y, square_y, p->tile + (size_t)i * (size_t)columns);
+#pragma omp parallel for schedule(static, 1)
+    for (PetscInt i = 0; i < now; i += piece)
+      distances(p, PetscMin(piece, now - i), x + (size_t)i * (size_t)d, square_x + i, columns, y, square_y, p->tile + (size_t)i * (size_t)columns, columns);
     PetscCall(p->visit(p->context, &(PairTile){.first_row     = first_row + done,
                                                .first_column  = first_column,
                                                .rows          = now,
@@ -102,16 +115,20 @@ static PetscErrorCode rectangle(Pairs *p, PetscInt64 first_row, PetscInt at, Pet
 /* `count` resident cells from place `at` on against themselves: half the products, then mirrored. */
 static PetscErrorCode diagonal(Pairs *p, PetscInt64 first, PetscInt at, PetscInt count)
 {
-  const PetscInt d = p->dimension;
+  const PetscInt d = p->dimension, piece = p->threads > 1 ? DIAGONAL_ROWS : count;
   const double  *x = p->row + (size_t)at * (size_t)d, *square = p->row_square + at;
   const size_t   ld = (size_t)count;
 
   PetscFunctionBeginUser;
-  cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, count, d, 1, x, d, 0, p->tile, count);
-#pragma omp parallel for schedule(dynamic, 8)
-  for (PetscInt i = 0; i < count; i++) {
-    finish_row(p, i, x + (size_t)i * (size_t)d, square[i], x, square, p->tile + (size_t)i * ld);
-    p->tile[(size_t)i * ld + (size_t)i] = 0;
+  if (p->threads == 1) cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, count, d, 1, x, d, 0, p->tile, count);
+#pragma omp parallel for schedule(dynamic, 1)
+  for (PetscInt i = 0; i < count; i += piece) {
+    const PetscInt rows = PetscMin(piece, count - i);
+    if (p->threads > 1) cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, i + rows, d, 1, x + (size_t)i * (size_t)d, d, x, d, 0, p->tile + (size_t)i * ld, count);
+    for (PetscInt j = i; j < i + rows; j++) {
+      finish_row(p, j, x + (size_t)j * (size_t)d, square[j], x, square, p->tile + (size_t)j * ld);
+      p->tile[(size_t)j * ld + (size_t)j] = 0;
+    }
   }
 #pragma omp parallel for schedule(dynamic, 8)
   for (PetscInt i = 0; i < count; i++)
@@ -196,7 +213,8 @@ static PetscErrorCode own_part(Pairs *p, int rank, int ranks)
 
 PetscErrorCode pairs_visit(MPI_Comm comm, PetscInt groups, const CellGroup *group, const PairPlan *plan, PairVisitor visit, void *context)
 {
-  Pairs          p = {.groups = groups, .dimension = plan->dimension, .group = group, .plan = plan, .visit = visit, .context = context};
+  Pairs          p = {.groups = groups, .dimension = plan->dimension, .threads = omp_get_max_threads(), .group = group, .plan = plan, .visit = visit, .context = context};
+  const int      blas_threads = openblas_get_num_threads();
   int            rank, ranks;
   PetscErrorCode code;
 
@@ -209,7 +227,9 @@ PetscErrorCode pairs_visit(MPI_Comm comm, PetscInt groups, const CellGroup *grou
   PetscCall(PetscMalloc2((size_t)plan->resident * (size_t)plan->dimension, &p.row, plan->resident, &p.row_square));
   PetscCall(PetscMalloc2((size_t)plan->columns * (size_t)plan->dimension, &p.column, plan->columns, &p.column_square));
   PetscCall(PetscMalloc1((size_t)PetscMax(plan->rows, plan->columns) * (size_t)plan->columns, &p.tile));
+  openblas_set_num_threads(1);
   code = own_part(&p, rank, ranks);
+  openblas_set_num_threads(blas_threads);
   PetscCall(PetscFree2(p.row, p.row_square));
   PetscCall(PetscFree2(p.column, p.column_square));
   PetscCall(PetscFree(p.tile));
