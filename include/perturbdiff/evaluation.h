@@ -5,6 +5,7 @@
 #include <perturbdiff/data.h>
 #include <perturbdiff/evaluation/differential.h>
 #include <perturbdiff/evaluation/pair.h>
+#include <perturbdiff/evaluation/baseline.h>
 #include <petscsys.h>
 #include <stdio.h>
 
@@ -28,23 +29,6 @@ PetscErrorCode population_scores(PetscInt64 n, const double *real, PetscInt64 m,
 /* mean_distance - mean Euclidean distance of all pairs of rows of x (n,G) and y (m,G); y may be x. Blocks of Gram products in double, exact zeros on the
  * diagonal when y is x. */
 PetscErrorCode mean_distance(PetscInt64 n, const double *x, PetscInt64 m, const double *y, PetscInt64 genes, double *mean);
-
-typedef enum { BASELINE_CONTROL, BASELINE_MEAN_SHIFT, BASELINE_ADDITIVE, BASELINE_NEAREST, BASELINES } BaselineMethod;
-
-/* Names as users type them, in the order of BaselineMethod. */
-extern const char *const baseline_name[BASELINES];
-
-/* baseline_predict - cells (count, genes) in log1p units for a condition from training populations only: control cells drawn; plus the mean shift over other
-   training populations (center_shift), clipped at 0; additive: the same with least-squares perturbation + cell type effects on mean changes; nearest: cells of
-   the training population of the same perturbation whose control mean is nearest (control cells where the perturbation has none). means from cellstore_means.
-   Draws keyed by seed and condition. Not collective. User error: no control cells to draw from. */
-PetscErrorCode baseline_predict(CellStore *store, const double *means, BaselineMethod method, PetscInt perturbation, PetscInt cell_type, PetscInt batch,
-                                PetscInt64 count, uint64_t seed, double *cells);
-
-/* baseline_additive_shift - shift (G) = a_perturbation + b_cell_type, the least-squares fit of the mean changes of all training populations but the condition
-   itself, each with the same weight, b of smallest norm; effects that no training population shows are zero. Not collective. */
-PetscErrorCode baseline_additive_shift(const CellStoreTable *table, const double *means, PetscInt perturbation, PetscInt cell_type, PetscInt batch,
-                                       double *shift);
 
 typedef struct {
   const char           *real; /* AnnData file or cell store */

@@ -5,9 +5,12 @@
 
 static const OptionSpec own[] = {
     {"data", VALUE_PATH, NULL, 0, 0, "", "Cell store made by prepare; its training populations are all that is used"},
-    {"method", VALUE_CHOICE, NULL, 0, 0, "control|mean_shift|additive|nearest",
-     "control: no change; mean_shift: plus the mean change in other cell types; additive: plus perturbation and cell type effects; nearest: cells of the "
-     "nearest training population"},
+    {"method", VALUE_CHOICE, NULL, 0, 0, "control|mean_shift|perturbation_mean|additive|ridge|nearest|cme",
+     "control: no change; mean_shift: plus the mean change in other cell types; perturbation_mean: plus the mean change by all training perturbations in the cell "
+     "type; additive: plus perturbation and cell type effects; ridge: plus the change by kernel ridge regression on the covariates; nearest: cells of the nearest "
+     "training population; cme: cells of the mixture of training populations nearest to the conditional mean embedding"},
+    {"features", VALUE_PATH, "", 0, 0, "", "CSV of perturbations' features (column perturbation, then numbers): what ridge, nearest and cme know of perturbations never seen"},
+    {"embedding_cells", VALUE_INTEGER, "256", 1, 1e6, "cells", "Cells of each population that cme embeds, at most"},
     {"out", VALUE_PATH, NULL, 0, 0, "", "AnnData file to write (log1p values)"},
     {"split", VALUE_CHOICE, "test", 0, 0, "train|validation|test", "Predict the populations of this split"},
     {"conditions", VALUE_PATH, "", 0, 0, "", "Predict the rows of this CSV instead: columns perturbation,cell_type,batch[,cells]"},
@@ -30,14 +33,15 @@ typedef struct {
   CellStore            *store;
   const CellStoreTable *table;
   double               *means;
-  BaselineMethod        method;
-  uint64_t              seed;
-  PetscInt              pieces;
+  BaselineOptions       options;
+  double               *similarity; /* of perturbations by their features; NULL */
+  Baseline             *baseline;
+  PetscInt              pieces, predicted; /* the first ones are predicted, the others control cells */
   Piece                *piece;
   AnnWriter            *writer;
-} Baseline;
+} Prediction;
 
-static PetscErrorCode choose_pieces(const Options *options, Baseline *b)
+static PetscErrorCode choose_pieces(const Options *options, Prediction *b)
 {
   enum { CELLS_OF_UNKNOWN = 256 };
   const char   *path;
@@ -57,6 +61,7 @@ static PetscErrorCode choose_pieces(const Options *options, Baseline *b)
     PetscCall(conditions_of_split(b->table, (Split)split, cells, &list));
   PetscCall(PetscCalloc1(2 * list.count, &b->piece));
   for (PetscInt i = 0; i < list.count; i++) b->piece[b->pieces++].condition = list.item[i];
+  b->predicted = b->pieces;
   for (PetscInt i = 0; with_controls && i < list.count; i++) {
     PetscBool there = PETSC_FALSE;
     for (PetscInt j = list.count; j < b->pieces; j++)
@@ -75,7 +80,7 @@ static PetscErrorCode choose_pieces(const Options *options, Baseline *b)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode start_file(Baseline *b, const char *path)
+static PetscErrorCode start_file(Prediction *b, const char *path)
 {
   const CellStoreTable   *t = b->table;
   const char *const       column[] = {t->perturbation_column, t->cell_type_column, t->batch_column};
@@ -91,15 +96,16 @@ static PetscErrorCode start_file(Baseline *b, const char *path)
 }
 
 /* Dense cells of a piece: predicted, or the control cells. */
-static PetscErrorCode piece_cells(Baseline *b, const Piece *piece, double *cells)
+static PetscErrorCode piece_cells(const Prediction *b, PetscInt k, double *cells)
 {
+  const Piece     *piece = &b->piece[k];
   const Condition *c = &piece->condition;
   const PetscInt   genes = b->table->gene.count;
   Real            *row;
 
   PetscFunctionBeginUser;
   if (!piece->real) {
-    PetscCall(baseline_predict(b->store, b->means, b->method, c->perturbation, c->cell_type, c->batch, c->cells, b->seed, cells));
+    PetscCall(baseline_cells(b->baseline, k, c->cells, cells));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCall(PetscMalloc1(genes, &row));
@@ -112,7 +118,7 @@ static PetscErrorCode piece_cells(Baseline *b, const Piece *piece, double *cells
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode cell_name(const Baseline *b, const Piece *piece, PetscInt number, PetscInt64 i, char **name)
+static PetscErrorCode cell_name(const Prediction *b, const Piece *piece, PetscInt number, PetscInt64 i, char **name)
 {
   char text[64];
 
@@ -120,14 +126,14 @@ static PetscErrorCode cell_name(const Baseline *b, const Piece *piece, PetscInt 
   if (piece->real)
     PetscCall(cellstore_name(b->store, piece->condition.first_control + i, name));
   else {
-    PetscCall(PetscSNPrintf(text, sizeof text, "%s-%lld-%lld", baseline_name[b->method], (long long)number + 1, (long long)i + 1));
+    PetscCall(PetscSNPrintf(text, sizeof text, "%s-%lld-%lld", baseline_name[b->options.method], (long long)number + 1, (long long)i + 1));
     PetscCall(PetscStrallocpy(text, name));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Rows of piece number k; none where k is past the last. */
-static PetscErrorCode make_rows(Baseline *b, PetscInt k, SparseRows *rows, int32_t *code[3], char ***name)
+static PetscErrorCode make_rows(Prediction *b, PetscInt k, SparseRows *rows, int32_t *code[3], char ***name)
 {
   const Piece     *piece = k < b->pieces ? &b->piece[k] : NULL;
   const PetscInt64 count = piece ? piece->condition.cells : 0;
@@ -137,7 +143,7 @@ static PetscErrorCode make_rows(Baseline *b, PetscInt k, SparseRows *rows, int32
   PetscCall(PetscMalloc3(count, &code[0], count, &code[1], count, &code[2]));
   PetscCall(PetscCalloc1(count, name));
   PetscCall(PetscMalloc1(count * b->table->gene.count, &cells));
-  if (piece) PetscCall(piece_cells(b, piece, cells));
+  if (piece) PetscCall(piece_cells(b, k, cells));
   for (PetscInt64 i = 0; i < count; i++) {
     code[0][i] = (int32_t)piece->condition.perturbation;
     code[1][i] = (int32_t)piece->condition.cell_type;
@@ -150,7 +156,7 @@ static PetscErrorCode make_rows(Baseline *b, PetscInt k, SparseRows *rows, int32
 }
 
 /* One piece a rank at a time, in order, so that the file does not depend on the number of ranks. */
-static PetscErrorCode write_pieces(Baseline *b)
+static PetscErrorCode write_pieces(Prediction *b)
 {
   const CellStoreTable *t = b->table;
   const PetscBool       used[] = {PETSC_TRUE, *t->cell_type_column ? PETSC_TRUE : PETSC_FALSE, *t->batch_column ? PETSC_TRUE : PETSC_FALSE};
@@ -174,11 +180,28 @@ static PetscErrorCode write_pieces(Baseline *b)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode predict_all(const Options *options, Baseline *b)
+static PetscErrorCode learn(Prediction *b)
 {
-  const char *data, *out;
+  Covariates *condition;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(b->predicted, &condition));
+  for (PetscInt i = 0; i < b->predicted; i++) {
+    const Condition *c = &b->piece[i].condition;
+    condition[i] = (Covariates){{c->perturbation, c->cell_type, c->batch}};
+  }
+  const PetscErrorCode code = baseline_create(b->comm, b->store, b->means, &b->options, b->predicted, condition, &b->baseline);
+  PetscCall(PetscFree(condition));
+  PetscCall(code);
+  if (*baseline_note(b->baseline)) PetscCall(log_line(b->comm, "  %s: %s", baseline_name[b->options.method], baseline_note(b->baseline)));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode predict_all(const Options *options, Prediction *b)
+{
+  const char *data, *out, *features;
   PetscInt    method;
-  PetscInt64  seed;
+  PetscInt64  seed, embedding_cells;
   LogStage    stage;
 
   PetscFunctionBeginUser;
@@ -186,24 +209,28 @@ static PetscErrorCode predict_all(const Options *options, Baseline *b)
   PetscCall(options_string(options, "out", &out));
   PetscCall(options_choice(options, "method", &method));
   PetscCall(options_integer(options, "seed", &seed));
-  b->method = (BaselineMethod)method;
-  b->seed = (uint64_t)seed;
+  PetscCall(options_integer(options, "embedding_cells", &embedding_cells));
+  PetscCall(options_string(options, "features", &features));
+  b->options = (BaselineOptions){.method = (BaselineMethod)method, .seed = (uint64_t)seed, .embedding_cells = (PetscInt)embedding_cells};
   PetscCall(log_stage_begin(b->comm, "baseline", &stage));
   PetscCall(cellstore_open(b->comm, data, &b->store));
   b->table = cellstore_table(b->store);
   PetscCall(choose_pieces(options, b));
   PetscCall(cellstore_means(b->store, b->comm, &b->means));
+  if (*features) PetscCall(perturbation_similarity(b->comm, features, b->table, &b->similarity));
+  b->options.similarity = b->similarity;
+  PetscCall(learn(b));
   PetscCall(start_file(b, out));
   PetscCall(write_pieces(b));
   PetscCall(anndata_commit(&b->writer));
-  PetscCall(log_stage_end(&stage, "%s: %s, %lld populations, control among them", out, baseline_name[b->method], (long long)b->pieces));
+  PetscCall(log_stage_end(&stage, "%s: %s, %lld populations, control among them", out, baseline_name[b->options.method], (long long)b->pieces));
   PetscCall(log_line(b->comm, "next: perturbdiff evaluate -real %s -predicted %s -out scores", data, out));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode baseline(const Options *options)
 {
-  Baseline b = {.comm = PETSC_COMM_WORLD};
+  Prediction b = {.comm = PETSC_COMM_WORLD};
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_rank(b.comm, &b.rank));
@@ -212,6 +239,8 @@ static PetscErrorCode baseline(const Options *options)
   if (!code || code == ERROR_USER) {
     PetscCall(anndata_discard(&b.writer));
     PetscCall(PetscFree(b.piece));
+    PetscCall(baseline_destroy(&b.baseline));
+    PetscCall(PetscFree(b.similarity));
     PetscCall(PetscFree(b.means));
     if (b.store) PetscCall(cellstore_close(&b.store));
   }
@@ -222,7 +251,7 @@ static PetscErrorCode baseline(const Options *options)
 const Command command_baseline = {
     .name = "baseline",
     .summary = "predictions without a network: what a model has to beat",
-    .usage = "baseline -data cells.h5 -method control|mean_shift|additive|nearest -out baseline.h5ad [options]",
+    .usage = "baseline -data cells.h5 -method METHOD -out baseline.h5ad [options]",
     .examples = "perturbdiff baseline -data cells.h5 -method mean_shift -out mean_shift.h5ad\n"
                 "perturbdiff baseline -data cells.h5 -method additive -split validation -out additive.h5ad",
     .options = {.groups = groups},

@@ -12,7 +12,7 @@ static const OptionSpec own[] = {
     {"control", VALUE_STRING, "", 0, 0, "", "Label of the control cells; none: the store's, else 'control'"},
     {"cell_type_column", VALUE_STRING, "", 0, 0, "", "Column with the cell type; none: the store's, else cell types are not told apart"},
     {"batch_column", VALUE_STRING, "", 0, 0, "", "Column with the batch; none: the store's, else batches are not told apart"},
-    {"baselines", VALUE_LIST, "all", 0, 0, "", "Among control, mean_shift, additive, nearest; all: what -real allows; none"},
+    {"baselines", VALUE_LIST, "all", 0, 0, "", "Among control, mean_shift, perturbation_mean, additive, ridge, nearest, cme; all: what -real allows; none"},
     {"ceiling", VALUE_SWITCH, "true", 0, 0, "", "Score two halves of the real cells against each other"},
     {"library_size", VALUE_NUMBER, "0", 0, 1e9, "counts", "Counts of a cell are brought to this; 0: the store's, else the median of each file"},
     {"profile", VALUE_CHOICE, "full", 0, 0, PROFILE_NAMES,
@@ -64,7 +64,7 @@ static PetscErrorCode choose_baselines(PetscInt count, char *const *name, const 
   for (PetscInt i = 0; i < count; i++) {
     int m = 0;
     while (m < BASELINES && strcmp(name[i], baseline_name[m])) m++;
-    if (m == BASELINES) return error_user("-baselines %s: not one of control, mean_shift, additive, nearest, all, none", name[i]);
+    if (m == BASELINES) return error_user("-baselines %s: not one of control, mean_shift, perturbation_mean, additive, ridge, nearest, cme, all, none", name[i]);
     for (PetscInt j = 0; j < *baselines; j++)
       if (baseline[j] == (BaselineMethod)m) return error_user("-baselines: '%s' is given twice", name[i]);
     baseline[(*baselines)++] = (BaselineMethod)m;

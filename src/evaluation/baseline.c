@@ -1,119 +1,63 @@
 /* Baselines: cells for a condition from training populations alone, without a network. */
+#include "evaluation/baseline_internal.h"
 #include <math.h>
-#include <perturbdiff/evaluation.h>
+#include <perturbdiff/data.h>
 #include <perturbdiff/runtime.h>
-#include <petscblaslapack.h>
 
-const char *const baseline_name[BASELINES] = {"control", "mean_shift", "additive", "nearest"};
+const char *const baseline_name[BASELINES] = {"control", "mean_shift", "perturbation_mean", "additive", "ridge", "nearest", "cme"};
 
-/* A perturbed population that may be learnt from, other than the condition itself. */
-static PetscBool teaches(const CellStoreTable *table, const Population *p, PetscInt perturbation, PetscInt cell_type, PetscInt batch)
+struct Baseline {
+  CellStore            *store;
+  const CellStoreTable *table;
+  const double         *means;
+  BaselineOptions       options;
+  PetscInt              conditions;
+  Covariates           *condition;
+  BaselineWeights       weights; /* of ridge and cme */
+};
+
+/* Mean change over the training perturbations of the cell type; over all where it has none. */
+static PetscErrorCode perturbation_mean_shift(const Baseline *b, const Covariates *condition, double *shift)
 {
-  const PetscBool itself = p->perturbation == perturbation && p->cell_type == cell_type && p->batch == batch ? PETSC_TRUE : PETSC_FALSE;
-  return p->split == SPLIT_TRAIN && p->perturbation != table->control && p->control >= 0 && p->cells && !itself ? PETSC_TRUE : PETSC_FALSE;
-}
-
-/* Normal equations of b after a is eliminated: (N - n n'/n_p) b = sums about the mean of each perturbation; n[p][c] populations, N their sums over p.
-   matrix (C,C) and right (G,C) row-major, right being column-major (C,G) for LAPACK. */
-static PetscErrorCode additive_equations(const CellStoreTable *table, const double *means, PetscInt perturbation, PetscInt cell_type, PetscInt batch,
-                                         double *matrix, double *right)
-{
-  const PetscInt types = table->cell_type.count, genes = table->gene.count, treatments = table->perturbation.count;
-  double        *count, *mean;
+  const CellStoreTable *table = b->table;
+  const PetscInt        genes = table->gene.count;
+  PetscInt              count = 0;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscCalloc2((size_t)treatments * types, &count, genes, &mean));
-  for (PetscInt k = 0; k < table->populations; k++) {
-    const Population *p = &table->population[k];
-    if (teaches(table, p, perturbation, cell_type, batch)) count[p->perturbation * types + p->cell_type]++;
-  }
-  for (PetscInt t = 0; t < treatments; t++) {
-    const double *n = count + (size_t)t * types;
-    double        total = 0;
-
-    for (PetscInt c = 0; c < types; c++) total += n[c];
-    if (total == 0) continue;
-    for (PetscInt c = 0; c < types; c++) {
-      matrix[c * types + c] += n[c];
-      for (PetscInt d = 0; d < types; d++) matrix[c * types + d] -= n[c] * n[d] / total;
-    }
-    PetscCall(PetscArrayzero(mean, genes));
+  PetscCall(PetscArrayzero(shift, genes));
+  for (int any = 0; any < 2 && !count; any++)
     for (PetscInt k = 0; k < table->populations; k++) {
       const Population *p = &table->population[k];
-      if (p->perturbation != t || !teaches(table, p, perturbation, cell_type, batch)) continue;
-      const double *treated = means + (size_t)k * genes, *control = means + (size_t)p->control * genes;
-      for (PetscInt g = 0; g < genes; g++) {
-        mean[g] += (treated[g] - control[g]) / total;
-        right[(size_t)g * types + p->cell_type] += treated[g] - control[g];
-      }
+      if (!baseline_teaches(table, p, condition) || (!any && p->cell_type != condition->level[1])) continue;
+      const double *treated = b->means + (size_t)k * (size_t)genes, *control = b->means + (size_t)p->control * (size_t)genes;
+      for (PetscInt g = 0; g < genes; g++) shift[g] += treated[g] - control[g];
+      count++;
     }
-    for (PetscInt g = 0; g < genes; g++)
-      for (PetscInt c = 0; c < types; c++) right[(size_t)g * types + c] -= n[c] * mean[g];
-  }
-  PetscCall(PetscFree2(count, mean));
+  for (PetscInt g = 0; count && g < genes; g++) shift[g] /= count;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Least-squares solution of smallest norm: the level that a and b share goes to a, and b of a cell type without populations is zero. */
-static PetscErrorCode solve_smallest(PetscInt n, PetscInt columns, double *matrix, double *right)
+/* Training population of the most similar perturbation, among these the one whose control mean is nearest to the condition's; -1: none resembles it. */
+static PetscInt nearest_population(const Baseline *b, const Covariates *condition, PetscInt control)
 {
-  PetscBLASInt order, sides, lwork, rank, info;
-  double      *singular, *work, cut = 1e-10;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscBLASIntCast(n, &order));
-  PetscCall(PetscBLASIntCast(columns, &sides));
-  lwork = 5 * order + PetscMax(2 * order, sides);
-  PetscCall(PetscMalloc2(order, &singular, lwork, &work));
-  PetscCallBLAS("LAPACKgelss", LAPACKgelss_(&order, &order, &sides, matrix, &order, right, &order, singular, &cut, &rank, work, &lwork, &info));
-  PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK gelss: info %d", (int)info);
-  PetscCall(PetscFree2(singular, work));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode baseline_additive_shift(const CellStoreTable *table, const double *means, PetscInt perturbation, PetscInt cell_type, PetscInt batch,
-                                       double *shift)
-{
-  const PetscInt types = table->cell_type.count, genes = table->gene.count;
-  double        *matrix, *effect;
-  PetscInt       count = 0;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscCalloc2((size_t)types * types, &matrix, (size_t)types * genes, &effect));
-  PetscCall(additive_equations(table, means, perturbation, cell_type, batch, matrix, effect));
-  PetscCall(solve_smallest(types, genes, matrix, effect));
-  /* a_p = mean over the populations of p of (change - b). */
-  PetscCall(PetscArrayzero(shift, genes));
-  for (PetscInt k = 0; k < table->populations; k++) {
-    const Population *p = &table->population[k];
-    if (p->perturbation != perturbation || !teaches(table, p, perturbation, cell_type, batch)) continue;
-    const double *treated = means + (size_t)k * genes, *control = means + (size_t)p->control * genes;
-    for (PetscInt g = 0; g < genes; g++) shift[g] += treated[g] - control[g] - effect[(size_t)g * types + p->cell_type];
-    count++;
-  }
-  for (PetscInt g = 0; g < genes; g++) shift[g] = (count ? shift[g] / count : 0) + effect[(size_t)g * types + cell_type];
-  PetscCall(PetscFree2(matrix, effect));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Training population of the perturbation whose control mean is nearest to the condition's; -1: none. */
-static PetscInt nearest_population(const CellStoreTable *table, const double *means, PetscInt control, PetscInt perturbation, PetscInt cell_type,
-                                   PetscInt batch)
-{
-  const PetscInt genes = table->gene.count;
-  const double  *here = means + (size_t)control * genes;
-  PetscInt       nearest = -1;
-  double         least = INFINITY;
+  const CellStoreTable *table = b->table;
+  const PetscInt        genes = table->gene.count, perturbation = condition->level[0];
+  const double         *here = b->means + (size_t)control * (size_t)genes;
+  PetscInt              nearest = -1;
+  double                least = INFINITY, most = 0;
 
   for (PetscInt k = 0; k < table->populations; k++) {
     const Population *p = &table->population[k];
+    const double      similar = b->options.similarity ? b->options.similarity[(size_t)perturbation * (size_t)table->perturbation.count + (size_t)p->perturbation]
+                                                      : p->perturbation == perturbation;
     double            square = 0;
-    if (p->perturbation != perturbation || !teaches(table, p, perturbation, cell_type, batch)) continue;
+    if (!baseline_teaches(table, p, condition) || similar <= 0 || similar < most) continue;
     for (PetscInt g = 0; g < genes; g++) {
-      const double difference = means[(size_t)p->control * genes + g] - here[g];
+      const double difference = b->means[(size_t)p->control * (size_t)genes + (size_t)g] - here[g];
       square += difference * difference;
     }
-    if (square < least) {
+    if (similar > most || square < least) {
+      most = similar;
       least = square;
       nearest = k;
     }
@@ -139,33 +83,132 @@ static PetscErrorCode draw_cells(const CellStore *store, const Population *from,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode baseline_predict(CellStore *store, const double *means, BaselineMethod method, PetscInt perturbation, PetscInt cell_type, PetscInt batch,
-                                PetscInt64 count, uint64_t seed, double *cells)
+/* Change of the mean: sum over training populations of weight times change. */
+static PetscErrorCode weighted_shift(const Baseline *b, PetscInt condition, double *shift)
 {
-  const CellStoreTable *table = cellstore_table(store);
-  const PetscInt        genes = table->gene.count, control = control_pair(table, cell_type, batch);
-  const uint32_t        condition = (uint32_t)((perturbation * table->cell_type.count + cell_type) * table->batch.count + batch);
-  PetscInt              from = control, averaged;
+  const PetscInt genes = b->table->gene.count, n = b->weights.populations;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscArrayzero(shift, genes));
+  for (PetscInt i = 0; i < n; i++) {
+    const PetscInt k = b->weights.population[i];
+    const double   weight = b->weights.weights[(size_t)condition * (size_t)n + (size_t)i];
+    const double  *treated = b->means + (size_t)k * (size_t)genes, *control = b->means + (size_t)b->table->population[k].control * (size_t)genes;
+    for (PetscInt g = 0; g < genes; g++) shift[g] += weight * (treated[g] - control[g]);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Cells of a mixture of training populations: of each the share nearest to its weight (systematic resampling), drawn without replacement. */
+static PetscErrorCode mixture_cells(const Baseline *b, PetscInt condition, uint32_t key, PetscInt64 count, double *cells)
+{
+  const PetscInt     genes = b->table->gene.count, n = b->weights.populations;
+  const RandomStream stream = random_stream(b->options.seed, RANDOM_EVALUATE, 2, key, 0);
+  const double       start = random_uniform(&stream, 0);
+  double             sum = 0;
+  PetscInt64         done = 0;
+
+  PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < n; i++) {
+    sum += b->weights.weights[(size_t)condition * (size_t)n + (size_t)i];
+    const PetscInt64 end = i + 1 < n ? PetscMin(count, (PetscInt64)floor(sum * (double)count + start)) : count;
+    if (end > done) PetscCall(draw_cells(b->store, &b->table->population[b->weights.population[i]], b->options.seed, key, end - done, cells + done * genes));
+    done = PetscMax(done, end);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Number of a condition that its draws are keyed by. */
+static uint32_t condition_number(const CellStoreTable *table, const Covariates *c)
+{
+  return (uint32_t)((c->level[0] * table->cell_type.count + c->level[1]) * table->batch.count + c->level[2]);
+}
+
+static PetscErrorCode condition_shift(const Baseline *b, PetscInt condition, double *shift)
+{
+  const Covariates *c = &b->condition[condition];
+  PetscInt          averaged;
+
+  PetscFunctionBeginUser;
+  if (b->options.method == BASELINE_MEAN_SHIFT) PetscCall(center_shift(b->table, b->means, NULL, c->level[0], c->level[1], c->level[2], shift, &averaged));
+  else if (b->options.method == BASELINE_PERTURBATION_MEAN) PetscCall(perturbation_mean_shift(b, c, shift));
+  else if (b->options.method == BASELINE_ADDITIVE) PetscCall(baseline_additive_shift(b->table, b->means, c, shift));
+  else PetscCall(weighted_shift(b, condition, shift));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode baseline_cells(const Baseline *b, PetscInt condition, PetscInt64 count, double *cells)
+{
+  const CellStoreTable *table = b->table;
+  const Covariates     *c = &b->condition[condition];
+  const BaselineMethod  method = b->options.method;
+  const PetscInt        genes = table->gene.count, control = control_pair(table, c->level[1], c->level[2]);
+  const uint32_t        key = condition_number(table, c);
+  PetscInt              from = control;
   double               *shift;
 
   PetscFunctionBeginUser;
-  if (control < 0 || !table->population[control].cells) {
-    return error_user("%s: no control cells for cell type '%s' and batch '%s'", cellstore_path(store), table->cell_type.name[cell_type],
-                      table->batch.name[batch]);
+  if (method == BASELINE_CME && b->weights.populations > 1) {
+    PetscCall(mixture_cells(b, condition, key, count, cells));
+    PetscFunctionReturn(PETSC_SUCCESS);
   }
   if (method == BASELINE_NEAREST) {
-    const PetscInt nearest = nearest_population(table, means, control, perturbation, cell_type, batch);
+    const PetscInt nearest = nearest_population(b, c, control);
     if (nearest >= 0) from = nearest;
   }
-  PetscCall(draw_cells(store, &table->population[from], seed, condition, count, cells));
-  if (method == BASELINE_CONTROL || method == BASELINE_NEAREST) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(draw_cells(b->store, &table->population[from], b->options.seed, key, count, cells));
+  if (method == BASELINE_CONTROL || method == BASELINE_NEAREST || method == BASELINE_CME) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc1(genes, &shift));
-  if (method == BASELINE_MEAN_SHIFT)
-    PetscCall(center_shift(table, means, NULL, perturbation, cell_type, batch, shift, &averaged));
-  else
-    PetscCall(baseline_additive_shift(table, means, perturbation, cell_type, batch, shift));
+  PetscCall(condition_shift(b, condition, shift));
   for (PetscInt64 i = 0; i < count; i++)
     for (PetscInt g = 0; g < genes; g++) cells[i * genes + g] = PetscMax(cells[i * genes + g] + shift[g], 0);
   PetscCall(PetscFree(shift));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+static PetscErrorCode check_conditions(const CellStore *store, PetscInt conditions, const Covariates *condition)
+{
+  const CellStoreTable *table = cellstore_table(store);
+
+  for (PetscInt i = 0; i < conditions; i++) {
+    const PetscInt control = control_pair(table, condition[i].level[1], condition[i].level[2]);
+    if (control < 0 || !table->population[control].cells)
+      return error_user("%s: no control cells for cell type '%s' and batch '%s'", cellstore_path(store), table->cell_type.name[condition[i].level[1]],
+                        table->batch.name[condition[i].level[2]]);
+  }
+  return PETSC_SUCCESS;
+}
+
+PetscErrorCode baseline_create(MPI_Comm comm, CellStore *store, const double *means, const BaselineOptions *options, PetscInt conditions, const Covariates *condition,
+                               Baseline **baseline)
+{
+  Baseline *b;
+
+  PetscFunctionBeginUser;
+  *baseline = NULL;
+  PetscCall(check_conditions(store, conditions, condition));
+  PetscCall(PetscNew(&b));
+  *baseline = b;
+  b->store = store;
+  b->table = cellstore_table(store);
+  b->means = means;
+  b->options = *options;
+  b->conditions = conditions;
+  PetscCall(PetscMalloc1(conditions, &b->condition));
+  PetscCall(PetscArraycpy(b->condition, condition, conditions));
+  if (options->method == BASELINE_RIDGE) PetscCall(baseline_ridge_weights(comm, store, means, options, conditions, condition, &b->weights));
+  if (options->method == BASELINE_CME) PetscCall(baseline_cme_weights(comm, store, options, conditions, condition, &b->weights));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode baseline_destroy(Baseline **baseline)
+{
+  PetscFunctionBeginUser;
+  if (!*baseline) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(baseline_weights_free(&(*baseline)->weights));
+  PetscCall(PetscFree((*baseline)->condition));
+  PetscCall(PetscFree(*baseline));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+const char *baseline_note(const Baseline *baseline) { return baseline->weights.note; }

@@ -5,6 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Cells of each population that the baseline cme embeds, at most. */
+enum { EMBEDDING_CELLS = 256 };
+
 /* Everything an evaluation holds while it runs. */
 typedef struct {
   MPI_Comm               comm;
@@ -14,6 +17,7 @@ typedef struct {
   const char            *control;
   CellStore             *store; /* NULL: the real cells come from a file */
   double                *means; /* of the store's populations */
+  Baseline             **baseline; /* (baselines), of a store */
   GroupedFile            real, *file;
   Axes                   axes;
   SlotList               slots;
@@ -264,7 +268,7 @@ static PetscErrorCode prediction_cells(Evaluation *e, PetscInt f, PetscInt slot,
 }
 
 /* As many cells as are real. */
-static PetscErrorCode baseline_cells(Evaluation *e, BaselineMethod method, PetscInt group, PetscInt slot, PetscInt64 count, Candidate *candidate)
+static PetscErrorCode predict_by_baseline(Evaluation *e, PetscInt baseline, PetscInt group, PetscInt slot, PetscInt64 count, Candidate *candidate)
 {
   const SparseRows *controls = &e->real_cells.rows[e->slots.paired[slot]];
 
@@ -273,12 +277,10 @@ static PetscErrorCode baseline_cells(Evaluation *e, BaselineMethod method, Petsc
   PetscCall(PetscMalloc1(count * e->genes, &candidate->cells));
   if (e->store) {
     const PetscInt all = cellstore_table(e->store)->gene.count;
-    PetscInt       code[AXES];
     double        *cells;
 
-    axes_codes(&e->axes, e->slots.key[slot], code);
     PetscCall(PetscMalloc1(count * all, &cells));
-    PetscCall(baseline_predict(e->store, e->means, method, code[0], code[1], code[2], count, e->options->seed, cells));
+    PetscCall(baseline_cells(e->baseline[baseline], group, count, cells));
     for (PetscInt64 i = 0; i < count; i++)
       for (PetscInt g = 0; g < all; g++)
         if (e->position[g] >= 0) candidate->cells[i * e->genes + e->position[g]] = cells[i * all + g];
@@ -343,7 +345,7 @@ static PetscErrorCode score_group(Evaluation *e, PetscInt k, ScoreTable *t, doub
     if (t->kind[r] == ROW_PREDICTION)
       PetscCall(prediction_cells(e, r, slot, control, &candidate));
     else
-      PetscCall(baseline_cells(e, e->options->baseline[r - e->options->predictions], k, slot, rows->rows, &candidate));
+      PetscCall(predict_by_baseline(e, r - e->options->predictions, k, slot, rows->rows, &candidate));
     PetscCall(population_scores(rows->rows, real, candidate.count, candidate.cells, e->genes, control, candidate.control, &t->scores[at]));
     t->cells_predicted[at] = candidate.count;
     for (PetscInt g = 0; g < e->genes; g++) change[(size_t)r * e->genes + g] = mean_change(candidate.count, candidate.cells, e->genes, g, candidate.control[g]);
@@ -407,6 +409,26 @@ static PetscErrorCode name_rows(const EvaluateOptions *o, ScoreTable *t)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What the baselines learn, for all groups. */
+static PetscErrorCode learn_baselines(Evaluation *e)
+{
+  const EvaluateOptions *o = e->options;
+  Covariates            *condition;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscCalloc1(o->baselines, &e->baseline));
+  if (!e->store) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc1(e->groups, &condition));
+  for (PetscInt k = 0; k < e->groups; k++) axes_codes(&e->axes, e->slots.key[e->group_slot[k]], condition[k].level);
+  for (PetscInt b = 0; b < o->baselines; b++) {
+    const BaselineOptions options = {.method = o->baseline[b], .seed = o->seed, .embedding_cells = EMBEDDING_CELLS};
+    PetscCall(baseline_create(e->comm, e->store, e->means, &options, e->groups, condition, &e->baseline[b]));
+    if (*baseline_note(e->baseline[b])) PetscCall(log_line(e->comm, "  %s: %s", baseline_name[o->baseline[b]], baseline_note(e->baseline[b])));
+  }
+  PetscCall(PetscFree(condition));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode table_create(const Evaluation *e, ScoreTable *t)
 {
   const EvaluateOptions *o = e->options;
@@ -457,6 +479,8 @@ static PetscErrorCode close_all(Evaluation *e, KeyTable *real)
   PetscCall(PetscFree2(e->group_slot, e->owner));
   PetscCall(PetscFree(e->gene));
   PetscCall(PetscFree(e->position));
+  for (PetscInt b = 0; b < e->options->baselines; b++) PetscCall(baseline_destroy(&e->baseline[b]));
+  PetscCall(PetscFree(e->baseline));
   PetscCall(PetscFree(e->means));
   PetscCall(slots_destroy(&e->slots));
   PetscCall(axes_destroy(&e->axes));
@@ -511,6 +535,7 @@ PetscErrorCode evaluate_files(MPI_Comm comm, const EvaluateOptions *options, Sco
   PetscCall(match_genes(&e));
   if (options->pair && options->pair->profile != PROFILE_NONE) PetscCall(make_pair_tables(&e));
   PetscCall(load_all(&e, &real));
+  PetscCall(learn_baselines(&e));
   PetscCall(table_create(&e, table));
   PetscCall(score_all(&e, table));
   PetscCall(close_all(&e, &real));

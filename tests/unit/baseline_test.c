@@ -31,15 +31,15 @@ static void additive_fit(void **state)
   double               shift[2];
 
   /* Gene 0: drug 1 changes type 0 by 1 and 3, mean 2, and type 1 by 2; drug 2 changes type 0 by 5: 5 + 2 - 2. Gene 1: 0, 1, -1 likewise: -1 + 1 - 0. */
-  check_call(baseline_additive_shift(&table, means, 2, 1, 0, shift));
+  check_call(baseline_additive_shift(&table, means, &(Covariates){{2, 1, 0}}, shift));
   check_close(shift[0], 5, 1e-12, 1);
   check_close(shift[1], 0, 1e-12, 1);
   /* A cell type without perturbed cells gets the perturbation's effect at an average type: b = (0, 0) and (-1/2, 1/2). */
-  check_call(baseline_additive_shift(&table, means, 2, 2, 0, shift));
+  check_call(baseline_additive_shift(&table, means, &(Covariates){{2, 2, 0}}, shift));
   check_close(shift[0], 5, 1e-12, 1);
   check_close(shift[1], -0.5, 1e-12, 1);
   /* A perturbation without training populations gets the cell type's. */
-  check_call(baseline_additive_shift(&table, means, 3, 1, 0, shift));
+  check_call(baseline_additive_shift(&table, means, &(Covariates){{3, 1, 0}}, shift));
   check_close(shift[0], 0, 1e-12, 1);
   check_close(shift[1], 0.5, 1e-12, 1);
 }
@@ -71,6 +71,18 @@ static void check_drawn(const double *cells, int64_t first, int count)
   for (int i = 0; i < count * SMALL_GENES; i++) check_close(drawn[i], real[i], 1e-6, 1);
 }
 
+static PetscErrorCode predict(CellStore *store, const double *means, BaselineMethod method, Covariates condition, PetscInt64 count, double *cells)
+{
+  const BaselineOptions options = {.method = method, .seed = 3, .embedding_cells = 100};
+  Baseline             *baseline;
+
+  PetscFunctionBeginUser;
+  PetscCall(baseline_create(PETSC_COMM_WORLD, store, means, &options, 1, &condition, &baseline));
+  PetscCall(baseline_cells(baseline, 0, count, cells));
+  PetscCall(baseline_destroy(&baseline));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static void predictions_of_a_store(void **state)
 {
   enum { COUNT = 8 };
@@ -83,11 +95,11 @@ static void predictions_of_a_store(void **state)
   check_call(cellstore_open(PETSC_COMM_WORLD, path, &store));
   check_call(cellstore_means(store, PETSC_COMM_WORLD, &mean));
   /* No change: the eight control cells of B cells, each once. */
-  check_call(baseline_predict(store, mean, BASELINE_CONTROL, 2, 0, 0, COUNT, 3, controls));
+  check_call(predict(store, mean, BASELINE_CONTROL, (Covariates){{2, 0, 0}}, COUNT, controls));
   check_drawn(controls, 0, COUNT);
   /* Drug a in T cells is learnt from B cells: the same draws of control cells plus that change, not below 0. */
-  check_call(baseline_predict(store, mean, BASELINE_CONTROL, 1, 1, 0, 6, 3, controls));
-  check_call(baseline_predict(store, mean, BASELINE_MEAN_SHIFT, 1, 1, 0, 6, 3, cells));
+  check_call(predict(store, mean, BASELINE_CONTROL, (Covariates){{1, 1, 0}}, 6, controls));
+  check_call(predict(store, mean, BASELINE_MEAN_SHIFT, (Covariates){{1, 1, 0}}, 6, cells));
   check_drawn(controls, 20, 6);
   for (int i = 0; i < 6; i++) {
     for (int g = 0; g < SMALL_GENES; g++) {
@@ -96,9 +108,9 @@ static void predictions_of_a_store(void **state)
     }
   }
   /* Its nearest training population is that of B cells. Drug b has none: control cells. */
-  check_call(baseline_predict(store, mean, BASELINE_NEAREST, 1, 1, 0, 5, 3, cells));
+  check_call(predict(store, mean, BASELINE_NEAREST, (Covariates){{1, 1, 0}}, 5, cells));
   check_drawn(cells, 8, 5);
-  check_call(baseline_predict(store, mean, BASELINE_NEAREST, 2, 0, 0, COUNT, 3, cells));
+  check_call(predict(store, mean, BASELINE_NEAREST, (Covariates){{2, 0, 0}}, COUNT, cells));
   check_drawn(cells, 0, COUNT);
   check_call(PetscFree(mean));
   check_call(cellstore_close(&store));
