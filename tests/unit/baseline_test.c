@@ -1,5 +1,6 @@
 /* Baselines: the additive fit by hand, draws that are real cells, shifts from training populations alone. */
 #include "check.h"
+#include "evaluation/baseline_internal.h"
 #include "small_store.h"
 #include <perturbdiff/evaluation.h>
 #include <stdlib.h>
@@ -71,13 +72,13 @@ static void check_drawn(const double *cells, int64_t first, int count)
   for (int i = 0; i < count * SMALL_GENES; i++) check_close(drawn[i], real[i], 1e-6, 1);
 }
 
-static PetscErrorCode predict(CellStore *store, const double *means, BaselineMethod method, Covariates condition, PetscInt64 count, double *cells)
+static PetscErrorCode predict(CellStore *store, const double *mean, BaselineMethod method, Covariates condition, PetscInt64 count, double *cells)
 {
   const BaselineOptions options = {.method = method, .seed = 3, .embedding_cells = 100};
   Baseline             *baseline;
 
   PetscFunctionBeginUser;
-  PetscCall(baseline_create(PETSC_COMM_WORLD, store, means, &options, 1, &condition, &baseline));
+  PetscCall(baseline_create(PETSC_COMM_WORLD, store, mean, &options, 1, &condition, &baseline));
   PetscCall(baseline_cells(baseline, 0, count, cells));
   PetscCall(baseline_destroy(&baseline));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -117,6 +118,58 @@ static void predictions_of_a_store(void **state)
   unlink(path);
 }
 
-static const struct CMUnitTest tests[] = {cmocka_unit_test(additive_fit), cmocka_unit_test(predictions_of_a_store)};
+/* What the regressions learn of drug b in T cells: the cells are control cells plus the weighted changes of the training populations, or real cells of the mixture. */
+static void regressions_of_a_store(void **state)
+{
+  enum { COUNT = 6 };
+  const char           *path = "baseline_test.regression.h5";
+  const Covariates      unseen = {{2, 1, 0}};
+  const BaselineOptions options = {.method = BASELINE_RIDGE, .seed = 3, .embedding_cells = 100};
+  CellStore            *store;
+  BaselineWeights       w = {0};
+  double               *mean, cells[COUNT * SMALL_GENES], controls[COUNT * SMALL_GENES], sum = 0;
+  uint64_t              checksum;
+  Population           *population = small_populations;
+
+  population[2].split = population[4].split = SPLIT_TRAIN;
+  check_call(small_write(PETSC_COMM_WORLD, path, 0, &checksum));
+  population[2].split = SPLIT_TEST;
+  population[4].split = SPLIT_VALIDATION;
+  check_call(cellstore_open(PETSC_COMM_WORLD, path, &store));
+  check_call(cellstore_means(store, PETSC_COMM_WORLD, &mean));
+  check_call(baseline_ridge_weights(PETSC_COMM_WORLD, store, mean, &options, 1, &unseen, &w));
+  assert_int_equal(w.populations, 3);
+  check_call(predict(store, mean, BASELINE_CONTROL, unseen, COUNT, controls));
+  check_call(predict(store, mean, BASELINE_RIDGE, unseen, COUNT, cells));
+  for (int g = 0; g < SMALL_GENES; g++) {
+    double shift = 0;
+    for (PetscInt i = 0; i < w.populations; i++)
+      shift += w.weights[i] * (small_mean(&population[w.population[i]], g) - small_mean(&population[population[w.population[i]].control], g));
+    for (int i = 0; i < COUNT; i++) check_close(cells[i * SMALL_GENES + g], fmax(0, controls[i * SMALL_GENES + g] + shift), 1e-6, 1);
+  }
+  check_call(baseline_weights_free(&w));
+  /* A mixture of all five populations; every cell drawn is a real one. */
+  w = (BaselineWeights){0};
+  check_call(baseline_cme_weights(PETSC_COMM_WORLD, store, &options, 1, &unseen, &w));
+  assert_int_equal(w.populations, 5);
+  for (PetscInt i = 0; i < w.populations; i++) sum += w.weights[i];
+  check_close(sum, 1, 1e-12, 1);
+  check_call(predict(store, mean, BASELINE_CME, unseen, COUNT, cells));
+  for (int i = 0; i < COUNT; i++) {
+    int same = 0;
+    for (int64_t cell = 0; cell < SMALL_CELLS; cell++) {
+      int g = 0;
+      while (g < SMALL_GENES && fabs(cells[i * SMALL_GENES + g] - (double)small_value(cell, g)) < 1e-6) g++;
+      same += g == SMALL_GENES;
+    }
+    assert_true(same > 0);
+  }
+  check_call(baseline_weights_free(&w));
+  check_call(PetscFree(mean));
+  check_call(cellstore_close(&store));
+  unlink(path);
+}
+
+static const struct CMUnitTest tests[] = {cmocka_unit_test(regressions_of_a_store), cmocka_unit_test(additive_fit), cmocka_unit_test(predictions_of_a_store)};
 
 TEST_MAIN(tests)
