@@ -156,7 +156,7 @@ static double block_flops(const DenoiserShape *shape, PetscInt set_size)
   return 2 * (12 * h * h + 4 * (double)set_size * h + 4 * h * h + 16 * h * h);
 }
 
-/* Events of -log_view, registered once in a process. */
+/* Events of -log_view, registered once in a process; their operations are those of the dense products in them. */
 static PetscLogEvent event_forward, event_backward;
 
 static PetscErrorCode register_events(void)
@@ -249,7 +249,6 @@ PetscErrorCode denoiser_forward(Denoiser *d, const Real *parameters, const Denoi
   PetscCall(call_need(d, d->shape.depth + 1));
   if (hidden) PetscCall(PetscArraycpy(hidden, d->stream[0], (size_t)rows * (size_t)h));
   PetscCall(head_forward(d, parameters, input, keep, clean_estimate));
-  PetscCall(PetscLogFlops((double)input->sets * denoiser_flops(&d->shape, &d->plan, input->self_condition ? PETSC_TRUE : PETSC_FALSE)));
   PetscCall(PetscLogEventEnd(event_forward, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -272,10 +271,6 @@ PetscErrorCode denoiser_backward(Denoiser *d, const Real *parameters, const Deno
   PetscCall(call_done(d, 0));
   /* The one BlockSaved is now that of the first block. */
   if (d->plan.recompute) d->kept = PETSC_FALSE;
-  /* Twice the forward pass, but that nothing asks for the gradients of cells. */
-  PetscCall(PetscLogFlops((double)input->sets * (2 * denoiser_flops(&d->shape, &d->plan, input->self_condition ? PETSC_TRUE : PETSC_FALSE)
-                                                 - (double)d->cells * embedding_flops(&d->shape, input->self_condition ? PETSC_TRUE : PETSC_FALSE)
-                                                 + (d->plan.recompute ? (double)(d->cells * (d->shape.depth - 1)) * block_flops(&d->shape, d->plan.set_size) : 0))));
   PetscCall(PetscLogEventEnd(event_backward, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

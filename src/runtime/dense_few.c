@@ -83,27 +83,36 @@ void dense_few_backward_input(PetscInt rows, PetscInt in, PetscInt out, const Re
   }
 }
 
-/* dw[j] = sum over rows of dy * x[j]. */
-VECTOR_CLONES static void weight_row(PetscInt rows, PetscInt n, const Real *restrict dy, const Real *restrict x, PetscInt ldx, Real *restrict dw)
+/* dw[j] [+]= sum over one or four rows of dy * x[j]. */
+VECTOR_CLONES static void weight_one(PetscInt n, Real dy, const Real *restrict x, PetscBool add, Real *restrict dw)
 {
-  if (rows == 1) {
-    for (PetscInt j = 0; j < n; j++) dw[j] = dy[0] * x[j];
-    return;
-  }
-  for (PetscInt j = 0; j < n; j++) {
-    Real sum = 0;
-    for (PetscInt r = 0; r < rows; r++) sum += dy[r] * x[(size_t)r * (size_t)ldx + (size_t)j];
-    dw[j] = sum;
-  }
+  if (add)
+    for (PetscInt j = 0; j < n; j++) dw[j] += dy * x[j];
+  else
+    for (PetscInt j = 0; j < n; j++) dw[j] = dy * x[j];
+}
+
+VECTOR_CLONES static void weight_four(PetscInt n, const Real *restrict dy, const Real *restrict x, PetscInt ldx, PetscBool add, Real *restrict dw)
+{
+  const Real *restrict x1 = x + ldx, *restrict x2 = x1 + ldx, *restrict x3 = x2 + ldx;
+  const Real a = dy[0], b = dy[1], c = dy[2], d = dy[3];
+
+  if (add)
+    for (PetscInt j = 0; j < n; j++) dw[j] += (a * x[j] + b * x1[j]) + (c * x2[j] + d * x3[j]);
+  else
+    for (PetscInt j = 0; j < n; j++) dw[j] = (a * x[j] + b * x1[j]) + (c * x2[j] + d * x3[j]);
 }
 
 void dense_few_backward_weight(PetscInt rows, PetscInt in, PetscInt out, const Real *x, PetscInt ldx, const Real *dy, PetscInt lddy, Real *dw, PetscInt lddw)
 {
 #pragma omp parallel for schedule(static) if ((size_t)in * (size_t)out >= PARALLEL_FROM)
   for (PetscInt o = 0; o < out; o++) {
-    Real column[FEW_ROWS];
+    Real *const row = dw + (size_t)o * (size_t)lddw;
+    Real        column[FEW_ROWS];
+    PetscInt    r = 0;
 
-    for (PetscInt r = 0; r < rows; r++) column[r] = dy[(size_t)r * (size_t)lddy + (size_t)o];
-    weight_row(rows, in, column, x, ldx, dw + (size_t)o * (size_t)lddw);
+    for (PetscInt i = 0; i < rows; i++) column[i] = dy[(size_t)i * (size_t)lddy + (size_t)o];
+    for (; r + 4 <= rows; r += 4) weight_four(in, column + r, x + (size_t)r * (size_t)ldx, ldx, r > 0, row);
+    for (; r < rows; r++) weight_one(in, column[r], x + (size_t)r * (size_t)ldx, r > 0, row);
   }
 }

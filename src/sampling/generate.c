@@ -216,7 +216,6 @@ static PetscErrorCode estimate_clean(void *context, double step, const double *x
     if (rows > g->sets) value = (1 + w) * value - w * (double)g->estimate[size + i];
     estimate[i] = value < g->settings->cut ? 0 : value;
   }
-  PetscCall(PetscLogFlops((PetscLogDouble)rows * denoiser_flops(&g->model->table->shape, &(DenoiserPlan){.set_size = g->model->set_size}, first ? PETSC_FALSE : PETSC_TRUE)));
   PetscCall(PetscLogEventEnd(g->event, 0, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
