@@ -26,8 +26,8 @@ double schedule_step_of_lambda(const NoiseSchedule *schedule, double lambda);
 /* corrupt - noisy = sqrt(abar_t) clean + sqrt(1-abar_t) noise for each set; clean, noise, noisy (B, n), step (B) whole. noise may be noisy. */
 void corrupt(const NoiseSchedule *schedule, PetscInt sets, size_t n, const double *step, const Real *clean, const Real *noise, Real *noisy);
 
-/* corruption_noise - standard normals (S,G) of one set, keyed by (seed, purpose, step, set, cell). */
-void corruption_noise(uint64_t seed, RandomPurpose purpose, uint32_t step, uint32_t set, PetscInt set_size, PetscInt genes, Real *noise);
+/* corruption_noise - standard normals (cells,G) of the cells first_cell, ... of one set, keyed by (seed, purpose, step, set, cell). */
+void corruption_noise(uint64_t seed, RandomPurpose purpose, uint32_t step, uint32_t set, PetscInt first_cell, PetscInt cells, PetscInt genes, Real *noise);
 
 /* Per set: mean squared error and half the energy distance (Euclidean, all S*S pairs, distance = sqrt(max(d2,1e-8))). */
 typedef struct Objective Objective;

@@ -42,6 +42,7 @@ typedef struct {
   PetscInt     count;
   BucketPiece *piece;
   size_t       total; /* elements in the pieces */
+  size_t       whole; /* elements of the flat array they are of */
 } Shard;
 
 /* Everything a checkpoint holds. Parameters are whole on every rank; average and moments are those of the shard. */
@@ -84,7 +85,7 @@ PetscErrorCode checkpoint_write(MPI_Comm comm, const char *path, const TrainingS
    not a checkpoint, damaged (checksum), newer version; then state holds nothing. */
 PetscErrorCode checkpoint_read(MPI_Comm comm, const char *path, PetscBool optimizer, TrainingState *state);
 /* checkpoint_read_shard - of average, moments and parameters what the rank's shard holds; the other parameters are zero. Together the shards of comm's ranks are everything
-   once. User errors: as above; another number of parameters. */
+   once. Where the file's network has another number of elements than the shard is of, the state has no arrays. User errors: as above. */
 PetscErrorCode checkpoint_read_shard(MPI_Comm comm, const char *path, const Shard *shard, TrainingState *state);
 /* checkpoint_newest - path of the newest intact checkpoint of a run folder, or path itself if it is a file; prefer_best: the best one if
    there is one. A damaged newest one is named on standard error and the one before used. Collective. User errors: no such folder, no intact checkpoint. */
@@ -143,6 +144,8 @@ typedef struct {
   PetscInt64        report_interval, checkpoint_interval; /* steps */
   PetscInt          checkpoint_keep;
   double            memory_limit; /* bytes a rank may plan for; 0: no limit */
+  PetscInt          grid_cells;   /* ranks that share each set; 0: chosen */
+  PetscBool         recompute;    /* repeat each block's forward pass in backward instead of keeping what it computed */
   ValidationOptions validation;
 } TrainingOptions;
 
@@ -151,7 +154,8 @@ typedef struct {
   int64_t   step, best_step;
   double    loss, mse, energy;                 /* means over the last report interval */
   double    best_validation, pearson, strength; /* -1 without validation */
-  double    seconds, stall;                    /* wall time of this start; time waited for cells */
+  double    seconds, stall;                    /* wall time of this start; time waited for cells, mean over ranks */
+  double    communication, waited;             /* time with messages under way, and of it the time waited for them; means over ranks */
   PetscBool stopped;                           /* by the time limit or a signal, checkpoint written */
 } TrainingResult;
 

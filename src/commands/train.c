@@ -41,6 +41,9 @@ static const OptionSpec own[] = {
     {"ema_decay", VALUE_NUMBER, "0.9", 0, 0.9999999, "", "Decay of the average of the weights, which sampling uses (published: 0.99)"},
     {"ema_interval", VALUE_INTEGER, "10", 1, 1000000, "steps", "Steps between two updates of the average"},
     {"ema_warmup", VALUE_SWITCH, "true", 0, 0, "", "Let the average forget the starting weights early (published: false)"},
+    {"grid_cells", VALUE_INTEGER, "0", 0, 1000000, "ranks", "Ranks that share the cells of each set, a divisor of all; 0: chosen by memory and number of sets"},
+    {"train_recompute", VALUE_SWITCH, "false", 0, 0, "",
+     "Compute each block again in the backward pass instead of keeping its activations: a fraction of the memory for a third more time"},
     {"report_interval", VALUE_INTEGER, "50", 1, 1e9, "steps", "Steps between two lines of the logs"},
     {"checkpoint_interval", VALUE_INTEGER, "1000", 0, 4e9, "steps", "Steps between two checkpoints; 0: at the end only"},
     {"checkpoint_keep", VALUE_INTEGER, "2", 1, 1000000, "", "Checkpoints kept besides best.h5"},
@@ -150,6 +153,8 @@ static PetscErrorCode read_loop(const Options *options, TrainingOptions *trainin
   PetscCall(options_integer(options, "report_interval", &training->report_interval));
   PetscCall(options_integer(options, "checkpoint_interval", &training->checkpoint_interval));
   PetscCall(read_integer(options, "checkpoint_keep", &training->checkpoint_keep));
+  PetscCall(read_integer(options, "grid_cells", &training->grid_cells));
+  PetscCall(options_switch(options, "train_recompute", &training->recompute));
   PetscCall(options_number(options, "memory_limit", &limit));
   if (limit > 0)
     training->memory_limit = limit * 1073741824.;
@@ -211,12 +216,15 @@ static PetscErrorCode read_validation(const Options *options, ValidationOptions 
 static PetscErrorCode train_on(CellStore *store, const char *path, TrainingOptions *training, PetscBool folds)
 {
   TrainingResult result;
-  char           text[64];
+  char           text[64], hidden[96] = "";
 
   PetscFunctionBeginUser;
   PetscCall((folds ? training_run_folds : training_run)(PETSC_COMM_WORLD, store, training, &result));
   format_seconds(result.seconds, text, sizeof text);
-  PetscCall(log_line(PETSC_COMM_WORLD, "  trained    step %lld in %s", (long long)result.step, text));
+  if (result.communication > 0)
+    (void)snprintf(hidden, sizeof hidden, ", %.1f %% of the communication hidden", 100 * (1 - result.waited / result.communication));
+  PetscCall(log_line(PETSC_COMM_WORLD, "  trained    step %lld in %s, %.1f %% of it waiting for cells%s", (long long)result.step, text,
+                     100 * result.stall / PetscMax(result.seconds, 1e-9), hidden));
   if (result.best_validation >= 0)
     PetscCall(log_line(PETSC_COMM_WORLD, "  best       step %lld  energy distance %.4g  pearson_delta %.3f  strength %g", (long long)result.best_step,
                        result.best_validation, result.pearson, result.strength));

@@ -8,13 +8,14 @@ enum { BUFFERS = 2 };
 
 typedef struct {
   PetscInt *population, *perturbation, *cell_type, *batch; /* (sets) */
-  Real     *clean, *control;                               /* (sets, set_size, genes) */
+  Real     *clean, *control;                               /* (sets, cells, genes) */
 } Buffer;
 
 struct Prefetch {
   const CellStore *store; /* not owned */
   const CellSets  *sets;  /* not owned */
-  PetscInt         set_size, global_sets, first_set, own_sets;
+  PetscInt         set_size;
+  PrefetchShare    share;
   PetscInt64       first_step;
   Buffer           buffer[BUFFERS];
   CellSet          set; /* scratch of the thread */
@@ -40,13 +41,14 @@ static double now(void)
 static PetscErrorCode fill(Prefetch *prefetch, PetscInt64 step, Buffer *buffer)
 {
   const CellStoreTable *table = cellstore_table(prefetch->store);
-  const PetscInt64      genes = table->gene.count, size = prefetch->set_size;
+  const PrefetchShare  *share = &prefetch->share;
+  const PetscInt64      genes = table->gene.count;
 
-  for (PetscInt s = 0; s < prefetch->own_sets; s++) {
-    const size_t   at   = (size_t)(s * size * genes);
-    PetscErrorCode code = cellsets_draw(prefetch->sets, step * prefetch->global_sets + prefetch->first_set + s, &prefetch->set);
-    if (!code) code = cellstore_dense(prefetch->store, size, prefetch->set.cell, 1.0 / table->value_scale, buffer->clean + at, genes);
-    if (!code) code = cellstore_dense(prefetch->store, size, prefetch->set.control, 1.0 / table->value_scale, buffer->control + at, genes);
+  for (PetscInt s = 0; s < share->sets; s++) {
+    const size_t   at   = (size_t)s * (size_t)share->cells * (size_t)genes;
+    PetscErrorCode code = cellsets_draw(prefetch->sets, step * share->global_sets + share->first_set + s, &prefetch->set);
+    if (!code) code = cellstore_dense(prefetch->store, share->cells, prefetch->set.cell + share->first_cell, 1.0 / table->value_scale, buffer->clean + at, genes);
+    if (!code) code = cellstore_dense(prefetch->store, share->cells, prefetch->set.control + share->first_cell, 1.0 / table->value_scale, buffer->control + at, genes);
     if (code) return code;
     const Population *population = &table->population[prefetch->set.population];
     buffer->population[s]        = prefetch->set.population;
@@ -83,7 +85,8 @@ static void *work(void *context)
 
 static PetscErrorCode allocate(Prefetch *prefetch)
 {
-  const size_t sets = (size_t)prefetch->own_sets, size = (size_t)prefetch->set_size, values = sets * size * (size_t)cellstore_table(prefetch->store)->gene.count;
+  const size_t sets = (size_t)prefetch->share.sets, size = (size_t)prefetch->set_size;
+  const size_t values = sets * (size_t)prefetch->share.cells * (size_t)cellstore_table(prefetch->store)->gene.count;
 
   PetscFunctionBeginUser;
   for (int b = 0; b < BUFFERS; b++) {
@@ -95,20 +98,17 @@ static PetscErrorCode allocate(Prefetch *prefetch)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode prefetch_create(const CellStore *store, const CellSets *sets, PetscInt set_size, PetscInt global_sets, PetscInt first_set, PetscInt own_sets,
-                               PetscInt64 first_step, Prefetch **prefetch)
+PetscErrorCode prefetch_create(const CellStore *store, const CellSets *sets, PetscInt set_size, const PrefetchShare *share, PetscInt64 first_step, Prefetch **prefetch)
 {
   Prefetch *p;
 
   PetscFunctionBeginUser;
   PetscCall(PetscNew(&p));
-  p->store       = store;
-  p->sets        = sets;
-  p->set_size    = set_size;
-  p->global_sets = global_sets;
-  p->first_set   = first_set;
-  p->own_sets    = own_sets;
-  p->first_step  = first_step;
+  p->store      = store;
+  p->sets       = sets;
+  p->set_size   = set_size;
+  p->share      = *share;
+  p->first_step = first_step;
   PetscCall(allocate(p));
   if (pthread_mutex_init(&p->lock, NULL) || pthread_cond_init(&p->changed, NULL) || pthread_create(&p->thread, NULL, work, p))
     SETERRQ(PETSC_COMM_SELF, PETSC_ERR_LIB, "the thread that fetches cells cannot be started");
@@ -132,8 +132,8 @@ PetscErrorCode prefetch_next(Prefetch *prefetch, CellBatch *batch, double *stall
   pthread_mutex_unlock(&prefetch->lock);
   if (stall) *stall += now() - start;
   PetscCall(failure);
-  *batch = (CellBatch){.sets         = prefetch->own_sets,
-                       .set_size     = prefetch->set_size,
+  *batch = (CellBatch){.sets         = prefetch->share.sets,
+                       .cells        = prefetch->share.cells,
                        .population   = buffer->population,
                        .perturbation = buffer->perturbation,
                        .cell_type    = buffer->cell_type,

@@ -88,11 +88,11 @@ void corrupt(const NoiseSchedule *schedule, PetscInt sets, size_t n, const doubl
   }
 }
 
-void corruption_noise(uint64_t seed, RandomPurpose purpose, uint32_t step, uint32_t set, PetscInt set_size, PetscInt genes, Real *noise)
+void corruption_noise(uint64_t seed, RandomPurpose purpose, uint32_t step, uint32_t set, PetscInt first_cell, PetscInt cells, PetscInt genes, Real *noise)
 {
 #pragma omp parallel for schedule(static)
-  for (PetscInt cell = 0; cell < set_size; cell++) {
-    const RandomStream stream = random_stream(seed, purpose, step, set, (uint32_t)cell);
-    random_normals(&stream, 0, (size_t)genes, noise + (size_t)cell * (size_t)genes);
+  for (PetscInt i = 0; i < cells; i++) {
+    const RandomStream stream = random_stream(seed, purpose, step, set, (uint32_t)(first_cell + i));
+    random_normals(&stream, 0, (size_t)genes, noise + (size_t)i * (size_t)genes);
   }
 }

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <time.h>
 
-static const char *const phase_name[PHASES] = {"read", "prepare", "forward", "backward", "reduce", "optimizer"};
+static const char *const phase_name[PHASES] = {"read", "prepare", "forward", "backward", "reduce", "optimizer", "gather"};
 
 static void path_in(const Trainer *t, const char *name, char path[PETSC_MAX_PATH_LEN])
 {
@@ -89,7 +89,7 @@ PetscErrorCode record_begin(const Trainer *t, PetscBool resumed)
   PetscCall(truncate_log(t, "log.jsonl", ""));
   PetscCall(truncate_log(t, "log.csv",
                          "step,loss,mse,energy,gradient_norm,learning_rate,cells_per_second,seconds,stall_seconds,read_seconds,prepare_seconds,forward_seconds,"
-                         "backward_seconds,reduce_seconds,optimizer_seconds\n"));
+                         "backward_seconds,reduce_seconds,optimizer_seconds,gather_seconds,communication_seconds,communication_waited_seconds\n"));
   PetscCall(truncate_log(t, "validation.csv", "step,strength,energy_distance,pearson_delta,objective,chosen\n"));
   PetscCall(record_run(t, "running", NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -113,10 +113,14 @@ static PetscErrorCode write_step(const Trainer *t, const TrainingResult *result,
   cJSON_AddNumberToObject(object, "stall_seconds", result->stall);
   cJSON *phases = cJSON_AddObjectToObject(object, "seconds_by_phase");
   for (int p = 0; p < PHASES; p++) cJSON_AddNumberToObject(phases, phase_name[p], t->seconds[p]);
+  cJSON_AddNumberToObject(object, "communication_seconds", result->communication);
+  cJSON_AddNumberToObject(object, "communication_waited_seconds", result->waited);
+  cJSON_AddNumberToObject(object, "communication_bytes", t->communication.bytes);
   PetscCall(append_json(t, object));
   length = snprintf(line, sizeof line, "%lld,%.9g,%.9g,%.9g,%.9g,%.9g,%.6g,%.6g,%.6g", (long long)t->state.step, result->loss, result->mse, result->energy,
                     t->norm, t->lr, cells_per_second, result->seconds, result->stall);
   for (int p = 0; p < PHASES; p++) length += snprintf(line + length, sizeof line - (size_t)length, ",%.6g", t->seconds[p]);
+  (void)snprintf(line + length, sizeof line - (size_t)length, ",%.6g,%.6g", result->communication, result->waited);
   PetscCall(append_line(t, "log.csv", line));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -186,6 +190,9 @@ static void add_result(cJSON *object, const Trainer *t, const TrainingResult *re
   cJSON_AddNumberToObject(object, "seconds", result->seconds);
   cJSON_AddNumberToObject(object, "wall_seconds_all_starts", t->state.wall_seconds);
   if (isfinite(result->loss)) cJSON_AddNumberToObject(object, "loss", result->loss);
+  cJSON_AddNumberToObject(object, "stall_seconds", result->stall);
+  cJSON_AddNumberToObject(object, "communication_seconds", result->communication);
+  cJSON_AddNumberToObject(object, "communication_waited_seconds", result->waited);
   if (result->best_validation < 0) return;
   cJSON *best = cJSON_AddObjectToObject(object, "best");
   cJSON_AddNumberToObject(best, "step", (double)result->best_step);
@@ -214,7 +221,8 @@ PetscErrorCode record_run(const Trainer *t, const char *state, const TrainingRes
   if (result) add_result(object, t, result);
   grid = cJSON_AddObjectToObject(object, "grid");
   cJSON_AddNumberToObject(grid, "ranks", t->ranks);
-  cJSON_AddNumberToObject(grid, "ranks_a_set", 1);
+  cJSON_AddNumberToObject(grid, "ranks_a_set", t->grid.parts);
+  cJSON_AddBoolToObject(grid, "recompute", t->options->recompute);
   cJSON_AddNumberToObject(grid, "threads", machine_threads());
   grid = cJSON_AddObjectToObject(object, "machine");
   cJSON_AddStringToObject(grid, "cpu", machine_cpu_name());

@@ -134,6 +134,24 @@ PetscErrorCode checkpoint_newest(MPI_Comm comm, const char *run, PetscBool prefe
   PetscFunctionReturn(error_user("%s: no checkpoint in this folder; train into it first, or give a checkpoint file", run));
 }
 
+PetscErrorCode checkpoint_resume(MPI_Comm comm, const char *run, const Shard *shard, char *path, size_t size, TrainingState *state)
+{
+  PetscErrorCode code = ERROR_USER;
+  PetscInt       count;
+  int64_t       *step;
+
+  PetscFunctionBeginUser;
+  PetscCall(checkpoint_list(comm, run, &count, &step));
+  for (PetscInt i = count; i-- > 0 && code == ERROR_USER;) {
+    checkpoint_path(run, step[i], path, size);
+    code = checkpoint_read_shard(comm, path, shard, state);
+    if (code == ERROR_USER) PetscCall(log_line(comm, "%s", error_message()));
+  }
+  PetscCall(PetscFree(step));
+  if (code == ERROR_USER) PetscFunctionReturn(error_user("%s: none of its %d checkpoints is intact; train again into a new folder", run, (int)count));
+  PetscFunctionReturn(code);
+}
+
 PetscErrorCode count_checkpoints(MPI_Comm comm, const TrainingOptions *options, PetscInt *count)
 {
   int64_t *step;

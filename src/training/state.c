@@ -7,7 +7,7 @@ PetscErrorCode trainingstate_begin(const DenoiserShape *shape, const Shard *shar
   PetscFunctionBeginUser;
   PetscCall(PetscMemzero(state, sizeof *state));
   PetscCall(parametertable_create(shape, &state->table));
-  state->shard.total = state->table.total;
+  state->shard.total = state->shard.whole = state->table.total;
   if (shard && shard->piece) {
     state->shard = *shard;
     PetscCall(PetscMalloc1(shard->count, &state->shard.piece));

@@ -2,14 +2,6 @@
 #include "training/training_internal.h"
 #include <math.h>
 
-void share_of_sets(PetscInt sets, int rank, int ranks, PetscInt *first, PetscInt *count)
-{
-  const PetscInt each = sets / ranks, more = sets % ranks;
-
-  *first = rank * each + PetscMin(rank, more);
-  *count = each + (rank < more);
-}
-
 /* What one coin a step decides, the same on all ranks. */
 typedef struct {
   PetscBool self_condition, drop_condition, drop_control;
@@ -26,7 +18,7 @@ static Coins toss(const TrainingOptions *options, int64_t step)
   return coins;
 }
 
-static PetscErrorCode phase_begin(Trainer *t, int phase)
+PetscErrorCode phase_begin(Trainer *t, int phase)
 {
   PetscFunctionBeginUser;
   t->seconds[phase] -= MPI_Wtime();
@@ -34,7 +26,7 @@ static PetscErrorCode phase_begin(Trainer *t, int phase)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode phase_end(Trainer *t, int phase, double flops)
+PetscErrorCode phase_end(Trainer *t, int phase, double flops)
 {
   PetscFunctionBeginUser;
   PetscCall(PetscLogFlops(flops));
@@ -43,55 +35,49 @@ static PetscErrorCode phase_end(Trainer *t, int phase, double flops)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Diffusion steps, noisy cells and centres of this rank's sets. */
-static void corrupt_batch(Trainer *t, const CellBatch *batch)
+/* Diffusion steps, noisy cells and centres of this rank's cells. */
+static PetscErrorCode corrupt_batch(Trainer *t, const CellBatch *batch)
 {
   const TrainingOptions *options = t->options;
-  const PetscInt         genes = t->cells->gene.count, size = options->set_size;
-  const size_t           n = (size_t)size * (size_t)genes;
+  const PetscInt         genes = t->cells->gene.count, cells = t->own_cells;
+  const size_t           n = (size_t)cells * (size_t)genes;
 
+  PetscFunctionBeginUser;
   for (PetscInt b = 0; b < t->own_sets; b++) {
     const uint32_t     step = (uint32_t)t->state.step, set = (uint32_t)(t->first_set + b);
     const RandomStream stream = random_stream(options->seed, RANDOM_STEP_TIME, step, set, 0);
 
     t->time[b] = (double)random_below(&stream, 0, (uint64_t)t->schedule.steps);
-    corruption_noise(options->seed, RANDOM_STEP_NOISE, step, set, size, genes, t->noisy + (size_t)b * n);
+    corruption_noise(options->seed, RANDOM_STEP_NOISE, step, set, t->first_cell, cells, genes, t->noisy + (size_t)b * n);
+    PetscCall(shards_progress(t));
     if (options->center == CENTER_NONE) continue;
-    center_fill(size, genes, batch->control + (size_t)b * n, t->shift ? t->shift + (size_t)batch->population[b] * (size_t)genes : NULL, t->cells->value_scale,
+    center_fill(cells, genes, batch->control + (size_t)b * n, t->shift ? t->shift + (size_t)batch->population[b] * (size_t)genes : NULL, t->cells->value_scale,
                 t->center + (size_t)b * n);
   }
   corrupt(&t->schedule, t->own_sets, n, t->time, batch->clean, t->noisy, t->noisy);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Loss and gradients of this rank's sets; gradients are those of the mean over the sets of all ranks. */
-static PetscErrorCode own_sets(Trainer *t, const Coins *coins)
+/* The passes over this rank's cells; no sets, no cells: only what the other ranks wait for. */
+static PetscErrorCode forward_and_backward(Trainer *t, const Coins *coins, const CellBatch *batch)
 {
   const TrainingOptions *options = t->options;
-  CellBatch              batch;
-  DenoiserInput          input = {0};
   unsigned char          dropped[t->max_sets];
-  const double           flops = (double)t->own_sets * denoiser_flops(&t->state.table.shape, &(DenoiserPlan){.set_size = options->set_size}, coins->self_condition);
-  const double           first = coins->self_condition ? (double)t->own_sets * denoiser_flops(&t->state.table.shape, &(DenoiserPlan){.set_size = options->set_size}, PETSC_FALSE) : 0;
+  DenoiserInput          input = {.sets = t->own_sets,
+                                  .noisy = t->noisy,
+                                  .control = coins->drop_control ? NULL : batch->control,
+                                  .step = t->time,
+                                  .perturbation = batch->perturbation,
+                                  .cell_type = options->sees_cell_type ? batch->cell_type : t->unseen,
+                                  .batch = options->sees_batch ? batch->batch : t->unseen,
+                                  .dropped = dropped,
+                                  .center = t->center,
+                                  .strength = 1};
+  const double           flops = (double)t->own_sets * denoiser_flops(&t->state.table.shape, &t->plan, coins->self_condition);
+  const double           first = coins->self_condition ? (double)t->own_sets * denoiser_flops(&t->state.table.shape, &t->plan, PETSC_FALSE) : 0;
 
   PetscFunctionBeginUser;
-  PetscCall(phase_begin(t, PHASE_READ));
-  PetscCall(prefetch_next(t->prefetch, &batch, &t->stall));
-  PetscCall(phase_end(t, PHASE_READ, 0));
-  PetscCall(phase_begin(t, PHASE_PREPARE));
-  corrupt_batch(t, &batch);
   for (PetscInt b = 0; b < t->own_sets; b++) dropped[b] = coins->drop_condition ? 1 : 0;
-  PetscCall(phase_end(t, PHASE_PREPARE, 0));
-
-  input.sets = t->own_sets;
-  input.noisy = t->noisy;
-  input.control = coins->drop_control ? NULL : batch.control;
-  input.step = t->time;
-  input.perturbation = batch.perturbation;
-  input.cell_type = options->sees_cell_type ? batch.cell_type : t->unseen;
-  input.batch = options->sees_batch ? batch.batch : t->unseen;
-  input.dropped = dropped;
-  input.center = t->center;
-  input.strength = 1;
   PetscCall(phase_begin(t, PHASE_FORWARD));
   if (coins->self_condition) {
     PetscCall(denoiser_forward(t->denoiser, t->state.parameters, &input, PETSC_FALSE, t->self_condition, NULL));
@@ -100,24 +86,33 @@ static PetscErrorCode own_sets(Trainer *t, const Coins *coins)
   PetscCall(denoiser_forward(t->denoiser, t->state.parameters, &input, PETSC_TRUE, t->estimate, NULL));
   PetscCall(phase_end(t, PHASE_FORWARD, first + flops));
   PetscCall(phase_begin(t, PHASE_BACKWARD));
-  PetscCall(objective_evaluate(t->objective, t->own_sets, batch.clean, t->estimate, 1. / options->sets, t->mse, t->energy, t->d_estimate));
+  PetscCall(objective_evaluate(t->objective, t->own_sets, batch->clean, t->estimate, 1. / options->sets, t->mse, t->energy, t->d_estimate));
   PetscCall(denoiser_backward(t->denoiser, t->state.parameters, &input, t->d_estimate, t->gradients));
   PetscCall(phase_end(t, PHASE_BACKWARD, 2 * flops));
-  for (PetscInt b = 0; b < t->own_sets; b++) {
-    t->local[0] += t->mse[b] / options->sets;
-    t->local[1] += t->energy[b] / options->sets;
-  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Sum over ranks, in pieces whose length fits an int. */
-static PetscErrorCode reduce_gradients(Trainer *t)
+/* Loss and gradients of this rank's cells; gradients are those of the mean over the sets of all ranks. */
+static PetscErrorCode own_part(Trainer *t, const Coins *coins)
 {
-  const size_t piece = (size_t)1 << 26;
+  CellBatch batch = {0};
 
   PetscFunctionBeginUser;
-  for (size_t first = 0; first < t->state.table.total && t->ranks > 1; first += piece)
-    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, t->gradients + first, (int)PetscMin(piece, t->state.table.total - first), MPI_REAL_TYPE, MPI_SUM, t->comm));
+  if (t->prefetch) {
+    PetscCall(phase_begin(t, PHASE_READ));
+    PetscCall(prefetch_next(t->prefetch, &batch, &t->stall));
+    PetscCall(phase_end(t, PHASE_READ, 0));
+  }
+  PetscCall(phase_begin(t, PHASE_PREPARE));
+  PetscCall(corrupt_batch(t, &batch));
+  if (!t->own_sets) PetscCall(PetscArrayzero(t->gradients, t->state.table.total));
+  PetscCall(phase_end(t, PHASE_PREPARE, 0));
+  PetscCall(forward_and_backward(t, coins, &batch));
+  /* A set's losses are the same on the ranks that share it. */
+  for (PetscInt b = 0; b < t->own_sets && !t->grid.part; b++) {
+    t->local[0] += t->mse[b] / t->options->sets;
+    t->local[1] += t->energy[b] / t->options->sets;
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -137,20 +132,10 @@ PetscErrorCode trainer_step(Trainer *t)
   AdamWOptions           adamw = options->adamw;
 
   PetscFunctionBeginUser;
-  if (t->own_sets)
-    PetscCall(own_sets(t, &coins));
-  else
-    PetscCall(PetscArrayzero(t->gradients, state->table.total));
-  PetscCall(phase_begin(t, PHASE_REDUCE));
-  PetscCall(reduce_gradients(t));
-  PetscCall(phase_end(t, PHASE_REDUCE, 0));
-
-  PetscCall(phase_begin(t, PHASE_OPTIMIZER));
+  PetscCall(own_part(t, &coins));
   adamw.lr = t->lr = options->adamw.lr * learning_rate_factor(state->step, options->warmup, t->steps);
-  PetscCall(adamw_update(&state->table, &adamw, coins.drop_condition ? PETSC_FALSE : PETSC_TRUE, t->gradients, state->parameters, state->first, state->second,
-                         state->steps_taken, &t->norm));
-  if (state->step % options->ema_interval == 0) ema_update(state->table.total, average_decay(options, state->step), state->parameters, state->average);
-  PetscCall(phase_end(t, PHASE_OPTIMIZER, 14. * (double)state->table.total));
+  PetscCall(shards_update(t, &adamw, coins.drop_condition ? PETSC_FALSE : PETSC_TRUE, state->step % options->ema_interval == 0 ? PETSC_TRUE : PETSC_FALSE,
+                          average_decay(options, state->step)));
   state->step++;
   state->pending_steps++;
   if (!isfinite(t->norm))

@@ -8,12 +8,15 @@ typedef struct {
   PetscInt64 *cell, *control;          /* (sets, set_size) */
   PetscInt   *row;                     /* (cells) which of the sets x set_size rows they are */
   double     *shift;                   /* (genes) or NULL */
-  Objective  *objective;               /* energy distance of `cells` against `cells` */
+  Objective  *objective;               /* energy distance of `cells` against `cells`; shared by populations of as many cells */
 } Held;
 
 struct Validation {
   Trainer         *trainer;
-  PetscInt         populations, own, strengths;
+  Denoiser        *denoiser;  /* whole sets on this rank: the trainer's, or its own where ranks share sets */
+  Objective       *objective;
+  const Real      *average;   /* whole, during a validation */
+  PetscInt         sets_at_once, populations, own, strengths;
   Held            *held;   /* (own) */
   PetscInt        *number; /* (own) place among all validation populations */
   double          *strength;
@@ -43,7 +46,9 @@ static PetscErrorCode draw_held(Validation *v, const CellSets *sets, PetscInt po
       if (!filled[s]) held->row[held->cells++] = j * size + s;
   }
   PetscCall(PetscFree(filled));
-  PetscCall(objective_create(held->cells, t->cells->gene.count, 1, NULL, &held->objective));
+  for (PetscInt k = 0; k < v->own && !held->objective; k++)
+    if (v->held[k].cells == held->cells) held->objective = v->held[k].objective;
+  if (!held->objective) PetscCall(objective_create(held->cells, t->cells->gene.count, 1, NULL, &held->objective));
   if (t->means) {
     PetscInt count;
     PetscCall(PetscMalloc1(t->cells->gene.count, &held->shift));
@@ -130,7 +135,7 @@ static void fill_noise(Validation *v, const Held *held, uint32_t purpose)
   const size_t   n = (size_t)t->options->set_size * (size_t)t->cells->gene.count;
 
   for (PetscInt j = 0; j < held->sets; j++)
-    corruption_noise(t->options->seed, RANDOM_VALIDATE, 2 * (uint32_t)held->population + purpose, (uint32_t)j, t->options->set_size, t->cells->gene.count,
+    corruption_noise(t->options->seed, RANDOM_VALIDATE, 2 * (uint32_t)held->population + purpose, (uint32_t)j, 0, t->options->set_size, t->cells->gene.count,
                      v->noisy + (size_t)j * n);
 }
 
@@ -138,7 +143,7 @@ static void fill_noise(Validation *v, const Held *held, uint32_t purpose)
 static PetscErrorCode objective_of(Validation *v, const Held *held, double *objective)
 {
   Trainer       *t = v->trainer;
-  const PetscInt most = t->max_sets;
+  const PetscInt most = v->sets_at_once;
   const size_t   n = (size_t)t->options->set_size * (size_t)t->cells->gene.count;
   PetscInt       codes[3 * most];
   double         time[most], mse[most], energy[most];
@@ -155,8 +160,8 @@ static PetscErrorCode objective_of(Validation *v, const Held *held, double *obje
     }
     const DenoiserInput input = held_input(v, held, first, sets, codes, time);
     corrupt(&t->schedule, sets, n, time, v->clean + (size_t)first * n, input.noisy, v->noisy + (size_t)first * n);
-    PetscCall(denoiser_forward(t->denoiser, t->state.average, &input, PETSC_FALSE, v->estimate, NULL));
-    PetscCall(objective_evaluate(t->objective, sets, v->clean + (size_t)first * n, v->estimate, 1, mse, energy, NULL));
+    PetscCall(denoiser_forward(v->denoiser, v->average, &input, PETSC_FALSE, v->estimate, NULL));
+    PetscCall(objective_evaluate(v->objective, sets, v->clean + (size_t)first * n, v->estimate, 1, mse, energy, NULL));
     for (PetscInt b = 0; b < sets; b++) *objective += (mse[b] + t->options->energy_weight * energy[b]) / held->sets;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -166,7 +171,7 @@ static PetscErrorCode objective_of(Validation *v, const Held *held, double *obje
 static PetscErrorCode generate(Validation *v, const Held *held, double strength)
 {
   Trainer       *t = v->trainer;
-  const PetscInt most = t->max_sets, count = t->options->validation.reverse_steps;
+  const PetscInt most = v->sets_at_once, count = t->options->validation.reverse_steps;
   const size_t   n = (size_t)t->options->set_size * (size_t)t->cells->gene.count;
   PetscInt       codes[3 * most];
   double         time[most];
@@ -183,7 +188,7 @@ static PetscErrorCode generate(Validation *v, const Held *held, double strength)
       const PetscInt last = t->schedule.steps - 1, now = count > 1 ? (PetscInt)lround(last * (1 - (double)k / (count - 1))) : last;
 
       for (PetscInt b = 0; b < sets; b++) time[b] = now;
-      PetscCall(denoiser_forward(t->denoiser, t->state.average, &input, PETSC_FALSE, clean, NULL));
+      PetscCall(denoiser_forward(v->denoiser, v->average, &input, PETSC_FALSE, clean, NULL));
       if (k == count - 1) break;
       const PetscInt next = (PetscInt)lround(last * (1 - (double)(k + 1) / (count - 1)));
       const double   a = t->schedule.alpha_bar[now], b = t->schedule.alpha_bar[next];
@@ -251,6 +256,22 @@ static PetscErrorCode create_held(Validation *v)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Populations are dealt over all ranks, each works on whole sets. */
+static PetscErrorCode create_network(Validation *v)
+{
+  Trainer *t = v->trainer;
+
+  PetscFunctionBeginUser;
+  v->sets_at_once = t->exchange ? 1 : t->max_sets;
+  v->denoiser = t->denoiser;
+  v->objective = t->objective;
+  if (!t->exchange) PetscFunctionReturn(PETSC_SUCCESS);
+  const DenoiserPlan plan = validation_plan(t->options);
+  PetscCall(denoiser_create(&t->state.table, &plan, &v->denoiser));
+  PetscCall(objective_create(t->options->set_size, t->cells->gene.count, t->options->energy_weight, NULL, &v->objective));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode validation_create(Trainer *t, Validation **validation)
 {
   const ValidationOptions *options = &t->options->validation;
@@ -268,6 +289,7 @@ PetscErrorCode validation_create(Trainer *t, Validation **validation)
   PetscCall(PetscMalloc3(v->strengths, &v->strength, populations * (2 * v->strengths + 1), &v->sums, v->strengths, &v->scores));
   for (PetscInt i = 0; i < v->strengths; i++) v->strength[i] = t->options->center == CENTER_NONE || !options->strengths ? 1 : options->strength[i];
   PetscCall(create_held(v));
+  PetscCall(create_network(v));
   PetscCall(simple_predictions(v));
   *validation = v;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -282,7 +304,14 @@ PetscErrorCode validation_destroy(Validation **validation)
   for (PetscInt k = 0; k < v->own; k++) {
     PetscCall(PetscFree3(v->held[k].cell, v->held[k].control, v->held[k].row));
     PetscCall(PetscFree(v->held[k].shift));
-    PetscCall(objective_destroy(&v->held[k].objective));
+    Objective *objective = v->held[k].objective;
+    for (PetscInt j = k; j < v->own; j++)
+      if (v->held[j].objective == objective) v->held[j].objective = NULL;
+    PetscCall(objective_destroy(&objective));
+  }
+  if (v->trainer->exchange) {
+    PetscCall(denoiser_destroy(&v->denoiser));
+    PetscCall(objective_destroy(&v->objective));
   }
   PetscCall(PetscFree2(v->held, v->number));
   PetscCall(PetscFree3(v->strength, v->sums, v->scores));
@@ -297,6 +326,7 @@ PetscErrorCode validation_run(Validation *v, double *objective, PetscInt *count,
   const PetscInt genes = t->cells->gene.count, width = 2 * v->strengths + 1;
 
   PetscFunctionBeginUser;
+  PetscCall(shards_average(t, &v->average));
   PetscCall(PetscArrayzero(v->sums, v->populations * width));
   for (PetscInt k = 0; k < v->own; k++) {
     const Held *held = &v->held[k];

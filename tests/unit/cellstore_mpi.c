@@ -197,10 +197,11 @@ static void prefetch_delivers(void **state)
   unsigned char filled[SIZE];
   CellSet     set   = {.cell = cell, .control = control, .filled = filled};
   double      stall = 0;
+  const PrefetchShare whole = {GLOBAL, 1, OWN, 0, SIZE}, part = {GLOBAL, 1, OWN, 1, 2};
 
   check_call(cellstore_open(PETSC_COMM_WORLD, path, &store));
   check_call(cellsets_create(cellstore_table(store), NULL, SIZE, 11, &sets));
-  check_call(prefetch_create(store, sets, SIZE, GLOBAL, 1, OWN, 5, &prefetch));
+  check_call(prefetch_create(store, sets, SIZE, &whole, 5, &prefetch));
   for (int step = 5; step < 5 + STEPS; step++) {
     check_call(prefetch_next(prefetch, &batch, &stall));
     assert_int_equal(batch.sets, OWN);
@@ -217,8 +218,18 @@ static void prefetch_delivers(void **state)
   }
   assert_true(stall >= 0);
   check_call(prefetch_destroy(&prefetch));
+  /* Some cells of each set: the same ones as in the whole. */
+  check_call(prefetch_create(store, sets, SIZE, &part, 7, &prefetch));
+  check_call(prefetch_next(prefetch, &batch, &stall));
+  assert_int_equal(batch.cells, 2);
+  for (int s = 0; s < OWN; s++) {
+    check_call(cellsets_draw(sets, 7 * GLOBAL + 1 + s, &set));
+    for (int i = 0; i < 2 * SMALL_GENES; i++)
+      check_close(batch.clean[s * 2 * SMALL_GENES + i], 0.1 * small_value(cell[1 + i / SMALL_GENES], i % SMALL_GENES), 1e-7, 3);
+  }
+  check_call(prefetch_destroy(&prefetch));
   /* Ended before anything was taken. */
-  check_call(prefetch_create(store, sets, SIZE, GLOBAL, 0, OWN, 0, &prefetch));
+  check_call(prefetch_create(store, sets, SIZE, &whole, 0, &prefetch));
   check_call(prefetch_destroy(&prefetch));
   check_call(cellsets_destroy(&sets));
   check_call(cellstore_close(&store));

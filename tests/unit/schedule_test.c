@@ -92,8 +92,8 @@ static void noise_of_a_set(void **state)
   static Real all[CELLS * GENES], few[3 * GENES];
   double      mean = 0, square = 0;
 
-  corruption_noise(11, RANDOM_STEP_NOISE, 5, 2, CELLS, GENES, all);
-  corruption_noise(11, RANDOM_STEP_NOISE, 5, 2, 3, GENES, few);
+  corruption_noise(11, RANDOM_STEP_NOISE, 5, 2, 0, CELLS, GENES, all);
+  corruption_noise(11, RANDOM_STEP_NOISE, 5, 2, 0, 3, GENES, few);
   for (int i = 0; i < 3 * GENES; i++) check_close(all[i], few[i], 0, 1);
   for (int i = 0; i < CELLS * GENES; i++) {
     mean += (double)all[i] / (CELLS * GENES);
@@ -102,7 +102,7 @@ static void noise_of_a_set(void **state)
   /* Four standard errors. */
   check_close(mean, 0, 4 / sqrt(CELLS * GENES), 1);
   check_close(square, 1, 4 * sqrt(2. / (CELLS * GENES)), 1);
-  corruption_noise(11, RANDOM_STEP_NOISE, 6, 2, 3, GENES, few);
+  corruption_noise(11, RANDOM_STEP_NOISE, 6, 2, 0, 3, GENES, few);
   assert_true(few[0] != all[0]);
 }
 

@@ -28,16 +28,21 @@ PetscErrorCode cellsets_draw_population(const CellSets *sets, PetscInt populatio
 
 /* Dense cells of one step's share of sets, made by a background thread while the step before computes. */
 typedef struct {
-  PetscInt        sets, set_size;
-  const PetscInt *population;                      /* (sets) */
+  PetscInt        sets, cells;                      /* cells of each set on this rank */
+  const PetscInt *population;                       /* (sets) */
   const PetscInt *perturbation, *cell_type, *batch; /* (sets) */
-  const Real     *clean, *control;                 /* (sets, set_size, genes), log1p / value_scale */
+  const Real     *clean, *control;                  /* (sets, cells, genes), log1p / value_scale */
 } CellBatch;
 
+/* A rank's share of a step: sets [first_set, + sets) of global_sets, of each the cells [first_cell, + cells). */
+typedef struct {
+  PetscInt global_sets, first_set, sets, first_cell, cells;
+} PrefetchShare;
+
 typedef struct Prefetch Prefetch;
-/* prefetch_create - batches of sets [step*global_sets + first_set, + own_sets) for step = first_step, ... Two buffers, one thread. Not collective. */
-PetscErrorCode prefetch_create(const CellStore *store, const CellSets *sets, PetscInt set_size, PetscInt global_sets, PetscInt first_set, PetscInt own_sets,
-                               PetscInt64 first_step, Prefetch **prefetch);
+/* prefetch_create - sets [step*global_sets + first_set, + sets) for step = first_step, ...; which cells they have does not depend on the share. Two buffers, one
+   thread. Not collective. */
+PetscErrorCode prefetch_create(const CellStore *store, const CellSets *sets, PetscInt set_size, const PrefetchShare *share, PetscInt64 first_step, Prefetch **prefetch);
 /* prefetch_next - the next step's batch, valid until the following call; seconds waited are added to stall. */
 PetscErrorCode prefetch_next(Prefetch *prefetch, CellBatch *batch, double *stall);
 PetscErrorCode prefetch_destroy(Prefetch **prefetch);
