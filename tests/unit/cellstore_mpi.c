@@ -352,7 +352,7 @@ static void chunks_on_demand(void **state)
   check_values(path, checksum);
   check_call(cellstore_open(PETSC_COMM_WORLD, path, &store));
   check_call(cellsets_create(cellstore_table(store), NULL, SIZE, 11, &sets));
-  check_call(prefetch_create(store, sets, SIZE, 1, 0, 1, 0, &prefetch));
+  check_call(prefetch_create(store, sets, SIZE, &(PrefetchShare){1, 0, 1, 0, SIZE}, 0, &prefetch));
   for (int step = 0; step < STEPS; step++) {
     check_call(prefetch_next(prefetch, &batch, NULL));
     check_call(cellstore_verify(store, PETSC_COMM_WORLD));

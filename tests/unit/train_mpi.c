@@ -199,6 +199,74 @@ static void any_number_of_ranks(void **state)
   assert_true(identical || ranks > 1);
 }
 
+/* Steps and losses of log.csv; number of lines. */
+static int read_log(const char *run, int most, double (*line)[2])
+{
+  char   path[2 * PATH], *text;
+  int    count = 0;
+  size_t length;
+
+  snprintf(path, sizeof path, "%s/log.csv", run);
+  check_call(file_read_text(PETSC_COMM_WORLD, path, &text, &length));
+  for (char *end = strchr(text, '\n'); end && end[1]; end = strchr(end + 1, '\n')) {
+    assert_true(count < most);
+    assert_int_equal(sscanf(end + 1, "%lf,%lf", &line[count][0], &line[count][1]), 2);
+    count++;
+  }
+  check_call(PetscFree(text));
+  return count;
+}
+
+/* Every grid there is for these ranks: the losses and parameters of a short run are those of one rank, whole sets; recomputing changes nothing. */
+static void any_grid(void **state)
+{
+  TrainingOptions options = small_options(in_folder("grid-alone"));
+  TrainingResult  alone = {0}, result;
+  PetscBool       identical;
+  double          expected[8][2], found[8][2];
+  char            run[2 * PATH], whole[2 * PATH];
+
+  snprintf(whole, sizeof whole, "%s", options.folder);
+  options.steps = 20;
+  options.sets = 3;
+  options.report_interval = 5;
+  options.checkpoint_interval = 0;
+  options.folder = whole;
+  if (!my_rank) check_call(train(PETSC_COMM_SELF, cells_path, &options, &alone));
+  check_call(MPI_Bcast(&alone, sizeof alone, MPI_BYTE, 0, PETSC_COMM_WORLD));
+  assert_int_equal(read_log(whole, 8, expected), 4);
+  for (int parts = 1; parts <= ranks; parts++)
+    for (int recompute = 0; recompute < 2; recompute++) {
+      if (ranks % parts) continue;
+      snprintf(run, sizeof run, "%s/grid-%d-%d", folder, parts, recompute);
+      options.folder = run;
+      options.grid_cells = parts;
+      options.recompute = recompute ? PETSC_TRUE : PETSC_FALSE;
+      check_call(train(PETSC_COMM_WORLD, cells_path, &options, &result));
+      assert_int_equal(read_log(run, 8, found), 4);
+      for (int i = 0; i < 4; i++) check_close(found[i][1], expected[i][1], 1e-5, expected[i][1]);
+      check_close(difference(whole, run, &identical), 0, 1e-4, 1);
+      assert_true(ranks == 1 || result.communication > 0);
+      assert_true(result.waited <= result.communication + 1e-9);
+      snprintf(run, sizeof run, "%s/grid-%d-0", folder, parts);
+      difference(run, options.folder, &identical);
+      assert_true(identical); /* recomputed or kept */
+    }
+  /* One grid stops, another goes on. */
+  snprintf(run, sizeof run, "%s/grid-moved", folder);
+  options.folder = run;
+  options.recompute = PETSC_FALSE;
+  options.stop_step = 10;
+  options.grid_cells = ranks;
+  check_call(train(PETSC_COMM_WORLD, cells_path, &options, &result));
+  options.stop_step = 0;
+  options.grid_cells = 1;
+  options.resume = PETSC_TRUE;
+  check_call(train(PETSC_COMM_WORLD, cells_path, &options, &result));
+  assert_int_equal(result.step, 20);
+  check_close(difference(whole, run, &identical), 0, 1e-4, 1);
+}
+
 static void raise_term(int number) { raise(SIGTERM); }
 
 /* A run stopped `stops` times by a signal on its last rank, at moments nobody knows, and resumed; returns how often it was stopped. lose: the checkpoint
@@ -251,24 +319,6 @@ static int interrupted_run(MPI_Comm comm, const char *run, int stops, PetscBool 
     assert_int_equal(result.step, 200);
   }
   return stopped;
-}
-
-/* Steps and losses of log.csv; number of lines. */
-static int read_log(const char *run, int most, double (*line)[2])
-{
-  char   path[2 * PATH], *text;
-  int    count = 0;
-  size_t length;
-
-  snprintf(path, sizeof path, "%s/log.csv", run);
-  check_call(file_read_text(PETSC_COMM_WORLD, path, &text, &length));
-  for (char *end = strchr(text, '\n'); end && end[1]; end = strchr(end + 1, '\n')) {
-    assert_true(count < most);
-    assert_int_equal(sscanf(end + 1, "%lf,%lf", &line[count][0], &line[count][1]), 2);
-    count++;
-  }
-  check_call(PetscFree(text));
-  return count;
 }
 
 static void same_log(const char *run)
@@ -340,6 +390,9 @@ static void mistakes_are_refused(void **state)
   options.memory_limit = 1000;
   refused(cells_path, &options, "-memory_limit");
   options = small_options(in_folder("refused"));
+  options.grid_cells = ranks + 1;
+  refused(cells_path, &options, "-grid_cells");
+  options = small_options(in_folder("refused"));
   options.validation.patterns = 1;
   options.validation.pattern = &pattern;
   refused(cells_path, &options, "nobody");
@@ -365,6 +418,7 @@ static void validation_chooses(void **state)
   int             lines = 0, chosen = 0;
 
   options.center = CENTER_SHIFT;
+  options.grid_cells = ranks; /* validation is of whole sets on any grid */
   options.validation.fraction = 0;
   options.validation.patterns = 1;
   options.validation.pattern = &pattern;
@@ -437,6 +491,7 @@ static void folds_choose(void **state)
 
 static const struct CMUnitTest tests[] = {cmocka_unit_test(set_up),
                                           cmocka_unit_test(any_number_of_ranks),
+                                          cmocka_unit_test(any_grid),
                                           cmocka_unit_test(stopped_is_as_not_stopped),
                                           cmocka_unit_test(goes_on_with_other_ranks),
                                           cmocka_unit_test(mistakes_are_refused),

@@ -103,7 +103,7 @@ static PetscErrorCode prefetch(Run *run, const CellStore *store, const CellSets 
   double    stall = 0;
 
   PetscFunctionBeginUser;
-  PetscCall(prefetch_create(store, sets, run->size, ranks, rank, 1, 0, &ahead));
+  PetscCall(prefetch_create(store, sets, run->size, &(PrefetchShare){ranks, rank, 1, 0, run->size}, 0, &ahead));
   for (PetscInt64 n = rank; n < run->sets; n += ranks) {
     PetscCall(prefetch_next(ahead, &batch, &stall));
     if (run->limit) watch(run);
