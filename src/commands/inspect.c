@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 static const OptionSpec own[] = {
-    {"in", VALUE_LIST, "", 0, 0, "", "Files or run folders: AnnData, cell store, checkpoint, run"},
+    {"in", VALUE_LIST, "", 0, 0, "", "Files or run folders: AnnData, cell store, checkpoint, embedding, run"},
     {"machine", VALUE_SWITCH, "false", 0, 0, "", "Show processor, memory, libraries and the measured speed of dense products"},
     {"verify", VALUE_SWITCH, "true", 0, 0, "", "Read a store's cells and compare with its checksum (checkpoints always are)"},
     {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
@@ -117,6 +117,32 @@ static PetscErrorCode inspect_checkpoint(const char *path)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode inspect_embedding(const char *path)
+{
+  static const char *const attribute[] = {"kernel", "statistic", "features", "store", "command"};
+  hid_t                    h5;
+  PetscInt64               count, columns;
+  char                   **label, *text;
+
+  PetscFunctionBeginUser;
+  PetscCall(file_open(PETSC_COMM_WORLD, path, "embedding", &h5));
+  PetscCall(h5_read_strings(h5, "populations/label", &count, &label));
+  inspect_print("%s: embedding\n", path);
+  inspect_names("populations", count, (const char *const *)label);
+  PetscCall(strings_free((PetscInt)count, &label));
+  for (size_t i = 0; i < sizeof attribute / sizeof *attribute; i++) {
+    PetscCall(h5_read_attribute_string(h5, attribute[i], &text, NULL));
+    inspect_print("  %-20s %s\n", attribute[i], text);
+    PetscCall(PetscFree(text));
+  }
+  if (h5_exists(h5, "principal_components/loadings")) {
+    PetscCall(h5_extent(h5, "principal_components/loadings", &count, &columns));
+    inspect_print("  %-20s %lld of %lld genes\n", "principal components", (long long)columns, (long long)count);
+  }
+  H5Check(H5Fclose(h5));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode inspect_run(const char *folder)
 {
   char      path[PETSC_MAX_PATH_LEN], *text;
@@ -143,7 +169,7 @@ static PetscErrorCode file_format(const char *path, char *format, size_t size)
   PetscBool found;
 
   PetscFunctionBeginUser;
-  PetscCall(file_open(PETSC_COMM_WORLD, path, "AnnData file, cell store or checkpoint", &h5));
+  PetscCall(file_open(PETSC_COMM_WORLD, path, "AnnData file, cell store, checkpoint or embedding", &h5));
   PetscCall(h5_read_attribute_string(h5, "format", &text, &found));
   PetscCall(PetscStrncpy(format, found ? text : "", size));
   PetscCall(PetscFree(text));
@@ -167,6 +193,8 @@ static PetscErrorCode inspect_path(const char *path, PetscBool verify)
     PetscCall(inspect_store(path, verify));
   else if (!strcmp(format, "perturbdiff-checkpoint"))
     PetscCall(inspect_checkpoint(path));
+  else if (!strcmp(format, "perturbdiff-embedding"))
+    PetscCall(inspect_embedding(path));
   else
     PetscCall(inspect_anndata(path));
   PetscFunctionReturn(PETSC_SUCCESS);

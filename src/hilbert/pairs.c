@@ -214,9 +214,10 @@ static PetscErrorCode own_part(Pairs *p, int rank, int ranks)
 PetscErrorCode pairs_visit(MPI_Comm comm, PetscInt groups, const CellGroup *group, const PairPlan *plan, PairVisitor visit, void *context)
 {
   Pairs          p = {.groups = groups, .dimension = plan->dimension, .threads = omp_get_max_threads(), .group = group, .plan = plan, .visit = visit, .context = context};
-  const int      blas_threads = openblas_get_num_threads();
-  int            rank, ranks;
-  PetscErrorCode code;
+  static PetscLogEvent event = -1;
+  const int            blas_threads = openblas_get_num_threads();
+  int                  rank, ranks;
+  PetscErrorCode       code;
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
@@ -227,9 +228,13 @@ PetscErrorCode pairs_visit(MPI_Comm comm, PetscInt groups, const CellGroup *grou
   PetscCall(PetscMalloc2((size_t)plan->resident * (size_t)plan->dimension, &p.row, plan->resident, &p.row_square));
   PetscCall(PetscMalloc2((size_t)plan->columns * (size_t)plan->dimension, &p.column, plan->columns, &p.column_square));
   PetscCall(PetscMalloc1((size_t)PetscMax(plan->rows, plan->columns) * (size_t)plan->columns, &p.tile));
+  if (event < 0) PetscCall(PetscLogEventRegister("HilbertPairs", PETSC_OBJECT_CLASSID, &event));
+  PetscCall(PetscLogEventBegin(event, 0, 0, 0, 0));
   openblas_set_num_threads(1);
   code = own_part(&p, rank, ranks);
   openblas_set_num_threads(blas_threads);
+  PetscCall(PetscLogFlops((double)plan->cells * ((double)plan->cells + 1) * plan->dimension / ranks));
+  PetscCall(PetscLogEventEnd(event, 0, 0, 0, 0));
   PetscCall(PetscFree2(p.row, p.row_square));
   PetscCall(PetscFree2(p.column, p.column_square));
   PetscCall(PetscFree(p.tile));

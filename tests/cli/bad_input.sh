@@ -57,6 +57,10 @@ make prepare -in screen.h5ad -out cells.h5 $screen_labels -genes all -holdout 'd
 make prepare -in other.h5ad -out other.h5 $screen_labels -genes all -holdout 'drug1|type1|*'
 make prepare -in "$fixtures/good.h5ad" -out fixture.h5 $all_labels -genes all
 make prepare -in "$fixtures/good.h5ad" -out one_type.h5 $labels -batch_column donor -genes all
+make simulate -out single.h5ad -cells 16 -genes 12 -perturbations 3 -cell_types 2 -batches 2 -effect_genes 3
+make prepare -in single.h5ad -out single.h5 $screen_labels -genes all
+make simulate -out equal.h5ad -cells 96 -genes 1 -perturbations 3 -cell_types 2 -batches 2 -effect_genes 1
+make prepare -in equal.h5ad -out equal.h5 $screen_labels -genes all
 make train -data cells.h5 -out run $small
 make baseline -data cells.h5 -method mean_shift -out shift.h5ad
 make evaluate -real cells.h5 -predicted shift.h5ad -out scores
@@ -240,6 +244,22 @@ evaluation() {
   refuse "inspect a file that is missing" "none.h5@no such" inspect -in none.h5
 }
 
+# Embeddings.
+embedding() {
+  refuse "embed without a store" "none.h5@no such" embed -data none.h5 -out new
+  refuse "embed an AnnData file" "screen.h5ad@cell store" embed -data screen.h5ad -out new
+  refuse "unknown kernel" "'kernel' takes energy|gaussian@not 'rbf'" embed -data cells.h5 -out new -kernel rbf
+  refuse "bandwidths of a kernel without" "-bandwidths@energy kernel has none" embed -data cells.h5 -out new -bandwidths 2
+  refuse "bandwidth that is no number" "-bandwidths@'wide'@median" embed -data cells.h5 -out new -kernel gaussian -bandwidths 2,wide
+  refuse "bandwidth of zero" "-bandwidths@'0'@above 0" embed -data cells.h5 -out new -kernel laplace -bandwidths 0
+  refuse "more components than genes" "-principal_components 13@12 genes@12 at most" embed -data cells.h5 -out new -principal_components 13
+  refuse "split without populations" "0 populations in the split 'validation'@two at least" embed -data cells.h5 -out new -split validation
+  refuse "unbiased statistic of one cell" "-statistic u@has one cell@-statistic v" embed -data single.h5 -out new -statistic u
+  refuse "embed over the memory limit" "embed needs@-memory_limit@-pair_memory" embed -data cells.h5 -out new -memory_limit 1e-6
+  refuse "equal cells have no bandwidth" "median distance is 0@-bandwidths" embed -data equal.h5 -out new -kernel gaussian
+  refuse "equal cells have no components" "-principal_components 1@all cells are the same" embed -data equal.h5 -out new -principal_components 1
+}
+
 # Places that cannot be written. Root may write anywhere, so that a read-only file system stands for missing rights there.
 places() {
   mkdir -p locked
@@ -253,6 +273,7 @@ places() {
     refuse "no write permission, train" "locked/run@no permission to create" train -data cells.h5 -out locked/run $small
     refuse "no write permission, sample" "locked/new.h5ad@no permission to write" sample -checkpoint run -data cells.h5 -out locked/new.h5ad
     refuse "no write permission, baseline" "locked/new.h5ad@no permission to write" baseline -data cells.h5 -method control -out locked/new.h5ad
+    refuse "no write permission, embed" "locked@no permission to" embed -data cells.h5 -out locked/new
     refuse "no write permission, evaluate" "locked@no permission to" evaluate -real cells.h5 -predicted shift.h5ad -out locked/scores
     refuse "no write permission, report" "locked/new.html@no permission to write" report -run run -out locked/new.html
   fi
@@ -282,6 +303,7 @@ work() {
   training
   sampling
   evaluation
+  embedding
   places
   unmount
   rm -f "$out" "$err" "$out.seen"

@@ -1,7 +1,7 @@
 #!/bin/bash
 # Help and version: exit status 0, printed once on any number of ranks, and true to what README.md shows.
 source "$(dirname "$0")/lib.sh"
-commands="simulate prepare train sample baseline evaluate report inspect"
+commands="simulate prepare embed train sample baseline evaluate report inspect"
 
 # says NAME RANKS FRAGMENTS ARGUMENT...: status 0, each fragment (parted by @) on standard output, nothing on standard error, the
 # first fragment once only.

@@ -39,6 +39,10 @@ for ranks in 1 3; do
   quiet "simulate, $ranks ranks" screen.h5ad
   on $ranks prepare -in screen.h5ad -out cells.h5 $labels -genes all -holdout 'drug1|type1|*' -quiet
   quiet "prepare, $ranks ranks" cells.h5
+  on $ranks embed -data cells.h5 -out embedding -kernel gaussian -quiet
+  quiet "embed, $ranks ranks" embedding/embedding.h5 embedding/energy_distance.csv embedding/mmd.csv embedding/to_control.csv
+  on $ranks embed -data cells.h5 -out components -principal_components 5 -statistic u -quiet
+  quiet "embed in principal components, $ranks ranks" components/embedding.h5
   on $ranks train -data cells.h5 -out run $size -train_steps 30 -train_validate 'drug2|type1|*' -validation_interval 10 -quiet
   quiet "train, $ranks ranks" run/best.h5 run/checkpoint-00000030.h5 run/log.csv run/log.jsonl run/validation.csv run/options.yaml run/run.json
   on $ranks sample -checkpoint run -data cells.h5 -out predicted.h5ad -quiet
@@ -51,7 +55,7 @@ for ranks in 1 3; do
   on $ranks report -run run -evaluation scores -out report.html -quiet
   quiet "report, $ranks ranks" report.html
   if grep -q '</html>' report.html && grep -q '<table' report.html; then ok "the page is whole, $ranks ranks"; else not_ok "the page is whole, $ranks ranks" "no table or no end"; fi
-  for file in screen.h5ad:480 cells.h5:480 run:30 predicted.h5ad: additive.h5ad:; do
+  for file in screen.h5ad:480 cells.h5:480 embedding/embedding.h5:gaussian run:30 predicted.h5ad: additive.h5ad:; do
     on $ranks inspect "${file%%:*}" -quiet
     quiet "inspect ${file%%:*}, $ranks ranks"
     if [ "$(grep -c "^${file%%:*}[:/]" "$out")" -ge 1 ] && grep -qF -- "${file#*:}" "$out"; then ok "inspect says what ${file%%:*} is, $ranks ranks"
@@ -63,6 +67,8 @@ done
 # The simulated file and the store are the same whoever wrote them.
 same "simulate on 1 and 3 ranks" ranks1/screen.h5ad ranks3/screen.h5ad
 same "prepare on 1 and 3 ranks" ranks1/cells.h5 ranks3/cells.h5 .@created sources/checksum
+same "embed on 1 and 3 ranks" -relative 1e-10 ranks1/embedding/embedding.h5 ranks3/embedding/embedding.h5
+same "embed in principal components on 1 and 3 ranks" -relative 1e-9 ranks1/components/embedding.h5 ranks3/components/embedding.h5
 # One checkpoint, sampled on 1 and 3 ranks from the same folder, with the same words.
 cd ranks1 || exit 1
 on 1 sample -checkpoint run -data cells.h5 -out predicted.h5ad -quiet

@@ -6,3 +6,5 @@ parallel_tests += tests/unit/blockmatrix_mpi tests/unit/gram_mpi
 tests_unit_blockmatrix_mpi_SOURCES = tests/unit/blockmatrix_mpi.c
 tests_unit_gram_mpi_SOURCES = tests/unit/gram_mpi.c
 EXTRA_DIST += tests/data/hilbert/make_expected.py tests/data/hilbert/expected.h5
+check_PROGRAMS += validation/performance/gram_product
+validation_performance_gram_product_SOURCES = validation/performance/gram_product.c
