@@ -25,3 +25,5 @@ parallel_tests += tests/unit/cellexchange_mpi
 tests_unit_cellexchange_mpi_SOURCES = tests/unit/cellexchange_mpi.c
 parallel_tests += tests/unit/buckets_mpi
 tests_unit_buckets_mpi_SOURCES = tests/unit/buckets_mpi.c
+check_PROGRAMS += validation/scaling/step_delays
+validation_scaling_step_delays_SOURCES = validation/scaling/step_delays.c
