@@ -12,3 +12,7 @@ EXTRA_DIST += tests/data/statistics/make_reference.py
 unit_tests += tests/unit/distribution_test
 tests_unit_distribution_test_SOURCES = tests/unit/distribution_test.c tests/data/distribution/reference.h
 EXTRA_DIST += tests/data/distribution/make_reference.py
+check_PROGRAMS += tests/evaluate_parity
+tests_evaluate_parity_SOURCES = tests/evaluate_parity.c
+cli_tests += tests/evaluate_check.sh
+EXTRA_DIST += tests/data/evaluate/make_cases.py

@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Small AnnData pairs with awkward cells, and cell-eval's tables of them (cell-eval 0.8.2, pdex 0.3.0).
+
+    python make_cases.py DIR [CASE ...]
+
+Each case is a folder of real.h5ad, predicted.h5ad, results.csv, agg_results.csv, real_de.csv, pred_de.csv (all perturbations in column "perturbation",
+control label "control"), as tests/evaluate_parity reads them; options.txt holds further options of both programs.
+"""
+import os
+import sys
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+
+def cells(rng, labels, genes, effects, density=0.35, levels=None):
+    """log1p values; levels: only that many distinct ones, so that ties abound."""
+    x = rng.gamma(1.5, 0.8, (len(labels), genes)) * (rng.random((len(labels), genes)) < density)
+    for k, label in enumerate(labels):
+        x[k] *= effects.get(label, np.ones(genes))
+    if levels:
+        x = np.round(x * levels) / levels + (x > 0) * 0.001953125
+    return np.minimum(x, 11).astype(np.float32)  # values of log1p
+
+
+def write(path, x, labels, names, sparse=True, categories=None):
+    a = ad.AnnData(sp.csr_matrix(x) if sparse else x, obs=pd.DataFrame({"perturbation": pd.Categorical(labels, categories=categories)},
+                                                                       index=[f"cell{i}" for i in range(len(labels))]),
+                   var=pd.DataFrame(index=names))
+    a.write_h5ad(path)
+
+
+def effects_of(rng, perturbations, genes, strength, share=0.3):
+    return {p: np.where(rng.random(genes) < share, np.exp(rng.normal(0, strength, genes)), 1) for p in perturbations}
+
+
+def ugly(rng, folder, sparse=True):
+    """Ties, constant and silent genes, genes that one side alone expresses, a group of one cell, perturbations without a significant gene."""
+    names = [f"G{g}" for g in range(40)] + ["strong", "lone"]
+    perturbations = ["strong", "lone", "none", "Weak", "zz same", "p,quoted"]
+    sizes = {"strong": 60, "lone": 1, "none": 20, "Weak": 25, "zz same": 40, "p,quoted": 33, "control": 80}
+    real = effects_of(rng, ["strong", "Weak", "p,quoted"], 42, 1.5)
+    predicted = {p: real[p] * np.exp(rng.normal(0, 0.4, 42)) for p in real}
+    for file, effects in (("real", real), ("predicted", predicted)):
+        labels = np.array([p for p in sizes for _ in range(sizes[p] + (file == "predicted") * (p != "lone") * 3)])
+        rng.shuffle(labels)
+        x = cells(rng, labels, 42, effects, levels=4)
+        x[:, 3] = 0  # silent
+        x[:, 4] = 1.25  # constant
+        x[labels == "control", 5:12] = 0  # infinite fold changes, tied
+        x[labels == "strong", 12:16] = 0
+        x[labels == "zz same"] = x[np.flatnonzero(labels == "control")[: (labels == "zz same").sum()]]
+        write(f"{folder}/{file}.h5ad", x, labels, names, sparse)
+
+
+def dense(rng, folder):
+    """The same in a dense matrix."""
+    ugly(rng, folder, sparse=False)
+
+
+def quiet(rng, folder):
+    """No significant gene anywhere: metrics without a number have no column."""
+    names = [f"G{g}" for g in range(25)]
+    labels = np.repeat(["control", "a", "b", "c"], [30, 12, 9, 5])
+    for file in ("real", "predicted"):
+        write(f"{folder}/{file}.h5ad", cells(rng, labels, 25, {}), labels, names)
+
+
+def two(rng, folder):
+    """One perturbation: no correlation over perturbations; categories in an order of their own."""
+    names = [f"G{g}" for g in range(30)]
+    effects = effects_of(rng, ["a"], 30, 1.2)
+    for file in ("real", "predicted"):
+        labels = np.repeat(["a", "control"], [30, 50])
+        write(f"{folder}/{file}.h5ad", cells(rng, labels, 30, effects), labels, names, categories=["control", "a"])
+
+
+def order(rng, folder):
+    """Categories that are not sorted, many weak effects, lists shorter and longer than 50."""
+    names = [f"G{g}" for g in range(160)]
+    perturbations = ["m", "b", "z", "a", "K"]
+    effects = effects_of(rng, perturbations, 160, 0.8, share=0.8)
+    for file, noise in (("real", 0), ("predicted", 0.3)):
+        labels = np.array([p for k, p in enumerate(perturbations + ["control"]) for _ in range(30 + 15 * k)])
+        mine = {p: effects[p] * np.exp(rng.normal(0, noise, 160)) for p in perturbations}
+        write(f"{folder}/{file}.h5ad", cells(rng, labels, 160, mine, density=0.6), labels, names, categories=["z", "control", "a", "m", "K", "b"])
+
+
+def counts(rng, folder):
+    """Whole numbers: brought to the median of the file and log1p."""
+    names = [f"G{g}" for g in range(50)]
+    effects = effects_of(rng, ["a", "b", "c"], 50, 1)
+    labels = np.repeat(["a", "b", "c", "control"], [40, 30, 20, 70])
+    for file in ("real", "predicted"):
+        depth = rng.gamma(4, 1, len(labels))[:, None]
+        mean = np.stack([effects.get(p, np.ones(50)) for p in labels]) * rng.gamma(1, 2, 50)[None] * depth
+        write(f"{folder}/{file}.h5ad", rng.poisson(mean).astype(np.float32), labels, names)
+
+
+def filtered(rng, folder):
+    """Genes below a number of counts per million are dropped."""
+    order(rng, folder)
+    for file in ("real", "predicted"):
+        a = ad.read_h5ad(f"{folder}/{file}.h5ad")
+        x = a.X.toarray()
+        x[:, :60] *= (rng.random((a.n_obs, 60)) < 0.03).astype(np.float32)
+        a.X = sp.csr_matrix(x)
+        a.write_h5ad(f"{folder}/{file}.h5ad")
+    return {"cpm_filter": 600.0}
+
+
+def embedded(rng, folder):
+    """Discrimination on a matrix of obsm."""
+    order(rng, folder)
+    for file in ("real", "predicted"):
+        a = ad.read_h5ad(f"{folder}/{file}.h5ad")
+        a.obsm["X_pca"] = np.asarray(a.X @ np.random.default_rng(5).normal(size=(160, 6)), dtype=np.float32)
+        a.write_h5ad(f"{folder}/{file}.h5ad")
+    return {"embedding": "X_pca"}
+
+
+def double(rng, folder):
+    """A matrix in double precision."""
+    order(rng, folder)
+    for file in ("real", "predicted"):
+        a = ad.read_h5ad(f"{folder}/{file}.h5ad")
+        a.X = sp.csr_matrix(a.X.astype(np.float64) * 1.1)
+        a.write_h5ad(f"{folder}/{file}.h5ad")
+
+
+# cell-eval keeps a metric's configuration for the rest of the process: embedded comes last.
+CASES = [ugly, dense, quiet, two, order, counts, filtered, double, embedded]
+
+
+def run(folder, options):
+    from cell_eval import MetricsEvaluator
+
+    evaluator = MetricsEvaluator(f"{folder}/predicted.h5ad", f"{folder}/real.h5ad", control_pert="control", pert_col="perturbation", num_threads=1, outdir=folder,
+                                 pdex_kwargs={"cpm_filter": options.get("cpm_filter"), "epsilon": 0.0})
+    configs = {m: {"embed_key": options["embedding"]} for m in ("discrimination_score_l2", "discrimination_score_cosine")} if "embedding" in options else {}
+    evaluator.compute(profile="full", metric_configs=configs, skip_metrics=["clustering_agreement"])
+    with open(f"{folder}/options.txt", "w") as stream:
+        stream.write("".join(f"-{k} {v} " for k, v in options.items()))
+
+
+if __name__ == "__main__":
+    for number, case in enumerate(CASES):
+        if len(sys.argv) > 2 and case.__name__ not in sys.argv[2:]:
+            continue
+        folder = f"{sys.argv[1]}/{case.__name__}"
+        os.makedirs(folder, exist_ok=True)
+        run(folder, case(np.random.default_rng(100 + number), folder) or {})

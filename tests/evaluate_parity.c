@@ -1,0 +1,189 @@
+/* Compare the tables that evaluate makes with those of cell-eval.
+
+     evaluate_parity DIR [-tolerance T] [-p_tolerance T]
+
+   DIR holds real.h5ad, predicted.h5ad (perturbations in column "perturbation", control label "control"), cell-eval's results.csv, agg_results.csv, real_de.csv,
+   pred_de.csv, and may hold options.txt ("-cpm_filter T -embedding KEY"). Columns and rows must be the same and in the same order; numbers agree to T
+   relative, 1e-6 by default, p-values and false discovery rates to 1e-9. Where numbers lie around zero - correlations, log fold changes - the difference
+   is taken relative to 1 at least: cell-eval computes them in single precision, which has no sixth digit there. Exit status 0 when all agree. */
+#include <math.h>
+#include <perturbdiff/evaluation.h>
+#include <perturbdiff/runtime.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Cell-eval's column that is left out. */
+static const char left_out[] = "clustering_agreement";
+
+typedef struct {
+  char  *text, **cell; /* (rows, columns), the first row has the names */
+  size_t rows, columns;
+} Table;
+
+static PetscErrorCode table_read(const char *path, Table *t)
+{
+  size_t length, cells = 1, count = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(file_read_text(PETSC_COMM_SELF, path, &t->text, &length));
+  for (size_t i = 0; i < length; i++) cells += t->text[i] == ',' || t->text[i] == '\n';
+  PetscCall(PetscMalloc1(cells, &t->cell));
+  t->rows = t->columns = 0;
+  for (char *c = t->text; *c;) {
+    PetscBool quoted = *c == '"' ? PETSC_TRUE : PETSC_FALSE;
+    t->cell[count++] = c;
+    for (c += quoted; *c && (quoted || (*c != ',' && *c != '\n')); c++)
+      if (quoted && *c == '"') quoted = PETSC_FALSE;
+    if (*c == '\n' || !*c) t->rows++;
+    if (t->rows == 1 && !t->columns) t->columns = count;
+    if (*c) *c++ = '\0';
+  }
+  PetscCheck(count == t->rows * t->columns, PETSC_COMM_SELF, PETSC_ERR_FILE_UNEXPECTED, "%s: lines of different width", path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode table_free(Table *t)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFree(t->cell));
+  PetscCall(PetscFree(t->text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscBool around_zero(const char *column)
+{
+  return strstr(column, "pearson") || strstr(column, "spearman") || !strcmp(column, "log2_fold_change") || !strcmp(column, "percent_change") ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/* Difference of two cells: 0 equal, infinite where they are not numbers alike. */
+static double difference(const char *a, const char *b, const char *column)
+{
+  char        *end_a, *end_b;
+  const double x = strtod(a, &end_a), y = strtod(b, &end_b);
+
+  if (!strcmp(a, b)) return 0;
+  if (!*a || !*b || *end_a || *end_b) return INFINITY;
+  if (x == y || (isnan(x) && isnan(y))) return 0;
+  if (isnan(x) || isnan(y) || isinf(x) || isinf(y)) return INFINITY;
+  return fabs(x - y) / PetscMax(fabs(y), around_zero(column) ? 1 : 1e-300);
+}
+
+/* Columns of theirs are visited in order; ours has all but one of them. */
+static PetscErrorCode compare(const char *ours_path, const char *theirs_path, const char *name, double tolerance, double p_tolerance, PetscInt *failures)
+{
+  Table  ours, theirs;
+  size_t own = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(table_read(ours_path, &ours));
+  PetscCall(table_read(theirs_path, &theirs));
+  if (ours.rows != theirs.rows) {
+    printf("not ok %s: %zu rows, expected %zu\n", name, ours.rows, theirs.rows);
+    ++*failures;
+  }
+  for (size_t c = 0; c < theirs.columns && ours.rows == theirs.rows; c++) {
+    const char  *column = theirs.cell[c];
+    const double limit = !strcmp(column, "p_value") || !strcmp(column, "fdr") ? p_tolerance : tolerance;
+    double       worst = 0;
+    size_t       at = 0;
+
+    if (!strcmp(column, left_out)) continue;
+    if (own >= ours.columns || strcmp(ours.cell[own], column)) {
+      printf("not ok %s: column %s, expected %s\n", name, own < ours.columns ? ours.cell[own] : "(none)", column);
+      ++*failures;
+      break;
+    }
+    for (size_t r = 1; r < ours.rows; r++) {
+      const double d = difference(ours.cell[r * ours.columns + own], theirs.cell[r * theirs.columns + c], column);
+      if (d > worst) {
+        worst = d;
+        at = r;
+      }
+    }
+    if (worst > limit) {
+      printf("not ok %s %s: row %zu (%s) is %s, expected %s\n", name, column, at, theirs.cell[at * theirs.columns], ours.cell[at * ours.columns + own],
+             theirs.cell[at * theirs.columns + c]);
+      ++*failures;
+    } else {
+      printf("ok %-16s %-28s worst difference %.2g\n", name, column, worst);
+    }
+    own++;
+  }
+  if (ours.rows == theirs.rows && own < ours.columns) {
+    printf("not ok %s: column %s is not cell-eval's\n", name, ours.cell[own]);
+    ++*failures;
+  }
+  PetscCall(table_free(&ours));
+  PetscCall(table_free(&theirs));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Options of the case. */
+static PetscErrorCode read_case(const char *folder, PairOptions *pair, char embedding[256])
+{
+  char  path[PETSC_MAX_PATH_LEN], line[1024] = "", *found;
+  FILE *file;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscSNPrintf(path, sizeof path, "%s/options.txt", folder));
+  file = fopen(path, "r");
+  if (file && !fgets(line, sizeof line, file)) line[0] = '\0';
+  if (file) fclose(file);
+  if ((found = strstr(line, "-cpm_filter "))) pair->cpm_filter = strtod(found + strlen("-cpm_filter "), NULL);
+  if ((found = strstr(line, "-embedding ")) && sscanf(found + strlen("-embedding "), "%255s", embedding) == 1) pair->embedding = embedding;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode run(const char *folder, double tolerance, double p_tolerance, PetscInt *failures)
+{
+  const char *const name[] = {"real_de.csv", "pred_de.csv", "results.csv", "agg_results.csv"};
+  char              real[PETSC_MAX_PATH_LEN], predicted[PETSC_MAX_PATH_LEN], ours[PETSC_MAX_PATH_LEN], theirs[PETSC_MAX_PATH_LEN], embedding[256], out[64];
+  const char       *predictions[] = {predicted}, *model[] = {"predicted"};
+  PairOptions       pair = {.folder = out, .prefix = "", .score = "", .real_de = "", .predicted_de = "", .embedding = "", .cpm_filter = NAN};
+  EvaluateOptions   o = {.real = real, .predictions = 1, .predicted = predictions, .model = model, .perturbation_column = "perturbation", .control = "control",
+                         .cell_type_column = "", .batch_column = "", .pair = &pair};
+  ScoreTable        table;
+  PetscMPIInt       rank;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  PetscCall(PetscSNPrintf(out, sizeof out, "evaluate_parity.tables"));
+  PetscCall(PetscSNPrintf(real, sizeof real, "%s/real.h5ad", folder));
+  PetscCall(PetscSNPrintf(predicted, sizeof predicted, "%s/predicted.h5ad", folder));
+  PetscCall(read_case(folder, &pair, embedding));
+  PetscCall(evaluate_files(PETSC_COMM_WORLD, &o, &table));
+  PetscCall(scoretable_destroy(&table));
+  PetscCallMPI(MPI_Barrier(PETSC_COMM_WORLD));
+  for (int i = 0; i < 4 && !rank; i++) {
+    PetscCall(PetscSNPrintf(ours, sizeof ours, "%s/%s", out, name[i]));
+    PetscCall(PetscSNPrintf(theirs, sizeof theirs, "%s/%s", folder, name[i]));
+    PetscCall(compare(ours, theirs, name[i], tolerance, p_tolerance, failures));
+    if (unlink(ours)) printf("# %s stays\n", ours);
+  }
+  if (!rank && rmdir(out)) printf("# %s stays\n", out);
+  PetscCallMPI(MPI_Bcast(failures, 1, MPIU_INT, 0, PETSC_COMM_WORLD));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+int main(int argc, char **argv)
+{
+  double         tolerance = 1e-6, p_tolerance = 1e-9;
+  PetscInt       failures = 0;
+  PetscErrorCode code;
+
+  if (argc < 2) {
+    fprintf(stderr, "usage: evaluate_parity DIR [-tolerance T] [-p_tolerance T]\n");
+    return 2;
+  }
+  if (PetscInitialize(&argc, &argv, NULL, NULL)) return 1;
+  error_handler_install();
+  for (int i = 2; i + 1 < argc; i += 2) {
+    if (!strcmp(argv[i], "-tolerance")) tolerance = strtod(argv[i + 1], NULL);
+    if (!strcmp(argv[i], "-p_tolerance")) p_tolerance = strtod(argv[i + 1], NULL);
+  }
+  code = run(argv[1], tolerance, p_tolerance, &failures);
+  if (code == ERROR_USER) fprintf(stderr, "%s\n", error_message());
+  PetscFinalize();
+  return code == ERROR_USER ? 2 : code || failures ? 1 : 0;
+}
