@@ -85,6 +85,12 @@ static double add(double a, double b, PetscBool single) { return single ? (doubl
 
 static PetscInt64 left_half(PetscInt64 n) { return n / 2 - n / 2 % 8; }
 
+double numpy_sum(PetscInt64 n, const double *value, PetscBool single)
+{
+  if (n <= LEAF) return single ? leaf_single(n, value) : leaf_double(n, value);
+  return add(numpy_sum(left_half(n), value, single), numpy_sum(n - left_half(n), value + left_half(n), single), single);
+}
+
 static PetscErrorCode tree_sum(Stream *s, PetscInt64 start, PetscInt64 n, double *sum)
 {
   double value[LEAF], left, right;

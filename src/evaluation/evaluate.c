@@ -24,7 +24,7 @@ typedef struct {
   PetscInt               groups, genes;
   PetscInt              *group_slot; /* (groups) */
   PetscMPIInt           *owner;      /* (groups) */
-  const char           **gene;       /* scored genes; names not owned */
+  const char           **gene;       /* scored genes; names copied, for those of a file go when another of its matrices is selected */
   int32_t               *position;   /* (real genes) */
   SlotCells              real_cells, *file_cells;
 } Evaluation;
@@ -148,6 +148,11 @@ static PetscErrorCode match_genes(Evaluation *e)
   }
   PetscCall(PetscMalloc1(count, &e->position));
   PetscCall(genes_match(e->options->real, count, name, e->options->predictions, e->file, e->position, &e->genes, &e->gene));
+  for (PetscInt g = 0; g < e->genes; g++) {
+    char *copy;
+    PetscCall(PetscStrallocpy(e->gene[g], &copy));
+    e->gene[g] = copy;
+  }
   if (!e->store) PetscCall(PetscArraycpy(e->real.position, e->position, count));
   if (e->genes < count)
     PetscCall(log_line(e->comm, "  %s: %lld of %lld genes are predicted; the real cells are restricted to them after scaling", e->options->real,
@@ -477,6 +482,7 @@ static PetscErrorCode close_all(Evaluation *e, KeyTable *real)
   PetscCall(slotcells_destroy(&e->slots, &e->real_cells));
   PetscCall(PetscFree2(e->file, e->file_cells));
   PetscCall(PetscFree2(e->group_slot, e->owner));
+  for (PetscInt g = 0; g < e->genes; g++) PetscCall(PetscFree(e->gene[g]));
   PetscCall(PetscFree(e->gene));
   PetscCall(PetscFree(e->position));
   for (PetscInt b = 0; b < e->options->baselines; b++) PetscCall(baseline_destroy(&e->baseline[b]));

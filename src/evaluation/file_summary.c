@@ -28,23 +28,25 @@ static double pseudobulk(const GeneColumns *columns, PetscInt g, PetscBool singl
   return single ? (double)(float)(sum / (double)columns->cells) : sum / (double)columns->cells;
 }
 
-/* Geometric mean in counts, expm1(mean(x)), summed as scipy does: in the matrix' own precision, every value times 1/n first. */
-static double geometric_mean(const GeneColumns *columns, PetscInt g, PetscBool single)
+/* Geometric mean in counts, expm1(mean(x)), in the matrix' own precision and in the order of scipy, which takes every value times 1/n, or of numpy for a
+   dense matrix. */
+static double geometric_mean(const CellView *view, const GeneColumns *columns, PetscInt g)
 {
-  const double share = 1 / (double)columns->cells;
+  const double share = view->dense ? 1 : 1 / (double)columns->cells;
+  double       mean = 0;
 
-  if (single) {
+  if (view->single) {
     const float weight = (float)share;
     float       sum = 0;
     for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) {
       const float part = (float)columns->value[e] * weight;
       sum += part;
     }
+    if (view->dense) sum /= (float)columns->cells;
     return (double)expm1f(sum);
   }
-  double sum = 0;
-  for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) sum += columns->value[e] * share;
-  return expm1(sum);
+  for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) mean += columns->value[e] * share;
+  return expm1(view->dense ? mean / (double)columns->cells : mean);
 }
 
 /* Counts of each gene per million counts of the group. */
@@ -88,7 +90,7 @@ static PetscErrorCode prepare_control(Work *w)
   PetscCall(PetscMalloc3(genes, &w->control_ties, genes, &w->control_mean, genes, &w->control_cpm));
   for (PetscInt g = 0; g < genes; g++) {
     w->summary->mean[(size_t)last * (size_t)genes + (size_t)g] = pseudobulk(&w->control, g, view->single);
-    w->control_mean[g] = geometric_mean(&w->control, g, view->single);
+    w->control_mean[g] = geometric_mean(view->lender ? view->lender : view, &w->control, g);
   }
   if (w->options->differential) {
     if (!isnan(w->options->cpm_filter)) counts_per_million(&w->control, w->control_cpm);
@@ -134,7 +136,7 @@ static PetscErrorCode test_genes(Work *w, PetscInt p, GeneColumns *columns)
     counts_per_million(columns, cpm);
   }
   for (PetscInt g = 0; g < genes; g++) {
-    t->target_mean[base + (size_t)g] = geometric_mean(columns, g, w->view->single);
+    t->target_mean[base + (size_t)g] = geometric_mean(w->view, columns, g);
     t->reference_mean[base + (size_t)g] = w->control_mean[g];
     if (cpm) t->dropped[base + (size_t)g] = !(cpm[g] > w->options->cpm_filter || w->control_cpm[g] > w->options->cpm_filter);
     differential_fold_changes(t, base + (size_t)g);

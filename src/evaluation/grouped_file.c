@@ -170,7 +170,7 @@ static double scaled(const GroupedFile *file, double value, double total)
 {
   if (!file->counts) return value;
   const float share = (float)total / (float)file->library_size;
-  return total > 0 ? (double)(float)log1p((double)((float)value / share)) : 0;
+  return total > 0 ? (double)log1pf((float)value / share) : 0;
 }
 
 PetscErrorCode groupedfile_rows(GroupedFile *file, PetscInt64 first, PetscInt64 count, SparseRows *rows)

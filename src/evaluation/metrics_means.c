@@ -28,13 +28,16 @@ static double change(const double *mean, const double *control, PetscInt g, Pets
   return single ? (double)((float)mean[g] - (float)control[g]) : mean[g] - control[g];
 }
 
-static void errors(PetscInt genes, const double *x, const double *y, PetscBool single, double *squared, double *absolute)
+/* Mean squared and absolute difference, in the precision of the matrix and numpy's order. work: (genes). */
+static void errors(PetscInt genes, const double *x, const double *y, PetscBool single, double *work, double *squared, double *absolute)
 {
-  *squared = *absolute = 0;
-  for (PetscInt g = 0; g < genes; g++) {
-    const double difference = single ? (double)((float)x[g] - (float)y[g]) : x[g] - y[g];
-    *squared += difference * difference / genes;
-    *absolute += fabs(difference) / genes;
+  for (PetscInt g = 0; g < genes; g++) work[g] = single ? (double)fabsf((float)x[g] - (float)y[g]) : fabs(x[g] - y[g]);
+  *absolute = numpy_sum(genes, work, single) / genes;
+  for (PetscInt g = 0; g < genes; g++) work[g] = single ? (double)((float)work[g] * (float)work[g]) : work[g] * work[g];
+  *squared = numpy_sum(genes, work, single) / genes;
+  if (single) {
+    *absolute = (double)(float)*absolute;
+    *squared = (double)(float)*squared;
   }
 }
 
@@ -71,18 +74,18 @@ PetscErrorCode metrics_of_means(PetscInt perturbations, PetscInt genes, PetscInt
 {
   const size_t  width = (size_t)genes;
   const double *control_real = real->mean + (size_t)perturbations * width, *control_predicted = predicted->mean + (size_t)perturbations * width;
-  double       *x, *y, own[3], other[3];
+  double       *x, *y, *work, own[3], other[3];
   PetscInt      nearer[3] = {0, 0, 0};
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc2(genes, &x, genes, &y));
+  PetscCall(PetscMalloc3(genes, &x, genes, &y, genes, &work));
   for (PetscInt g = 0; g < genes; g++) {
     x[g] = change(predicted->mean + (size_t)p * width, control_predicted, g, single);
     y[g] = change(real->mean + (size_t)p * width, control_real, g, single);
   }
   value[PEARSON_DELTA] = genes < 2 ? NAN : correlation(genes, x, y);
-  errors(genes, predicted->mean + (size_t)p * width, real->mean + (size_t)p * width, single, &value[MSE], &value[MAE]);
-  errors(genes, x, y, single, &value[MSE_DELTA], &value[MAE_DELTA]);
+  errors(genes, predicted->mean + (size_t)p * width, real->mean + (size_t)p * width, single, work, &value[MSE], &value[MAE]);
+  errors(genes, x, y, single, work, &value[MSE_DELTA], &value[MAE_DELTA]);
   distances(genes, x, y, target, single, own);
   for (PetscInt q = 0; q < perturbations; q++) {
     if (q == p) continue;
@@ -91,6 +94,6 @@ PetscErrorCode metrics_of_means(PetscInt perturbations, PetscInt genes, PetscInt
     for (int d = 0; d < 3; d++) nearer[d] += other[d] < own[d] || (other[d] == own[d] && q < p);
   }
   for (int d = 0; d < 3; d++) value[DISCRIMINATION_L1 + d] = 1 - (double)nearer[d] / (double)perturbations;
-  PetscCall(PetscFree2(x, y));
+  PetscCall(PetscFree3(x, y, work));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

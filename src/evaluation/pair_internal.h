@@ -20,6 +20,7 @@ typedef struct CellView {
   int64_t         *group_entries; /* (perturbations + 1) values that are not zero, before genes are left out */
   PetscInt        *order;      /* (perturbations) as the file names them, which is the order of its rows of differential expression */
   PetscBool        single;     /* the matrix holds single precision: means and distances are rounded to it, as numpy does */
+  PetscBool        dense;      /* the matrix is stored dense: numpy's order of a mean, not scipy's */
 } CellView;
 
 PetscErrorCode cellview_destroy(CellView *view);
@@ -90,6 +91,8 @@ PetscErrorCode filesummary_destroy(FileSummary *summary);
    Not collective. */
 PetscErrorCode distance_part(PetscInt64 n, const double *a, PetscInt64 m, const double *b, PetscInt genes, PetscBool same, PetscBool single, PetscInt parts,
                              PetscInt part, double *sum);
+/* Sum of an array in numpy's order; single: of single precision numbers. */
+double numpy_sum(PetscInt64 n, const double *value, PetscBool single);
 double distance_join(PetscInt parts, const double *sum, PetscInt64 pairs, PetscBool single);
 
 /* ---- metrics ------------------------------------------------------------------------------------------------------------------- */

@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Small AnnData pairs with awkward cells, and cell-eval's tables of them (cell-eval 0.8.2, pdex 0.3.0).
 
-    python make_cases.py DIR [CASE ...]
+    NPY_DISABLE_CPU_FEATURES="X86_V4 AVX512_ICL AVX512_SPR" python make_cases.py DIR [CASE ...]
+
+With AVX-512 numpy's log1p of single precision differs from the C library's in the last bit: values of counts that are equal with the one are not with the other,
+and ranks move by halves.
 
 Each case is a folder of real.h5ad, predicted.h5ad, results.csv, agg_results.csv, real_de.csv, pred_de.csv (all perturbations in column "perturbation",
 control label "control"), as tests/evaluate_parity reads them; options.txt holds further options of both programs.
@@ -29,7 +32,7 @@ def write(path, x, labels, names, sparse=True, categories=None):
     a = ad.AnnData(sp.csr_matrix(x) if sparse else x, obs=pd.DataFrame({"perturbation": pd.Categorical(labels, categories=categories)},
                                                                        index=[f"cell{i}" for i in range(len(labels))]),
                    var=pd.DataFrame(index=names))
-    a.write_h5ad(path)
+    a.write_h5ad(path, compression="gzip")
 
 
 def effects_of(rng, perturbations, genes, strength, share=0.3):
@@ -107,7 +110,7 @@ def filtered(rng, folder):
         x = a.X.toarray()
         x[:, :60] *= (rng.random((a.n_obs, 60)) < 0.03).astype(np.float32)
         a.X = sp.csr_matrix(x)
-        a.write_h5ad(f"{folder}/{file}.h5ad")
+        a.write_h5ad(f"{folder}/{file}.h5ad", compression="gzip")
     return {"cpm_filter": 600.0}
 
 
@@ -117,7 +120,7 @@ def embedded(rng, folder):
     for file in ("real", "predicted"):
         a = ad.read_h5ad(f"{folder}/{file}.h5ad")
         a.obsm["X_pca"] = np.asarray(a.X @ np.random.default_rng(5).normal(size=(160, 6)), dtype=np.float32)
-        a.write_h5ad(f"{folder}/{file}.h5ad")
+        a.write_h5ad(f"{folder}/{file}.h5ad", compression="gzip")
     return {"embedding": "X_pca"}
 
 
@@ -127,7 +130,7 @@ def double(rng, folder):
     for file in ("real", "predicted"):
         a = ad.read_h5ad(f"{folder}/{file}.h5ad")
         a.X = sp.csr_matrix(a.X.astype(np.float64) * 1.1)
-        a.write_h5ad(f"{folder}/{file}.h5ad")
+        a.write_h5ad(f"{folder}/{file}.h5ad", compression="gzip")
 
 
 # cell-eval keeps a metric's configuration for the rest of the process: embedded comes last.
