@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""One h5py read a cell: peer.py STORE CELLS SECONDS PROCESSES
+"""One h5py read a cell: peer.py FILE CELLS SECONDS PROCESSES
 
 CELLS: text of `cells ... check`, cell number and sum of its dense row. Every process reads rows of its share of them for SECONDS into a dense
-float32 array, genes from /cells/gene and values from /cells/value between the cell's two offsets, which are in memory; prints cells/s of all
-together. Sums that differ are an error.
+float32 array; prints cells/s of all together. FILE is a cell store: genes and values between the cell's two offsets, from data sets held open,
+and sums that differ are an error; or the AnnData file it was made from: data sets looked up by name for each cell, as loaders of cell sets
+commonly do (its values are counts, which are not compared). Offsets are in memory.
 """
 import multiprocessing
 import sys
@@ -17,8 +18,12 @@ path, listed, seconds, processes = sys.argv[1], numpy.loadtxt(sys.argv[2]), floa
 
 def read(rank, barrier, results):
     with h5py.File(path, "r") as file:
-        gene, value, offset = file["cells/gene"], file["cells/value"], file["cells/offset"][:]
-        dense = numpy.zeros((256, file["genes/name"].shape[0]), numpy.float32)
+        anndata = "X" in file
+        if anndata:
+            offset, genes = file["X/indptr"][:], int(file["X"].attrs["shape"][1])
+        else:
+            gene, value, offset, genes = file["cells/gene"], file["cells/value"], file["cells/offset"][:], file["genes/name"].shape[0]
+        dense = numpy.zeros((256, genes), numpy.float32)
         cells, sums = listed[rank::processes, 0].astype(int), listed[rank::processes, 1]
         barrier.wait()
         start, done, wrong = time.monotonic(), 0, 0
@@ -27,8 +32,11 @@ def read(rank, barrier, results):
             first, end = offset[cells[at]], offset[cells[at] + 1]
             row = dense[done % 256]
             row[:] = 0
-            row[gene[first:end]] = value[first:end] / numpy.float32(10)
-            if done < 500:
+            if anndata:
+                row[file["X/indices"][first:end]] = file["X/data"][first:end]
+            else:
+                row[gene[first:end]] = value[first:end] / numpy.float32(10)
+            if done < 500 and not anndata:
                 wrong += abs(row.sum(dtype=float) - sums[at]) > 1e-5 * abs(sums[at])
             done += 1
         results.put((done / (time.monotonic() - start), wrong))
