@@ -1,6 +1,7 @@
-/* Compare the program with numbers of the public PerturbDiff code: tests/golden FILE.
+/* Compare the program with numbers of the public PerturbDiff code: tests/golden FILE [RANKS_A_SET].
    Sizes are read from FILE. One line a group: largest error of its arrays, each relative to the array's largest value, and PASS or FAIL;
-   the verdict last; exit status 0 or 1. On several ranks the sets are dealt out and gradients summed. */
+   the verdict last; exit status 0 or 1. On several ranks the sets are dealt out to groups of RANKS_A_SET (1), whose ranks share the cells
+   of each, and gradients are summed. */
 #include "golden.h"
 #include <stdlib.h>
 #include <string.h>
@@ -57,15 +58,29 @@ PetscErrorCode golden_attribute(const Golden *g, const char *group, const char *
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The part of a (sets, n) array that belongs to this rank, as Real. */
-static PetscErrorCode read_own(const Golden *g, const char *name, size_t n, Real **own)
+PetscErrorCode golden_own(const Golden *g, size_t width, const double *all, double *own)
 {
-  double *all;
+  const size_t n = (size_t)g->cells * width;
 
   PetscFunctionBeginUser;
-  PetscCall(golden_read_sized(g, name, (size_t)g->sets * n, &all));
-  PetscCall(PetscMalloc1((size_t)g->own * n, own));
-  for (size_t i = 0; i < (size_t)g->own * n; i++) (*own)[i] = (Real)all[(size_t)g->first * n + i];
+  for (PetscInt s = 0; s < g->own; s++)
+    PetscCall(PetscArraycpy(own + (size_t)s * n, all + ((size_t)(g->first + s) * (size_t)g->set_size + (size_t)g->first_cell) * width, n));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* This rank's part of a (sets, S, G) array, as Real. */
+static PetscErrorCode read_own(const Golden *g, const char *name, Real **own)
+{
+  const size_t width = (size_t)g->table.shape.genes, n = (size_t)g->own * g->own_values;
+  double      *all, *part;
+
+  PetscFunctionBeginUser;
+  PetscCall(golden_read_sized(g, name, (size_t)(g->sets * g->set_size) * width, &all));
+  PetscCall(PetscMalloc1(n, &part));
+  PetscCall(PetscMalloc1(n, own));
+  PetscCall(golden_own(g, width, all, part));
+  for (size_t i = 0; i < n; i++) (*own)[i] = (Real)part[i];
+  PetscCall(PetscFree(part));
   PetscCall(PetscFree(all));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -82,15 +97,19 @@ double golden_error(size_t n, const Real *ours, const double *expected, size_t n
   return largest > 0 ? worst / largest : worst;
 }
 
-PetscErrorCode golden_error_own(const Golden *g, const char *name, size_t n, const Real *own, double *error)
+PetscErrorCode golden_error_own(const Golden *g, const char *name, size_t width, const Real *own, double *error)
 {
-  double *all, mine;
+  const size_t n = (size_t)(g->own * g->cells) * width, whole = (size_t)(g->sets * g->set_size) * width;
+  double      *all, *part, mine;
 
   PetscFunctionBeginUser;
-  PetscCall(golden_read_sized(g, name, (size_t)g->sets * n, &all));
-  mine = golden_error((size_t)g->own * n, own, all + (size_t)g->first * n, (size_t)g->sets * n, all);
+  PetscCall(golden_read_sized(g, name, whole, &all));
+  PetscCall(PetscMalloc1(n, &part));
+  PetscCall(golden_own(g, width, all, part));
+  mine = golden_error(n, own, part, whole, all);
   if (mine != mine) mine = PETSC_MAX_REAL;
   PetscCallMPI(MPI_Allreduce(&mine, error, 1, MPI_DOUBLE, MPI_MAX, g->comm));
+  PetscCall(PetscFree(part));
   PetscCall(PetscFree(all));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -170,18 +189,34 @@ PetscErrorCode golden_error_parameters(const Golden *g, const char *group, const
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode golden_open(const char *path, Golden *g)
+/* The sets of this rank's group, its cells of each. */
+static PetscErrorCode deal_out(Golden *g, int parts, const DenoiserShape *shape)
+{
+  long long first, count;
+  int       first_cell, cells;
+
+  PetscFunctionBeginUser;
+  if (grid_create(g->comm, parts, &g->grid)) PetscFunctionReturn(error_user("%d ranks a set do not divide the ranks there are", parts));
+  share_of(g->sets, g->grid.group, g->grid.groups, &first, &count);
+  g->first = (PetscInt)first;
+  g->own   = (PetscInt)count;
+  PetscCallMPI(cellexchange_create(g->grid.cells, (int)g->set_size, 2 * (int)g->own, (int)PetscMax(2 * shape->hidden, shape->genes), &g->exchange));
+  cellexchange_cells(g->exchange, g->grid.part, &first_cell, &cells);
+  g->first_cell = first_cell;
+  g->cells      = cells;
+  g->own_values = (size_t)cells * (size_t)shape->genes;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode golden_open(const char *path, int parts, Golden *g)
 {
   DenoiserShape s;
   size_t        cells;
-  int           rank, size;
 
   PetscFunctionBeginUser;
   PetscCall(PetscMemzero(g, sizeof *g));
   g->comm = PETSC_COMM_WORLD;
   g->path = path;
-  PetscCallMPI(MPI_Comm_rank(g->comm, &rank));
-  PetscCallMPI(MPI_Comm_size(g->comm, &size));
   PetscCall(file_open(g->comm, path, "golden file", &g->file));
   PetscCall(read_size(g, "genes", &s.genes));
   PetscCall(read_size(g, "hidden", &s.hidden));
@@ -194,18 +229,16 @@ static PetscErrorCode golden_open(const char *path, Golden *g)
   PetscCall(read_size(g, "time_frequencies", &s.time_frequencies));
   PetscCall(read_size(g, "set_size", &g->set_size));
   PetscCall(read_size(g, "sets", &g->sets));
-  g->first = g->sets * rank / size;
-  g->own   = g->sets * (rank + 1) / size - g->first;
-  g->set_values = (size_t)g->set_size * (size_t)s.genes;
-  cells         = (size_t)g->own * g->set_values;
+  PetscCall(deal_out(g, parts, &s));
+  cells = (size_t)g->own * g->own_values;
   PetscCall(parametertable_create(&s, &g->table));
   PetscCall(PetscMalloc4(g->table.total, &g->parameters, g->table.total, &g->gradients, cells, &g->estimate, cells, &g->d_estimate));
   PetscCall(PetscMalloc2(g->own, &g->step, g->own, &g->dropped));
   PetscCall(golden_read_parameters(g, "parameters", g->parameters));
-  PetscCall(read_own(g, "inputs/clean", g->set_values, &g->clean));
-  PetscCall(read_own(g, "inputs/control", g->set_values, &g->control));
-  PetscCall(read_own(g, "inputs/noise", g->set_values, &g->noise));
-  PetscCall(read_own(g, "inputs/self_condition", g->set_values, &g->self_condition));
+  PetscCall(read_own(g, "inputs/clean", &g->clean));
+  PetscCall(read_own(g, "inputs/control", &g->control));
+  PetscCall(read_own(g, "inputs/noise", &g->noise));
+  PetscCall(read_own(g, "inputs/self_condition", &g->self_condition));
   PetscCall(read_indices(g, "inputs/perturbation", &g->perturbation));
   PetscCall(read_indices(g, "inputs/cell_type", &g->cell_type));
   PetscCall(read_indices(g, "inputs/batch", &g->batch));
@@ -214,8 +247,8 @@ static PetscErrorCode golden_open(const char *path, Golden *g)
   for (PetscInt i = 0; i < g->own; i++) g->step[i] = (double)step[i];
   PetscCall(PetscFree(step));
   PetscCall(schedule_create(SCHEDULE_LINEAR, 1000, 0, &g->schedule));
-  PetscCall(denoiser_create(&g->table, &(DenoiserPlan){.max_sets = PetscMax(g->own, 1), .set_size = g->set_size, .with_gradient = PETSC_TRUE}, &g->denoiser));
-  PetscCall(objective_create(g->set_size, s.genes, 1, NULL, &g->objective));
+  PetscCall(denoiser_create(&g->table, &(DenoiserPlan){.max_sets = PetscMax(g->own, 1), .set_size = g->set_size, .exchange = g->exchange, .with_gradient = PETSC_TRUE}, &g->denoiser));
+  PetscCall(objective_create(g->set_size, s.genes, 1, g->exchange, &g->objective));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -236,6 +269,8 @@ static PetscErrorCode golden_close(Golden *g)
   PetscCall(PetscFree(g->cell_type));
   PetscCall(PetscFree(g->batch));
   PetscCall(parametertable_destroy(&g->table));
+  PetscCallMPI(cellexchange_destroy(&g->exchange));
+  PetscCallMPI(grid_destroy(&g->grid));
   if (g->file > 0) H5Check(H5Fclose(g->file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -267,7 +302,8 @@ PetscErrorCode golden_loss_and_gradients(Golden *g, const Real *parameters, Pets
   PetscCall(objective_evaluate(g->objective, g->own, g->clean, g->estimate, 1. / (double)g->sets, mse, energy, g->d_estimate));
   PetscCall(denoiser_backward(g->denoiser, parameters, &input, g->d_estimate, g->gradients));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, g->gradients, (int)g->table.total, MPI_REAL_TYPE, MPI_SUM, g->comm));
-  for (PetscInt i = 0; i < g->own; i++) sum += (mse[i] + energy[i]) / (double)g->sets;
+  /* All ranks of a group have the losses of its sets. */
+  for (PetscInt i = 0; i < g->own && !g->grid.part; i++) sum += (mse[i] + energy[i]) / (double)g->sets;
   PetscCallMPI(MPI_Allreduce(&sum, total, 1, MPI_DOUBLE, MPI_SUM, g->comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -277,9 +313,9 @@ static PetscErrorCode check_noisy(Golden *g)
   double error;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1((size_t)g->own * g->set_values, &g->noisy));
-  corrupt(&g->schedule, g->own, g->set_values, g->step, g->clean, g->noise, g->noisy);
-  PetscCall(golden_error_own(g, "forward/noisy", g->set_values, g->noisy, &error));
+  PetscCall(PetscMalloc1((size_t)g->own * g->own_values, &g->noisy));
+  corrupt(&g->schedule, g->own, g->own_values, g->step, g->clean, g->noise, g->noisy);
+  PetscCall(golden_error_own(g, "forward/noisy", (size_t)g->table.shape.genes, g->noisy, &error));
   PetscCall(golden_report(g, "corruption", error, TOLERANCE, ""));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -303,17 +339,17 @@ static PetscErrorCode error_losses(const Golden *g, const char *name, const doub
 static PetscErrorCode check_case(Golden *g, PetscBool conditional)
 {
   const char  *which  = conditional ? "conditional" : "unconditional";
-  const size_t hidden = (size_t)g->set_size * (size_t)g->table.shape.hidden;
+  const size_t hidden = (size_t)g->table.shape.hidden;
   char         name[96], group[96], worst[128];
   double      *mse, *energy, *expected, total, error;
   Real        *stream;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc3(g->own, &mse, g->own, &energy, (size_t)g->own * hidden, &stream));
+  PetscCall(PetscMalloc3(g->own, &mse, g->own, &energy, (size_t)(g->own * g->cells) * hidden, &stream));
   PetscCall(golden_loss_and_gradients(g, g->parameters, conditional, mse, energy, stream, &total));
 
   snprintf(name, sizeof name, "forward/%s/clean_estimate", which);
-  PetscCall(golden_error_own(g, name, g->set_values, g->estimate, &error));
+  PetscCall(golden_error_own(g, name, (size_t)g->table.shape.genes, g->estimate, &error));
   snprintf(group, sizeof group, "%s clean estimate", which);
   PetscCall(golden_report(g, group, error, TOLERANCE, ""));
   snprintf(name, sizeof name, "forward/%s/hidden", which);
@@ -339,12 +375,12 @@ static PetscErrorCode check_case(Golden *g, PetscBool conditional)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode run(const char *path, PetscBool *passed)
+static PetscErrorCode run(const char *path, int parts, PetscBool *passed)
 {
   Golden g;
 
   PetscFunctionBeginUser;
-  PetscCall(golden_open(path, &g));
+  PetscCall(golden_open(path, parts, &g));
   PetscCall(check_noisy(&g));
   PetscCall(check_case(&g, PETSC_TRUE));
   PetscCall(check_case(&g, PETSC_FALSE));
@@ -363,7 +399,7 @@ int main(int argc, char **argv)
 
   if (PetscInitialize(&argc, &argv, NULL, NULL)) return STATUS_PROGRAM_ERROR;
   error_handler_install();
-  code = argc == 2 ? run(argv[1], &passed) : error_user("usage: golden FILE");
+  code = argc == 2 || argc == 3 ? run(argv[1], argc == 3 ? atoi(argv[2]) : 1, &passed) : error_user("usage: golden FILE [RANKS_A_SET]");
   if (code == ERROR_USER) PetscFPrintf(PETSC_COMM_WORLD, stderr, "golden: %s\n", error_message());
   dense_release();
   PetscFinalize();

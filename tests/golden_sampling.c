@@ -8,23 +8,23 @@ typedef struct {
   Denoiser       *denoiser;
   double          guidance, cut;
   PetscInt        steps, step_number; /* step_number: of the estimate under way */
-  size_t          values;             /* own*S*G */
+  size_t          values;             /* own*cells*G */
   DenoiserInput   input;              /* own sets, and again without conditions */
   Real           *noisy, *self_condition, *control, *output;
   double         *time;
   PetscInt       *perturbation, *cell_type, *batch;
   unsigned char  *dropped;
-  double         *noise;               /* (steps,own,S,G) */
-  Real           *trajectory, *clean;  /* (steps,own,S,G) */
+  double         *noise;               /* (steps,own,cells,G) */
+  Real           *trajectory, *clean;  /* (steps,own,cells,G) */
 } Run;
 
-/* Rows [first,first+own) of every step of a (steps,sets,S,G) array. */
+/* This rank's part of every step of a (steps,sets,S,G) array. */
 static PetscErrorCode slice_steps(const Golden *g, PetscInt steps, const double *all, double *own)
 {
-  const size_t whole = (size_t)g->sets * g->set_values, part = (size_t)g->own * g->set_values;
+  const size_t genes = (size_t)g->table.shape.genes, whole = (size_t)(g->sets * g->set_size) * genes, part = (size_t)g->own * g->own_values;
 
   PetscFunctionBeginUser;
-  for (PetscInt k = 0; k < steps; k++) PetscCall(PetscArraycpy(own + (size_t)k * part, all + (size_t)k * whole + (size_t)g->first * g->set_values, part));
+  for (PetscInt k = 0; k < steps; k++) PetscCall(golden_own(g, genes, all + (size_t)k * whole, own + (size_t)k * part));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -76,7 +76,7 @@ static PetscErrorCode record(TS ts, PetscInt step, PetscReal time, Vec x, void *
 /* The network's input: this rank's sets twice, the second time without conditions. */
 static PetscErrorCode run_create(Golden *g, PetscInt steps, Run *run)
 {
-  const size_t   n = (size_t)g->own * g->set_values, all = (size_t)steps * n;
+  const size_t   n = (size_t)g->own * g->own_values, all = (size_t)steps * n;
   const PetscInt own = g->own;
 
   PetscFunctionBeginUser;
@@ -84,7 +84,7 @@ static PetscErrorCode run_create(Golden *g, PetscInt steps, Run *run)
   PetscCall(PetscMalloc4(2 * n, &run->noisy, 2 * n, &run->self_condition, 2 * n, &run->control, 2 * n, &run->output));
   PetscCall(PetscMalloc5(2 * own, &run->time, 2 * own, &run->perturbation, 2 * own, &run->cell_type, 2 * own, &run->batch, 2 * own, &run->dropped));
   PetscCall(PetscMalloc3(all, &run->noise, all, &run->trajectory, all, &run->clean));
-  PetscCall(denoiser_create(&g->table, &(DenoiserPlan){.max_sets = PetscMax(2 * own, 1), .set_size = g->set_size}, &run->denoiser));
+  PetscCall(denoiser_create(&g->table, &(DenoiserPlan){.max_sets = PetscMax(2 * own, 1), .set_size = g->set_size, .exchange = g->exchange}, &run->denoiser));
   for (PetscInt i = 0; i < 2 * own; i++) {
     run->perturbation[i] = g->perturbation[i % own];
     run->cell_type[i]    = g->cell_type[i % own];
@@ -122,12 +122,12 @@ static PetscErrorCode integrate(Run *run, const ReverseProblem *problem, const c
   double *state;
 
   PetscFunctionBeginUser;
-  if (!run->values) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(VecCreateSeq(PETSC_COMM_SELF, (PetscInt)run->values, &x));
+  if (!run->g->own) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(VecCreateMPI(run->g->grid.cells, (PetscInt)run->values, PETSC_DETERMINE, &x));
   PetscCall(VecGetArrayWrite(x, &state));
   PetscCall(PetscArraycpy(state, start, run->values));
   PetscCall(VecRestoreArrayWrite(x, &state));
-  PetscCall(TSCreate(PETSC_COMM_SELF, &ts));
+  PetscCall(TSCreate(run->g->grid.cells, &ts));
   PetscCall(TSSetType(ts, type));
   PetscCall(TSReverseSetProblem(ts, problem));
   PetscCall(TSMonitorSet(ts, record, run, NULL));
@@ -140,7 +140,7 @@ static PetscErrorCode integrate(Run *run, const ReverseProblem *problem, const c
 /* Largest error of a (steps,sets,S,G) array over all ranks. */
 static PetscErrorCode error_steps(const Golden *g, PetscInt steps, const char *name, const Real *ours, double *error)
 {
-  const size_t part = (size_t)steps * (size_t)g->own * g->set_values, whole = (size_t)steps * (size_t)g->sets * g->set_values;
+  const size_t part = (size_t)steps * (size_t)g->own * g->own_values, whole = (size_t)(steps * g->sets * g->set_size * g->table.shape.genes);
   double      *all, *own, mine;
 
   PetscFunctionBeginUser;
@@ -162,11 +162,11 @@ static PetscErrorCode check_trajectory(Golden *g, Run *run, const char *name, co
 
   PetscFunctionBeginUser;
   snprintf(path, sizeof path, "sampling/%s/noise", name);
-  PetscCall(golden_read_sized(g, path, (size_t)run->steps * (size_t)g->sets * g->set_values, &all));
+  PetscCall(golden_read_sized(g, path, (size_t)(run->steps * g->sets * g->set_size * g->table.shape.genes), &all));
   PetscCall(slice_steps(g, run->steps, all, run->noise));
   PetscCall(PetscFree(all));
   run->step_number = 0;
-  PetscCall(integrate(run, problem, type, start + (size_t)g->first * g->set_values));
+  PetscCall(integrate(run, problem, type, start));
   snprintf(path, sizeof path, "sampling/%s/clean_estimate", name);
   PetscCall(error_steps(g, run->steps, path, run->clean, &error));
   snprintf(group, sizeof group, "%s clean estimates", name);
@@ -181,7 +181,7 @@ static PetscErrorCode check_trajectory(Golden *g, Run *run, const char *name, co
 PetscErrorCode golden_check_sampling(Golden *g, double tolerance)
 {
   ReverseProblem problem = {.schedule = &g->schedule, .estimate = estimate, .noise = noise, .single = PETSC_TRUE};
-  double         first, guidance, cut, *start;
+  double         first, guidance, cut, *all, *start;
   PetscInt      *step;
   Run            run;
 
@@ -197,7 +197,10 @@ PetscErrorCode golden_check_sampling(Golden *g, double tolerance)
   PetscCall(PetscMalloc1(problem.steps, &step));
   for (PetscInt k = 0; k < problem.steps; k++) step[k] = problem.steps - 1 - k;
   problem.step = step;
-  PetscCall(golden_read_sized(g, "sampling/start", (size_t)g->sets * g->set_values, &start));
+  PetscCall(golden_read_sized(g, "sampling/start", (size_t)(g->sets * g->set_size * g->table.shape.genes), &all));
+  PetscCall(PetscMalloc1((size_t)g->own * g->own_values, &start));
+  PetscCall(slice_steps(g, 1, all, start));
+  PetscCall(PetscFree(all));
   PetscCall(sampling_register());
   PetscCall(run_create(g, problem.steps, &run));
   run.guidance             = guidance;

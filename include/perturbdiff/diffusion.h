@@ -29,6 +29,18 @@ void corrupt(const NoiseSchedule *schedule, PetscInt sets, size_t n, const doubl
 /* corruption_noise - standard normals (cells,G) of the cells first_cell, ... of one set, keyed by (seed, purpose, step, set, cell). */
 void corruption_noise(uint64_t seed, RandomPurpose purpose, uint32_t step, uint32_t set, PetscInt first_cell, PetscInt cells, PetscInt genes, Real *noise);
 
+/* One step of a reverse process: x_next = state * x + estimate * x0_hat + noise * z, z standard normal. */
+typedef struct {
+  double state, estimate, noise;
+} ReverseStep;
+
+/* From one diffusion step to an earlier one; to -1: to the clean end (abar 1). eta: noise of DDIM, 0 deterministic, 1 ancestral; noise_weight: that of DDPM is scaled by
+   exp(noise_weight * log variance). single: round to float32 where the public code does (it differs by 1e-4 at small steps). */
+ReverseStep ddim_step(const NoiseSchedule *schedule, PetscInt from, PetscInt to, double eta, PetscBool single);
+ReverseStep ddpm_step(const NoiseSchedule *schedule, PetscInt from, PetscInt to, double noise_weight, PetscBool single);
+/* Steps spaced evenly from first to 0 in n steps: round(first * (1 - i/(n-1))); n = first+1 gives every step. steps holds n. */
+void reverse_steps(PetscInt first, PetscInt n, PetscInt *steps);
+
 /* Per set: mean squared error and half the energy distance (Euclidean, all S*S pairs, distance = sqrt(max(d2,1e-8))). */
 typedef struct Objective Objective;
 /* objective_create - exchange, not owned, NULL: whole sets on this rank; else its ranks share the set_size cells of each set. */

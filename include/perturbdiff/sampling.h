@@ -39,13 +39,12 @@ PetscErrorCode sampling_register(void);
    TSSetFromOptions. */
 PetscErrorCode TSReverseSetProblem(TS ts, const ReverseProblem *problem);
 
+/* Where the state is distributed over the ranks of ts's communicator, the functions of the problem see this rank's values, and are called on all ranks together. */
+
 /* TSReverseSolve - x: the noisy state at step[0] in, clean cells out. Collective on ts; may be called again. For ddim and ddpm the same as TSSolve (whose
    -ts_max_steps and -ts_max_time may stop it early, then x is the noisy state reached); the ODE ends at lambda(step[steps-1]), and the clean estimate there is
    the result. */
 PetscErrorCode TSReverseSolve(TS ts, Vec x);
-
-/* Steps spaced evenly from first to 0 in n steps: round(first * (1 - i/(n-1))); n = first+1 gives every step. steps holds n. */
-void reverse_steps(PetscInt first, PetscInt n, PetscInt *steps);
 
 /* One population to generate. Indices are those of the vocabularies of the store, which are the network's. */
 typedef struct {
@@ -92,12 +91,14 @@ typedef struct {
   PetscInt        draws;        /* times each population is generated */
   PetscInt        sets_at_once; /* in one pass of the network */
   uint64_t        seed;
+  int             parts;        /* C: ranks that share each set; 0 or 1: sets are whole */
+  MPI_Comm        cells;        /* of these C ranks, where C > 1 */
 } SampleSettings;
 
 /* Dense control cells (count, G), log1p / value_scale. */
 typedef PetscErrorCode (*ControlFunction)(void *context, PetscInt64 count, const PetscInt64 *cells, Real *dense);
 
-/* One generated set; the first `cells` of its set_size rows count, the others fill it up. */
+/* One generated set, or this rank's cells of it; the first `cells` of its rows count, the others fill it up. */
 typedef struct {
   PetscInt   condition, draw;
   PetscInt64 first_cell; /* number in the condition of its first cell */
@@ -106,15 +107,19 @@ typedef struct {
 
 typedef struct Generator Generator;
 
-/* Not collective; conditions, model and settings are kept by pointer. generator_bytes: what creation will take. */
+/* Collective on settings->cells where sets are split (else not), as generator_run; conditions, model and settings are kept by pointer. generator_bytes: what creation
+   and a run will take, on the rank with most cells; of the settings it looks at guidance, sets_at_once and parts only. */
 PetscErrorCode generator_create(const SampleModel *model, const SampleSettings *settings, const ConditionList *conditions, ControlFunction controls,
                                 void *context, Generator **generator);
 PetscErrorCode generator_destroy(Generator **generator);
 size_t         generator_bytes(const SampleModel *model, const SampleSettings *settings);
 /* Sets of all conditions and draws: condition by condition, draw by draw. */
 PetscInt64 generator_sets(const Generator *generator);
-/* generator_run - sets first .. first+count-1 (at most sets_at_once), cells (count, set_size, G) in units of log1p / value_scale, valid until the next call. A
-   set's cells depend on the model, the settings, its condition and their numbers only, not on what else is generated or where. Not collective. */
-PetscErrorCode generator_run(Generator *generator, PetscInt64 first, PetscInt count, GeneratedSet *sets, const double **cells);
+/* Cells of each set on this rank: rows of a set in what generator_run returns. */
+PetscInt generator_cells(const Generator *generator);
+/* generator_run - `count` sets (at most sets_at_once): number first, first+stride, ...; cells (count, this rank's cells of a set, G) in units of log1p / value_scale,
+   valid until the next call. A set's cells depend on the model, the settings but parts, its condition and their numbers only, not on what else is generated or
+   where (rk, whose steps adapt, on what is generated with them). */
+PetscErrorCode generator_run(Generator *generator, PetscInt64 first, PetscInt64 stride, PetscInt count, GeneratedSet *sets, const double **cells);
 
 #endif

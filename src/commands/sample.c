@@ -27,6 +27,7 @@ static const OptionSpec sample_options[] = {
     {"noise_weight", VALUE_NUMBER, "0.5", 0, 10, "", "Noise of ddpm is scaled by exp(noise_weight * log variance)"},
     {"cut", VALUE_NUMBER, "1e-4", 0, 1, "", "Clean values below it become 0 at every step (log1p divided by the value scale)"},
     {"sample_batch", VALUE_INTEGER, "0", 0, 65536, "sets", "Cell sets in one pass of the network; 0: about 1,000 cells"},
+    {"grid_cells", VALUE_INTEGER, "0", 0, 1e6, "ranks", "Ranks that share the cells of each set; 0: one, more if a set does not fit or there are more ranks than sets"},
     {"seed", VALUE_INTEGER, "0", 0, 9e15, "", "Seed; a cell's numbers depend on it, its condition, number and draw only"},
     {"time_limit", VALUE_STRING, "", 0, 0, "HH:MM:SS", "Stop cleanly before this, without a file; default: what Slurm says"},
     {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
@@ -39,6 +40,7 @@ typedef struct {
   const Options        *options;
   MPI_Comm              comm;
   int                   rank, ranks;
+  ProcessGrid           grid;
   const char           *out;
   char                  checkpoint[PETSC_MAX_PATH_LEN];
   TrainingState         state;
@@ -166,17 +168,52 @@ static PetscErrorCode dense_controls(void *context, PetscInt64 count, const Pets
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What a rank takes to generate one set at once with so many ranks a set. */
+static double bytes_of_parts(void *context, int parts)
+{
+  const Sample  *sample = context;
+  SampleSettings settings = sample->settings;
+
+  settings.sets_at_once = 1;
+  settings.parts = parts;
+  return (double)generator_bytes(&sample->model, &settings);
+}
+
+/* The process grid, and how many sets at once: about 1,024 cells a rank, as many as there are and as fit. */
+static PetscErrorCode choose_grid(Sample *sample, PetscInt64 sets)
+{
+  SampleSettings *settings = &sample->settings;
+  GridQuestion    question = {.ranks = sample->ranks, .sets = sets, .set_size = sample->state.set_size, .bytes = bytes_of_parts, .context = sample};
+  PetscInt64      batch;
+  char            reason[128];
+  int             parts;
+
+  PetscFunctionBeginUser;
+  PetscCall(options_integer(sample->options, "grid_cells", &question.wanted));
+  PetscCall(memory_share(sample->comm, &question.memory_limit));
+  PetscCall(grid_choose(&question, &parts, reason, sizeof reason));
+  PetscCallMPI(grid_create(sample->comm, parts, &sample->grid));
+  settings->parts = parts;
+  settings->cells = sample->grid.cells;
+  PetscCall(options_integer(sample->options, "sample_batch", &batch));
+  const PetscBool free_choice = !batch ? PETSC_TRUE : PETSC_FALSE;
+  if (free_choice) batch = PetscMax(1, 1024 * parts / sample->state.set_size);
+  settings->sets_at_once = (PetscInt)PetscMin(batch, (sets + sample->grid.groups - 1) / sample->grid.groups);
+  while (free_choice && settings->sets_at_once > 1 && question.memory_limit > 0 && (double)generator_bytes(&sample->model, settings) > question.memory_limit)
+    settings->sets_at_once--;
+  PetscCall(log_line(sample->comm, "             grid %d x %d: %d rank%s a set (%s)", sample->grid.groups, parts, parts, parts > 1 ? "s" : "", reason));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode make_generator(Sample *sample)
 {
   const PetscInt64 set_size = sample->state.set_size;
-  PetscInt64       batch, sets = 0;
+  PetscInt64       sets = 0;
   char             bytes[32], steps[32];
 
   PetscFunctionBeginUser;
   for (PetscInt c = 0; c < sample->conditions.count; c++) sets += sample->settings.draws * ((sample->conditions.item[c].cells + set_size - 1) / set_size);
-  PetscCall(options_integer(sample->options, "sample_batch", &batch));
-  if (!batch) batch = PetscMax(1, 1024 / set_size);
-  sample->settings.sets_at_once = (PetscInt)PetscMin(batch, (sets + sample->ranks - 1) / sample->ranks);
+  PetscCall(choose_grid(sample, sets));
   format_bytes((double)generator_bytes(&sample->model, &sample->settings), bytes, sizeof bytes);
   PetscCall(generator_create(&sample->model, &sample->settings, &sample->conditions, dense_controls, sample, &sample->generator));
   if (!strcmp(sample->settings.type, "rk"))
@@ -261,17 +298,15 @@ static void add_row(Sample *sample, char *name, PetscInt perturbation, PetscInt 
   sample->code[COLUMN_DRAW][row] = (int32_t)draw;
 }
 
-/* This rank's sets of a round: generated, named, scaled to log1p values. */
-static PetscErrorCode generate_rows(Sample *sample, PetscInt64 first, PetscInt count, GeneratedSet *sets, double *dense, SparseRows *rows)
+/* Rows of generated sets first..first+count-1: named, scaled to log1p values. */
+static PetscErrorCode name_rows(Sample *sample, PetscInt first, PetscInt count, const GeneratedSet *sets, const double *cells, double *dense, SparseRows *rows)
 {
   const CellStoreTable *table = sample->table;
-  const size_t          genes = (size_t)table->gene.count, set_values = genes * (size_t)sample->state.set_size;
-  const double         *cells = NULL;
+  const size_t          genes = (size_t)table->gene.count, set_values = genes * (size_t)generator_cells(sample->generator);
   char                  name[1024];
 
   PetscFunctionBeginUser;
-  if (count) PetscCall(generator_run(sample->generator, first, count, sets, &cells));
-  for (PetscInt b = 0; b < count; b++) {
+  for (PetscInt b = first; b < first + count; b++) {
     const Condition *condition = &sample->conditions.item[sets[b].condition];
     for (PetscInt s = 0; s < sets[b].cells; s++) {
       const double *cell = cells + (size_t)b * set_values + (size_t)s * genes;
@@ -290,11 +325,38 @@ static PetscErrorCode generate_rows(Sample *sample, PetscInt64 first, PetscInt c
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Rounds in which each rank takes its share of the next sets, so that rows lie in the order of conditions on any number of ranks. Every set costs the same. */
+/* The next `now` sets from `done` on, and their rows into the file in the order of conditions on any grid. Whole sets: each rank a block of them, written at once.
+   Split sets: dealt to the groups in turn, and written one of each group at a time, for the ranks of a group have a set's rows in order. Collective. */
+static PetscErrorCode generate_round(Sample *sample, PetscInt64 done, PetscInt64 now, GeneratedSet *sets, double *dense)
+{
+  const ProcessGrid *grid = &sample->grid;
+  const PetscBool    split = grid->parts > 1 ? PETSC_TRUE : PETSC_FALSE;
+  const double      *cells = NULL;
+  long long          block, count;
+  PetscInt           writes = 1;
+
+  PetscFunctionBeginUser;
+  share_of(now, grid->group, grid->groups, &block, &count);
+  if (split) writes = (PetscInt)((now + grid->groups - 1) / grid->groups);
+  if (count)
+    PetscCallAgree(sample->comm, generator_run(sample->generator, done + (split ? grid->group : block), split ? grid->groups : 1, (PetscInt)count, sets, &cells));
+  else
+    PetscCallAgree(sample->comm, PETSC_SUCCESS);
+  for (PetscInt w = 0; w < writes; w++) {
+    const PetscInt here = split ? w < count : (PetscInt)count;
+    SparseRows     rows = {0};
+
+    PetscCallAgree(sample->comm, name_rows(sample, w, here, sets, cells, dense, &rows));
+    PetscCall(write_rows(sample, &rows));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Rounds in which each group takes its share of the next sets. Every set costs the same. */
 static PetscErrorCode generate_all(Sample *sample)
 {
-  const PetscInt64 total = generator_sets(sample->generator), round = (PetscInt64)sample->settings.sets_at_once * sample->ranks;
-  const PetscInt64 most = (PetscInt64)sample->settings.sets_at_once * sample->state.set_size;
+  const PetscInt64 total = generator_sets(sample->generator), round = (PetscInt64)sample->settings.sets_at_once * sample->grid.groups;
+  const PetscInt64 most = (PetscInt64)sample->settings.sets_at_once * generator_cells(sample->generator);
   GeneratedSet    *sets;
   double          *dense;
   Progress         progress;
@@ -306,11 +368,9 @@ static PetscErrorCode generate_all(Sample *sample)
   PetscCall(reserve_rows(sample, most));
   PetscCall(progress_begin(sample->comm, "sample", 0, (double)total, &progress));
   for (PetscInt64 done = 0; done < total && !stop; done += round) {
-    const PetscInt64 now = PetscMin(round, total - done), first = now * sample->rank / sample->ranks, end = now * (sample->rank + 1) / sample->ranks;
-    SparseRows       rows = {0};
+    const PetscInt64 now = PetscMin(round, total - done);
 
-    PetscCallAgree(sample->comm, generate_rows(sample, done + first, (PetscInt)(end - first), sets, dense, &rows));
-    PetscCall(write_rows(sample, &rows));
+    PetscCall(generate_round(sample, done, now, sets, dense));
     PetscCall(progress_update(&progress, (double)(done + now), NULL));
     PetscCall(deadline_check(&sample->deadline, 0, &stop, &reason));
     stop = (PetscBool)(stop && done + now < total);
@@ -443,6 +503,7 @@ static PetscErrorCode sample_free(Sample *sample)
   PetscFunctionBeginUser;
   PetscCall(anndata_discard(&sample->writer));
   PetscCall(generator_destroy(&sample->generator));
+  if (sample->grid.ranks) PetscCallMPI(grid_destroy(&sample->grid));
   for (PetscInt c = 0; c < MOST_COLUMNS; c++) PetscCall(PetscFree(sample->code[c]));
   PetscCall(PetscFree(sample->name));
   PetscCall(PetscFree(sample->step));

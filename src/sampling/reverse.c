@@ -14,12 +14,7 @@ typedef struct {
   Vec            previous, estimate, noise; /* previous: the last clean estimate, for self-conditioning */
 } Reverse;
 
-/* x_next = state * x + estimate * x0_hat + noise * z */
-typedef struct {
-  double state, estimate, noise;
-} StepCoefficients;
-
-typedef StepCoefficients (*StepFunction)(const ReverseProblem *problem, PetscInt k);
+typedef ReverseStep (*StepFunction)(const ReverseProblem *problem, PetscInt k);
 
 static PetscErrorCode reverse_destroy(void *context)
 {
@@ -51,8 +46,9 @@ static PetscErrorCode reverse_prepare(Reverse *reverse, Vec x)
   PetscInt have = -1, need;
 
   PetscFunctionBeginUser;
-  PetscCall(VecGetLocalSize(x, &need));
-  if (reverse->previous) PetscCall(VecGetLocalSize(reverse->previous, &have));
+  /* Global sizes: all ranks must come to the same answer. */
+  PetscCall(VecGetSize(x, &need));
+  if (reverse->previous) PetscCall(VecGetSize(reverse->previous, &have));
   if (have != need) {
     PetscCall(VecDestroy(&reverse->previous));
     PetscCall(VecDestroy(&reverse->estimate));
@@ -90,54 +86,20 @@ static void reverse_keep_estimate(Reverse *reverse)
   reverse->previous = last;
 }
 
-/* volatile: GCC 12 with -fno-trapping-math or -fno-math-errno otherwise drops the narrowing of a pair of values. */
-static double rounded(const ReverseProblem *problem, double value)
+static ReverseStep step_ddim(const ReverseProblem *problem, PetscInt k)
 {
-  volatile float narrow = (float)value;
-
-  return problem->single ? (double)narrow : value;
+  return ddim_step(problem->schedule, problem->step[k], k + 1 < problem->steps ? problem->step[k + 1] : -1, problem->eta, problem->single);
 }
 
-/* abar at the end of step k: that of the next diffusion step; 1 after the last. */
-static double next_alpha_bar(const ReverseProblem *problem, PetscInt k)
+static ReverseStep step_ddpm(const ReverseProblem *problem, PetscInt k)
 {
-  return k + 1 < problem->steps ? problem->schedule->alpha_bar[problem->step[k + 1]] : 1.0;
-}
-
-/* DDIM (arXiv 2010.02502, eq. 12 and 16): x_s = sqrt(abar_s) x0_hat + sqrt(1 - abar_s - sigma^2) eps_hat + sigma z, eps_hat = (x/sqrt(abar) - x0_hat) /
- * sqrt(1/abar - 1). */
-static StepCoefficients step_ddim(const ReverseProblem *problem, PetscInt k)
-{
-#define R(value) rounded(problem, value)
-  const double abar = problem->schedule->alpha_bar[problem->step[k]], next = next_alpha_bar(problem, k);
-  const double a = R(abar), p = R(next);
-  const double ratio = R(sqrt(R(R(1 - p) / R(1 - a))));
-  const double sigma = R(R(R(problem->eta) * ratio) * R(sqrt(R(1 - R(a / p)))));
-  const double direction = R(sqrt(PetscMax(0., R(R(1 - p) - R(sigma * sigma)))));
-  const double scale = R(sqrt(1 / abar)), width = R(sqrt(1 / abar - 1));
-#undef R
-
-  return (StepCoefficients){.state = direction * scale / width, .estimate = rounded(problem, sqrt(p)) - direction / width, .noise = sigma};
-}
-
-/* DDPM (arXiv 2006.11239, eq. 7) with the variance beta of the step ("fixed large"); for a step over several diffusion steps beta = 1 - abar_t/abar_s. */
-static StepCoefficients step_ddpm(const ReverseProblem *problem, PetscInt k)
-{
-  const NoiseSchedule *schedule = problem->schedule;
-  const PetscInt       t = problem->step[k];
-  const PetscBool      last = (PetscBool)(k + 1 == problem->steps), adjacent = (PetscBool)(!last && problem->step[k + 1] == t - 1);
-  const double         abar = schedule->alpha_bar[t], next = next_alpha_bar(problem, k);
-  const double         beta = adjacent ? schedule->beta[t] : 1 - abar / next;
-
-  return (StepCoefficients){.state = rounded(problem, (1 - next) * sqrt(1 - beta) / (1 - abar)),
-                            .estimate = rounded(problem, beta * sqrt(next) / (1 - abar)),
-                            .noise = last ? 0. : rounded(problem, exp(rounded(problem, problem->noise_weight * rounded(problem, log(beta)))))};
+  return ddpm_step(problem->schedule, problem->step[k], k + 1 < problem->steps ? problem->step[k + 1] : -1, problem->noise_weight, problem->single);
 }
 
 static PetscErrorCode reverse_step(TS ts, StepFunction coefficients)
 {
   Reverse         *reverse;
-  StepCoefficients c;
+  ReverseStep      c;
   const PetscInt   k = ts->steps;
   PetscScalar     *noise;
 
@@ -301,9 +263,4 @@ PetscErrorCode TSReverseSolve(TS ts, Vec x)
     PetscCall(VecCopy(reverse->estimate, x));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-void reverse_steps(PetscInt first, PetscInt n, PetscInt *steps)
-{
-  for (PetscInt i = 0; i < n; i++) steps[i] = n > 1 ? (PetscInt)lround((double)first * (1 - (double)i / (double)(n - 1))) : first;
 }

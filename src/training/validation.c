@@ -173,10 +173,11 @@ static PetscErrorCode generate(Validation *v, const Held *held, double strength)
   Trainer       *t = v->trainer;
   const PetscInt most = v->sets_at_once, count = t->options->validation.reverse_steps;
   const size_t   n = (size_t)t->options->set_size * (size_t)t->cells->gene.count;
-  PetscInt       codes[3 * most];
+  PetscInt       codes[3 * most], steps[count];
   double         time[most];
 
   PetscFunctionBeginUser;
+  reverse_steps(t->schedule.steps - 1, count, steps);
   fill_noise(v, held, 1);
   for (PetscInt first = 0; first < held->sets; first += most) {
     const PetscInt sets = PetscMin(most, held->sets - first);
@@ -185,14 +186,11 @@ static PetscErrorCode generate(Validation *v, const Held *held, double strength)
 
     if (input.center) input.strength = (Real)strength;
     for (PetscInt k = 0; k < count; k++) {
-      const PetscInt last = t->schedule.steps - 1, now = count > 1 ? (PetscInt)lround(last * (1 - (double)k / (count - 1))) : last;
-
-      for (PetscInt b = 0; b < sets; b++) time[b] = now;
+      for (PetscInt b = 0; b < sets; b++) time[b] = steps[k];
       PetscCall(denoiser_forward(v->denoiser, v->average, &input, PETSC_FALSE, clean, NULL));
       if (k == count - 1) break;
-      const PetscInt next = (PetscInt)lround(last * (1 - (double)(k + 1) / (count - 1)));
-      const double   a = t->schedule.alpha_bar[now], b = t->schedule.alpha_bar[next];
-      const Real     keep = (Real)sqrt((1 - b) / (1 - a)), take = (Real)(sqrt(b) - sqrt(a) * sqrt((1 - b) / (1 - a)));
+      const ReverseStep step = ddim_step(&t->schedule, steps[k], steps[k + 1], 0, PETSC_FALSE);
+      const Real        keep = (Real)step.state, take = (Real)step.estimate;
 
       for (size_t i = 0; i < (size_t)sets * n; i++) x[i] = keep * x[i] + take * clean[i];
       PetscCall(PetscArraycpy(previous, clean, (size_t)sets * n));

@@ -328,7 +328,7 @@ static PetscErrorCode time_sampling(const Bench *b)
       settings.step  = more ? step : only;
       PetscCallMPI(MPI_Barrier(PETSC_COMM_WORLD));
       const double start = MPI_Wtime();
-      PetscCall(generator_run(generator, (PetscInt64)b->rank * b->sets, b->sets, set, &cells));
+      PetscCall(generator_run(generator, (PetscInt64)b->rank * b->sets, 1, b->sets, set, &cells));
       PetscCallMPI(MPI_Barrier(PETSC_COMM_WORLD));
       if (k >= 0) times[more][count] = MPI_Wtime() - start;
     }
