@@ -220,6 +220,7 @@ sampling() {
   refuse "conditions file missing" "none.csv@no such file" baseline -data cells.h5 -method control -out new.h5ad -conditions none.csv
   refuse "start past the schedule" "-start_step 500@0 to 9" $sample -checkpoint run -start_step 500
   refuse "more reverse steps than there are" "-sample_steps 50@10 steps" $sample -checkpoint run -sample_steps 50
+  refuse "ranks a set that do not divide the ranks" "-grid_cells 2 does not divide@give one of 1" $sample -checkpoint run -grid_cells 2
   refuse "unknown stepper" "'ts_type' takes ddim|ddpm|rk" $sample -checkpoint run -ts_type euler
   refuse "baseline of a file that is no store" "shift.h5ad@not a cell store" baseline -data shift.h5ad -method control -out new.h5ad
 }

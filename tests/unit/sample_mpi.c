@@ -121,7 +121,7 @@ static void same_on_any_grid(void **state)
     for (int parts = 2; parts <= ranks; parts++) {
       if (ranks % parts) continue;
       generate(PETSC_COMM_WORLD, parts, type[k], 3, all, k == 2 ? 1 : 2, 0.5, 1, dealt);
-      check_close(difference(alone, dealt, size), 0, 1e-5, largest);
+      check_close(difference(alone, dealt, size), 0, k == 2 ? 1e-4 : 1e-5, largest);
     }
   }
   check_call(PetscOptionsClearValue(NULL, "-ts_rtol"));
