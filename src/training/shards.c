@@ -20,6 +20,7 @@ PetscErrorCode shards_create(Trainer *t, const DenoiserShape *shape)
   PetscCall(parametertable_create(shape, &table));
   PetscCall(bucket_sizes(&table, &t->bucket_count, &size));
   PetscCall(PetscCalloc1(t->bucket_count, &t->arriving));
+  PetscCall(PetscMalloc1(t->ranks, &t->squares));
   PetscCall(values_create(table.total, &t->gradients));
   t->sums = t->gradients;
   t->shard = (Shard){.total = table.total, .whole = table.total};
@@ -44,6 +45,7 @@ PetscErrorCode shards_destroy(Trainer *t)
   PetscCall(PetscFree(t->gradients));
   PetscCall(PetscFree(t->shard.piece));
   PetscCall(PetscFree(t->arriving));
+  PetscCall(PetscFree(t->squares));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -138,7 +140,7 @@ static BucketPiece own_piece(const Trainer *t, PetscInt bucket)
 /* Norm over all parameters that took part; every rank adds the ranks' parts in the same order. */
 static PetscErrorCode global_norm(Trainer *t, PetscBool conditional, double *norm)
 {
-  double *part, mine = 0, sum = 0;
+  double mine = 0, sum = 0;
 
   PetscFunctionBeginUser;
   for (PetscInt b = 0; b < t->bucket_count; b++) {
@@ -152,10 +154,8 @@ static PetscErrorCode global_norm(Trainer *t, PetscBool conditional, double *nor
         mine += sum_of_squares(count, t->sums + piece.place + (first - piece.first));
     }
   }
-  PetscCall(PetscMalloc1(t->ranks, &part));
-  PetscCallMPI(MPI_Allgather(&mine, 1, MPI_DOUBLE, part, 1, MPI_DOUBLE, t->comm));
-  for (int r = 0; r < t->ranks; r++) sum += part[r];
-  PetscCall(PetscFree(part));
+  PetscCallMPI(MPI_Allgather(&mine, 1, MPI_DOUBLE, t->squares, 1, MPI_DOUBLE, t->comm));
+  for (int r = 0; r < t->ranks; r++) sum += t->squares[r];
   *norm = sqrt(sum);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

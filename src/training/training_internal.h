@@ -44,6 +44,7 @@ typedef struct {
   Buckets               *buckets; /* NULL: one rank */
   Shard                  shard;   /* piece NULL: one rank */
   PetscBool             *arriving; /* (bucket_count) parameters are on their way */
+  double                *squares;  /* (ranks) of the gradients of each rank's pieces */
   ExchangeTimes          communication;
   double                 seconds[PHASES], stall;
   PetscLogEvent          event[PHASES];
