@@ -200,7 +200,7 @@ static void one_step(Replay *r, int step)
   const double slow = slowness(r, step);
 
   compute(r, r->prepare, slow, 1);
-  if (step % 2) forward_pass(r, slow); /* self-conditioning, half of the steps */
+  forward_pass(r, 0.5 * slow); /* self-conditioning in half of the steps: the mean step */
   forward_pass(r, slow);
   objective(r, slow);
   backward_pass(r, slow);

@@ -99,7 +99,7 @@ int main(int argc, char **argv)
     const int k = pass < 0 ? 0 : pass;
     double    norm, now = MPI_Wtime(), then = now;
 
-    for (PetscInt i = 0; i < b.sets; i++) corruption_noise(1, RANDOM_STEP_NOISE, 0, (uint32_t)i, b.set_size, b.table.shape.genes, b.noisy + (size_t)i * (b.values / (size_t)b.sets));
+    for (PetscInt i = 0; i < b.sets; i++) corruption_noise(1, RANDOM_STEP_NOISE, 0, (uint32_t)i, 0, b.set_size, b.table.shape.genes, b.noisy + (size_t)i * (b.values / (size_t)b.sets));
     corrupt(&b.schedule, b.sets, b.values / (size_t)b.sets, step, b.clean, b.noisy, b.noisy);
     prepare[k] = (now = MPI_Wtime()) - then;
     clock.calls = 0;
