@@ -12,3 +12,6 @@ check_PROGRAMS += validation/performance/step_bench
 validation_performance_step_bench_SOURCES = validation/performance/step_bench.c
 parallel_tests += tests/unit/allocation_mpi
 tests_unit_allocation_mpi_SOURCES = tests/unit/allocation_mpi.c
+check_PROGRAMS += validation/performance/checkpoint_bench
+validation_performance_checkpoint_bench_SOURCES = validation/performance/checkpoint_bench.c
+EXTRA_DIST += validation/performance/checkpoint
