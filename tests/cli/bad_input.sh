@@ -80,7 +80,7 @@ command_line() {
   refuse "a word that is no option" "'surplus' is not an option" simulate -out new.h5ad surplus
   refuse "required option missing" "'-out' is missing@AnnData file to write" simulate -cells 100
   refuse "value out of range" "'sets' is 0@between 1 and" train -data cells.h5 -out new -sets 0
-  refuse "grid that does not divide the ranks" "-grid_cells 3@does not divide" train -data cells.h5 -out new -grid_cells 3
+  refuse "grid that does not divide the ranks" "-grid_cells 7@does not divide" train -data cells.h5 -out new -grid_cells 7
   refuse "grid below zero" "'grid_cells' is -1@between 0 and" train -data cells.h5 -out new -grid_cells -1
   refuse "negative size" "'genes' is -3@between 1 and" simulate -out new.h5ad -genes -3
   refuse "value that is not a number" "'hidden' takes a number, not 'wide'" train -data cells.h5 -out new -hidden wide
