@@ -8,3 +8,4 @@ tests_unit_gram_mpi_SOURCES = tests/unit/gram_mpi.c
 EXTRA_DIST += tests/data/hilbert/make_expected.py tests/data/hilbert/expected.h5
 check_PROGRAMS += validation/performance/gram_product
 validation_performance_gram_product_SOURCES = validation/performance/gram_product.c
+EXTRA_DIST += validation/performance/gram
