@@ -282,6 +282,7 @@ PetscErrorCode metrictable_score(MPI_Comm comm, const MetricTable *t, const char
   number(stream, total / (double)count);
   fputc('\n', stream);
   PetscCheck(!fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
+  PetscCall(file_make_folder(comm, folder));
   PetscCall(table_path(folder, prefix, "baseline_diff.csv", path));
   const PetscErrorCode code = file_write_text(comm, path, text);
   free(text);

@@ -267,10 +267,12 @@ static PetscErrorCode make_tables(Pair *pair, PetscBool ceiling)
   PetscCall(summarise(pair, expression, precomputed));
   PetscCall(metrictable_create(pair->deal.perturbations, pair->label, &table));
   PetscCall(all_metrics(pair, expression, &table));
+  /* Reads a file that may be refused: before anything is written. */
+  if (*o->score && !ceiling) PetscCall(metrictable_score(pair->comm, &table, o->score, pair->folder, pair->prefix));
+  PetscCall(file_make_folder(pair->comm, pair->folder));
   for (int s = 0; s < 2 && expression && !ceiling; s++)
     if (!*precomputed[s]) PetscCall(write_expression(pair, s));
   PetscCall(metrictable_write(pair->comm, &table, pair->folder, pair->prefix, ceiling));
-  if (*o->score && !ceiling) PetscCall(metrictable_score(pair->comm, &table, o->score, pair->folder, pair->prefix));
   PetscCall(metrictable_destroy(&table));
   for (int s = 0; s < 2; s++) {
     PetscCall(filesummary_destroy(&pair->summary[s]));

@@ -149,12 +149,28 @@ static PetscErrorCode view_create(const Axes *axes, GroupedFile *file, CellStore
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The tables of one cell type, -1: of all cells. */
-static PetscErrorCode evaluate_type(MPI_Comm comm, const RealCells *real, GroupedFile *predicted, const int64_t *real_key, PetscInt type,
-                                    const PairOptions *options, const char *folder)
+/* Perturbations and control cells of one cell type, -1: of all cells; AnnData files must have the same. */
+static PetscErrorCode match_type(const RealCells *real, const GroupedFile *predicted, const int64_t *real_key, PetscInt type, PetscInt64 *in_real,
+                                 PetscInt64 *in_predicted)
 {
   const Axes      *axes = real->axes;
   const PetscInt64 real_count = real->file ? real->file->cells : cellstore_table(real->store)->cells;
+
+  PetscFunctionBeginUser;
+  PetscCall(count_cells(axes, real_count, real_key, type, in_real));
+  PetscCall(count_cells(axes, predicted->cells, predicted->key, type, in_predicted));
+  if (real->file) {
+    PetscCall(refuse_missing(axes, type, real->real, in_real, predicted->path, in_predicted));
+    PetscCall(refuse_missing(axes, type, predicted->path, in_predicted, real->real, in_real));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The tables of one cell type, or with check_only what match_type refuses. */
+static PetscErrorCode evaluate_type(MPI_Comm comm, const RealCells *real, GroupedFile *predicted, const int64_t *real_key, PetscInt type,
+                                    PetscBool check_only, const PairOptions *options, const char *folder)
+{
+  const Axes      *axes = real->axes;
   PetscInt64      *in_real, *in_predicted;
   PetscInt         perturbations = 0;
   Labelled        *list;
@@ -163,11 +179,10 @@ static PetscErrorCode evaluate_type(MPI_Comm comm, const RealCells *real, Groupe
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc2(axes->count[0], &in_real, axes->count[0], &in_predicted));
-  PetscCall(count_cells(axes, real_count, real_key, type, in_real));
-  PetscCall(count_cells(axes, predicted->cells, predicted->key, type, in_predicted));
-  if (real->file) {
-    PetscCall(refuse_missing(axes, type, real->real, in_real, predicted->path, in_predicted));
-    PetscCall(refuse_missing(axes, type, predicted->path, in_predicted, real->real, in_real));
+  PetscCall(match_type(real, predicted, real_key, type, in_real, in_predicted));
+  if (check_only) {
+    PetscCall(PetscFree2(in_real, in_predicted));
+    PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCall(list_perturbations(axes, in_predicted, &perturbations, &list));
   if (!perturbations || !in_real[axes->control]) {
@@ -235,16 +250,20 @@ PetscErrorCode pair_evaluate(MPI_Comm comm, const RealCells *real, GroupedFile *
   } else {
     PetscCall(keys_of_store(real->store, axes, &key));
   }
-  PetscCall(file_make_folder(comm, folder));
-  if (!*axes->column[1]) PetscCall(evaluate_type(comm, real, predicted, key ? key : real->file->key, -1, options, folder));
-  for (PetscInt type = 0; *axes->column[1] && type < axes->count[1]; type++) {
-    PetscBool in_real = PETSC_FALSE, in_predicted;
-    PetscCall(has_type(axes, predicted, type, &in_predicted));
-    if (real->file) PetscCall(has_type(axes, real->file, type, &in_real));
-    if (in_real && !in_predicted)
-      return error_user("%s: no cells of %s '%s', which %s has; give files with the same, or -profile none", predicted->path, axes->column[1],
-                        axes->label[1][type], real->real);
-    if (in_predicted) PetscCall(evaluate_type(comm, real, predicted, key ? key : real->file->key, type, options, folder));
+  /* All that can be refused first: no table is written of an input that will be refused. */
+  for (int pass = 0; pass < 2; pass++) {
+    const PetscBool check_only = pass ? PETSC_FALSE : PETSC_TRUE;
+
+    if (!*axes->column[1]) PetscCall(evaluate_type(comm, real, predicted, key ? key : real->file->key, -1, check_only, options, folder));
+    for (PetscInt type = 0; *axes->column[1] && type < axes->count[1]; type++) {
+      PetscBool in_real = PETSC_FALSE, in_predicted;
+      PetscCall(has_type(axes, predicted, type, &in_predicted));
+      if (real->file) PetscCall(has_type(axes, real->file, type, &in_real));
+      if (in_real && !in_predicted)
+        return error_user("%s: no cells of %s '%s', which %s has; give files with the same, or -profile none", predicted->path, axes->column[1],
+                          axes->label[1][type], real->real);
+      if (in_predicted) PetscCall(evaluate_type(comm, real, predicted, key ? key : real->file->key, type, check_only, options, folder));
+    }
   }
   PetscCall(PetscFree(key));
   PetscFunctionReturn(PETSC_SUCCESS);

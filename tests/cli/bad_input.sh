@@ -235,9 +235,23 @@ evaluation() {
   refuse "genes that differ" "other_genes.h5ad@4 of its 6 genes are not in@h1, h2, h3" evaluate -real "$good" -predicted "$fixtures/other_genes.h5ad" $fixture_labels -out new
   refuse "perturbation missing from the real cells" "'p2'@'drug'@without_p2.h5ad" evaluate -real "$fixtures/without_p2.h5ad" -predicted "$good" $fixture_labels -out new
   refuse "control label absent from the real cells" "no_control.h5ad@no control label 'none' in column 'drug'" evaluate -real "$fixtures/no_control.h5ad" -predicted "$good" $fixture_labels -out new
-  refuse "predictions of control alone" "only_control.h5ad@only control cells" evaluate -real "$good" -predicted "$fixtures/only_control.h5ad" $fixture_labels -out new
+  refuse "predictions of control alone" "only_control.h5ad@no cells@perturbations of@-profile none" evaluate -real "$good" -predicted "$fixtures/only_control.h5ad" $fixture_labels -out new
   refuse "evaluation column absent" "no column 'kind'@it has" evaluate -real "$good" -predicted "$good" -perturbation_column drug -control none -cell_type_column kind -out new
   refuse "negative prediction" "negative.h5ad@value -1@not negative" evaluate -real "$good" -predicted "$fixtures/negative.h5ad" $fixture_labels -out new
+  pooled="-perturbation_column drug -control none -out new"
+  refuse "predictions of control alone, table of means" "only_control.h5ad@only control cells" evaluate -real "$good" -predicted "$fixtures/only_control.h5ad" $pooled -profile none
+  refuse "perturbation missing from the predicted cells" "without_p2.h5ad@no cells of 1 of the@'p2'" evaluate -real "$good" -predicted "$fixtures/without_p2.h5ad" $pooled
+  refuse "control label absent from the predicted cells" "no_control.h5ad@no cells with the control label 'none' in column 'drug'" evaluate -real "$good" -predicted "$fixtures/no_control.h5ad" $pooled
+  refuse "infinite prediction" "infinite.h5ad@finite" evaluate -real "$good" -predicted "$fixtures/infinite.h5ad" $pooled
+  refuse "unknown profile" "'profile' takes full|de" evaluate -real "$good" -predicted "$good" $pooled -profile fast
+  refuse "embedding absent" "X_none" evaluate -real "$good" -predicted "$good" $pooled -embedding X_none
+  refuse "table of expression missing" "none.csv@no such" evaluate -real "$good" -predicted "$good" $pooled -real_de none.csv
+  printf 'target,feature,fdr\np1,g1,0.1\n' >de.csv
+  refuse "table of expression without a column" "de.csv@no column 'log2_fold_change'" evaluate -real "$good" -predicted "$good" $pooled -real_de de.csv
+  printf 'target,feature,log2_fold_change,p_value,fdr\np1,g1,x,0.1,0.1\n' >de.csv
+  refuse "table of expression with a text for a number" "de.csv:2@'x' in column log2_fold_change is not a number" evaluate -real "$good" -predicted "$good" $pooled -predicted_de de.csv
+  printf 'statistic,mse\nmean,1\n' >agg.csv
+  refuse "score against another table" "agg.csv@-profile" evaluate -real "$good" -predicted "$good" $pooled -score agg.csv
   refuse "unknown baseline" "-baselines median@mean_shift" evaluate -real cells.h5 -predicted shift.h5ad -baselines median -out new
   refuse "baselines without a store" "-baselines additive@cell store" evaluate -real "$good" -predicted "$good" $fixture_labels -baselines additive -out new
   refuse "report folder without scores" "folder: no scores.csv@perturbdiff evaluate" report -evaluation folder -out new.html
