@@ -30,6 +30,18 @@ PetscErrorCode population_scores(PetscInt64 n, const double *real, PetscInt64 m,
  * diagonal when y is x. */
 PetscErrorCode mean_distance(PetscInt64 n, const double *x, PetscInt64 m, const double *y, PetscInt64 genes, double *mean);
 
+/* What is computed of every population besides its scores (distribution.h, questions.h, genesets.h), and how models are compared (comparison.h). */
+typedef struct {
+  PetscBool   distribution, distribution_genes; /* distances between distributions; also a row for every gene */
+  PetscInt    permutations;
+  PetscInt64  distribution_cells; /* at most, of each population */
+  const char *questions;          /* CSV file, "make": from the real cells, "": none */
+  PetscInt    questions_each;     /* made of each population: as many significant genes at most, and as many others */
+  const char *genesets;           /* GMT file, "": none */
+  PetscInt    geneset_least, geneset_most;
+  PetscInt    bootstrap; /* resamples */
+} AnalysisOptions;
+
 typedef struct {
   const char           *real; /* AnnData file or cell store */
   PetscInt              predictions;
@@ -42,6 +54,7 @@ typedef struct {
   double                library_size; /* of files that hold counts; 0: their median (the store's, when real is one) */
   uint64_t              seed;
   const PairOptions    *pair; /* cell-eval's tables of each prediction; NULL: none */
+  const AnalysisOptions *analysis; /* NULL: none, and no comparison; kept until the table is destroyed */
 } EvaluateOptions;
 
 /* What a row of scores belongs to. */
@@ -60,6 +73,7 @@ typedef struct {
   PetscInt          genes;
   char            **gene;                 /* (genes) */
   double           *change_real, *change; /* (genes), (rows, genes): mean change from control, averaged over groups; rank 0 only */
+  struct Analyses *analyses; /* NULL: none */
 } ScoreTable;
 
 /* evaluate_is_store - is the file of real cells a cell store, not AnnData? Collective. User errors as file_open. */
@@ -82,7 +96,8 @@ ScoreSummary scoretable_summary(const ScoreTable *table, PetscInt row, int score
 /* Number of repeats of the model of a row. */
 PetscInt scoretable_repeats(const ScoreTable *table, PetscInt row);
 
-/* scoretable_write - scores.csv, summary.csv, deltas.csv in a folder that is made. Collective. User errors as file_write_text. */
+/* scoretable_write - scores.csv, summary.csv, deltas.csv in a folder that is made; with analyses also comparison.csv and the tables asked for: distribution.csv,
+   distribution_genes.csv, coverage.csv, questions.csv, question_scores.csv, genesets.csv, genesets_agreement.csv. Collective. User errors as file_write_text. */
 PetscErrorCode scoretable_write(MPI_Comm comm, const ScoreTable *table, const char *folder);
 /* scoretable_print - aligned table, the best prediction or baseline of each score marked. Rank 0 of comm prints. */
 PetscErrorCode scoretable_print(MPI_Comm comm, const ScoreTable *table, FILE *stream);

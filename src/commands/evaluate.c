@@ -6,7 +6,7 @@
 
 static const OptionSpec own[] = {
     {"real", VALUE_PATH, NULL, 0, 0, "", "Real cells: AnnData file, or the cell store made by prepare (then all baselines are possible)"},
-    {"predicted", VALUE_LIST, NULL, 0, 0, "", "Predicted cells: a.h5ad or name=a.h5ad; the same name again is another run of that model"},
+    {"predicted", VALUE_LIST, NULL, 0, 0, "", "Predicted cells: a.h5ad or name=a.h5ad; the same name again, or name#2=b.h5ad, is another run of that model"},
     {"out", VALUE_PATH, NULL, 0, 0, "", "Folder to write scores.csv, summary.csv and deltas.csv into"},
     {"perturbation_column", VALUE_STRING, "", 0, 0, "", "Column of obs with the perturbation; none: the store's, else 'perturbation'"},
     {"control", VALUE_STRING, "", 0, 0, "", "Label of the control cells; none: the store's, else 'control'"},
@@ -23,7 +23,19 @@ static const OptionSpec own[] = {
     {"predicted_de", VALUE_PATH, "", 0, 0, "", "The same of the predicted cells"},
     {"cpm_filter", VALUE_NUMBER, "-1", -1, 1e6, "counts per million", "Leave out genes with at most this in both groups; negative: none"},
     {"embedding", VALUE_STRING, "", 0, 0, "", "Matrix of obsm for discrimination_score_l2 and _cosine; none: the genes"},
-    {"seed", VALUE_INTEGER, "0", 0, 9e15, "", "Seed of the halves and of the baselines' draws"},
+    {"distribution", VALUE_SWITCH, "false", 0, 0, "",
+     "distribution.csv: energy distance and MMD with permutation p, Wasserstein distances, correlations, zeros, variances, a classifier; coverage.csv: by runs"},
+    {"distribution_genes", VALUE_SWITCH, "false", 0, 0, "", "With -distribution: distribution_genes.csv, a row for every gene of every population"},
+    {"distribution_cells", VALUE_INTEGER, "2000", 2, 20000, "cells", "Larger populations are represented by so many cells, drawn"},
+    {"permutations", VALUE_INTEGER, "199", 0, 1e6, "", "Permutations of the cells' labels behind the p-values of -distribution"},
+    {"questions", VALUE_PATH, "", 0, 0, "",
+     "Which genes change, and which way? CSV file with perturbation, cell_type, gene, differentially_expressed, direction; make: from the real cells"},
+    {"questions_each", VALUE_INTEGER, "50", 1, 1e5, "", "With -questions make: significant genes asked of each population at most, and as many others"},
+    {"genesets", VALUE_PATH, "", 0, 0, "", "GMT file: genesets.csv, over-representation and rank enrichment of its sets, predicted against real"},
+    {"geneset_least", VALUE_INTEGER, "10", 1, 1e6, "genes", "Leave out sets with fewer scored genes"},
+    {"geneset_most", VALUE_INTEGER, "500", 1, 1e6, "genes", "Leave out sets with more scored genes"},
+    {"bootstrap", VALUE_INTEGER, "2000", 100, 1e6, "", "Resamples of perturbations behind the intervals of comparison.csv"},
+    {"seed", VALUE_INTEGER, "0", 0, 9e15, "", "Seed of the halves, the baselines' draws, permutations, questions and resamples"},
     {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
 };
 static const OptionSpec *const groups[] = {own, options_common, NULL};
@@ -39,6 +51,9 @@ static PetscErrorCode split_name(const char *given, char **model, char **path)
     PetscCall(PetscStrallocpy(given, model));
     (*model)[equal - given] = '\0';
     if (!**path) return error_user("-predicted %s: no file after '='", given);
+    /* name#3: a run of the model "name". */
+    char *run = strrchr(*model, '#');
+    if (run && run > *model) *run = '\0';
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   slash = strrchr(given, '/');
@@ -92,6 +107,36 @@ static PetscErrorCode read_pair_options(const Options *options, const EvaluateOp
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode read_count(const Options *options, const char *name, PetscInt *count)
+{
+  PetscInt64 value;
+
+  PetscFunctionBeginUser;
+  PetscCall(options_integer(options, name, &value));
+  *count = (PetscInt)value;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode read_analysis_options(const Options *options, AnalysisOptions *a)
+{
+  PetscFunctionBeginUser;
+  PetscCall(options_switch(options, "distribution", &a->distribution));
+  PetscCall(options_switch(options, "distribution_genes", &a->distribution_genes));
+  PetscCall(options_integer(options, "distribution_cells", &a->distribution_cells));
+  PetscCall(read_count(options, "permutations", &a->permutations));
+  PetscCall(options_string(options, "questions", &a->questions));
+  PetscCall(read_count(options, "questions_each", &a->questions_each));
+  PetscCall(options_string(options, "genesets", &a->genesets));
+  PetscCall(read_count(options, "geneset_least", &a->geneset_least));
+  PetscCall(read_count(options, "geneset_most", &a->geneset_most));
+  PetscCall(read_count(options, "bootstrap", &a->bootstrap));
+  if (a->geneset_least > a->geneset_most) {
+    return error_user("-geneset_least %lld is above -geneset_most %lld; no set can have that size", (long long)a->geneset_least, (long long)a->geneset_most);
+  }
+  if (a->distribution_genes && !a->distribution) return error_user("-distribution_genes: add -distribution");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode read_options(const Options *options, EvaluateOptions *o)
 {
   PetscInt64 seed;
@@ -122,7 +167,8 @@ static PetscErrorCode score(const EvaluateOptions *o, const char *folder)
   PetscCall(scoretable_write(comm, &table, folder));
   PetscCall(scoretable_print(comm, &table, stdout));
   PetscCall(scoretable_destroy(&table));
-  PetscCall(log_line(comm, "wrote %s/scores.csv, summary.csv and deltas.csv", folder));
+  PetscCall(log_line(comm, "wrote %s/scores.csv, summary.csv, deltas.csv, comparison.csv%s%s%s", folder, o->analysis->distribution ? ", distribution.csv" : "",
+                     *o->analysis->questions ? ", question_scores.csv" : "", *o->analysis->genesets ? ", genesets.csv" : ""));
   PetscCall(log_line(comm, "next: perturbdiff report -evaluation %s -out report.html", folder));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -131,6 +177,7 @@ static PetscErrorCode evaluate(const Options *options)
 {
   EvaluateOptions o = {0};
   PairOptions     pair = {0};
+  AnalysisOptions analysis = {0};
   BaselineMethod  baseline[BASELINES];
   PetscInt        given, names;
   char          **predicted, **name, **model, **path;
@@ -139,7 +186,9 @@ static PetscErrorCode evaluate(const Options *options)
   PetscFunctionBeginUser;
   PetscCall(read_options(options, &o));
   PetscCall(read_pair_options(options, &o, &pair));
+  PetscCall(read_analysis_options(options, &analysis));
   o.pair = &pair;
+  o.analysis = &analysis;
   PetscCall(options_string(options, "out", &folder));
   PetscCall(options_list(options, "baselines", &names, &name));
   PetscCall(choose_baselines(names, name, o.real, baseline, &o.baselines));
@@ -165,6 +214,7 @@ const Command command_evaluate = {
     .summary = "scores of predicted cells against real ones, with baselines and ceiling",
     .usage = "evaluate [INPUT.yaml] -real cells.h5|real.h5ad -predicted [name=]a.h5ad[,...] -out DIR [options]",
     .examples = "perturbdiff evaluate -real cells.h5 -predicted predicted.h5ad -out scores\n"
+                "perturbdiff evaluate -real cells.h5 -predicted predicted.h5ad -out scores -distribution -questions make -genesets hallmark.gmt\n"
                 "perturbdiff evaluate -real cells.h5 -predicted model=seed1.h5ad,model=seed2.h5ad,other=other.h5ad -out scores\n"
                 "mpirun -n 4 perturbdiff evaluate -real real.h5ad -predicted predicted.h5ad -perturbation_column drug -control DMSO -cell_type_column "
                 "cell_type -out scores",

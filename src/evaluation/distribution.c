@@ -88,7 +88,7 @@ static PetscErrorCode quadratic_test(const Pooled *p, const double *matrix, doub
       value[first + b] = sign * sum;
     }
   }
-  *statistic = value[0];
+  *statistic = value[0] + 0.; /* no negative zero */
   *p_value = permutation_p(p->options->permutations, value, scale);
   PetscCall(PetscFree3(weight, product, value));
   PetscFunctionReturn(PETSC_SUCCESS);

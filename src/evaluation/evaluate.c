@@ -1,4 +1,5 @@
 /* Scores of predicted files, baselines and the ceiling in every group; groups dealt over ranks. */
+#include "evaluation/analyses_internal.h"
 #include "evaluation/pair_internal.h"
 #include <math.h>
 #include <perturbdiff/runtime.h>
@@ -27,6 +28,9 @@ typedef struct {
   const char           **gene;       /* scored genes; names copied, for those of a file go when another of its matrices is selected */
   int32_t               *position;   /* (real genes) */
   SlotCells              real_cells, *file_cells;
+  PetscBool              contrasts;               /* the analyses need the cells of the controls */
+  PetscInt              *sorted_slot;             /* (1 + files) control whose genes are sorted, of the real cells and of each file; -1: none */
+  SortedGenes           *sorted;
 } Evaluation;
 
 PetscErrorCode evaluate_is_store(MPI_Comm comm, const char *path, PetscBool *store)
@@ -220,13 +224,13 @@ static PetscErrorCode load_all(Evaluation *e, const KeyTable *real)
     if (e->owner[k] != e->rank) continue;
     own[e->group_slot[k]] = with_control[e->group_slot[k]] = 1;
     /* Without a store the baseline "control" draws from these. */
-    if (!e->store && o->baselines) with_control[e->slots.paired[e->group_slot[k]]] = 1;
+    if (e->contrasts || (!e->store && o->baselines)) with_control[e->slots.paired[e->group_slot[k]]] = 1;
   }
   if (e->store) PetscCall(cellstore_means(e->store, e->comm, &e->means));
-  PetscCallAgree(e->comm, e->store ? slotcells_of_store(e->store, e->means, &e->axes, &e->slots, e->position, e->genes, own, &e->real_cells)
+  PetscCallAgree(e->comm, e->store ? slotcells_of_store(e->store, e->means, &e->axes, &e->slots, e->position, e->genes, e->contrasts ? with_control : own, &e->real_cells)
                                    : groupedfile_load(&e->real, &e->slots, e->genes, with_control, &e->real_cells));
   for (PetscInt f = 0; f < o->predictions; f++) {
-    PetscCallAgree(e->comm, groupedfile_load(&e->file[f], &e->slots, e->genes, own, &e->file_cells[f]));
+    PetscCallAgree(e->comm, groupedfile_load(&e->file[f], &e->slots, e->genes, e->contrasts ? with_control : own, &e->file_cells[f]));
     PetscCall(keytable_destroy(&predicted[f]));
   }
   PetscCall(PetscFree(predicted));
@@ -303,8 +307,27 @@ static PetscErrorCode predict_by_baseline(Evaluation *e, PetscInt baseline, Pets
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Sorted genes of the control a prediction is compared with: its own file's, the real ones for baselines and files without (f = -1). Groups of one control come one after
+   the other, so that the last one is kept. */
+static PetscErrorCode sorted_control(Evaluation *e, PetscInt f, PetscInt slot, const SortedGenes **sorted)
+{
+  const PetscInt control = e->slots.paired[slot];
+
+  PetscFunctionBeginUser;
+  if (f >= 0 && !e->file_cells[f].cells[control]) f = -1;
+  const SparseRows *rows = f < 0 ? &e->real_cells.rows[control] : &e->file_cells[f].rows[control];
+  if (e->sorted_slot[f + 1] != control) {
+    PetscCall(sortedgenes_destroy(&e->sorted[f + 1]));
+    PetscCall(sortedgenes_create(rows, e->genes, &e->sorted[f + 1]));
+    e->sorted_slot[f + 1] = control;
+  }
+  *sorted = &e->sorted[f + 1];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Two disjoint halves of floor(n/2) real cells against each other. */
-static PetscErrorCode score_halves(Evaluation *e, PetscInt group, PetscInt slot, const double *control, PetscInt64 *cells, PopulationScores *scores)
+static PetscErrorCode score_halves(Evaluation *e, PetscInt group, PetscInt slot, PetscInt row, const double *control, ScoreTable *t, PetscInt64 *cells,
+                                   PopulationScores *scores)
 {
   const SparseRows  *rows = &e->real_cells.rows[slot];
   const PetscInt64   half = rows->rows / 2;
@@ -316,12 +339,15 @@ static PetscErrorCode score_halves(Evaluation *e, PetscInt group, PetscInt slot,
   *cells = half;
   if (!half) {
     *scores = (PopulationScores){NAN, NAN, NAN, NAN, NAN};
+    if (t->analyses) PetscCall(analyses_row(t->analyses, t, group, row, &(AnalysedRow){0}));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCall(PetscMalloc2(2 * half, &order, 2 * half * e->genes, &dense));
   for (PetscInt64 i = 0; i < 2 * half; i++) order[i] = (PetscInt64)random_permuted(&stream, (uint64_t)rows->rows, (uint64_t)i);
   dense_rows(rows, 2 * half, order, e->genes, dense);
   PetscCall(population_scores(half, dense, half, dense + half * e->genes, e->genes, control, control, scores));
+  const AnalysedRow analysed = {.count = half, .count_real = half, .cells = dense + half * e->genes, .real = dense};
+  if (t->analyses) PetscCall(analyses_row(t->analyses, t, group, row, &analysed));
   PetscCall(PetscFree2(order, dense));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -332,10 +358,13 @@ static PetscErrorCode score_group(Evaluation *e, PetscInt k, ScoreTable *t, doub
   const SparseRows *rows = &e->real_cells.rows[slot];
   const double     *control = e->real_cells.mean + (size_t)e->slots.control_row[e->slots.paired[slot]] * (size_t)e->genes;
   double           *real;
+  const SortedGenes *sorted = NULL;
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc1(rows->rows * e->genes, &real));
   dense_rows(rows, rows->rows, NULL, e->genes, real);
+  if (e->contrasts) PetscCall(sorted_control(e, -1, slot, &sorted));
+  if (t->analyses) PetscCall(analyses_begin_group(t->analyses, t, k, rows->rows, real, sorted));
   for (PetscInt g = 0; g < e->genes; g++) change_real[g] = mean_change(rows->rows, real, e->genes, g, control[g]);
   t->cells_real[k] = rows->rows;
   for (PetscInt r = 0; r < t->rows; r++) {
@@ -343,7 +372,7 @@ static PetscErrorCode score_group(Evaluation *e, PetscInt k, ScoreTable *t, doub
     Candidate    candidate = {0, NULL, control};
 
     if (t->kind[r] == ROW_CEILING) {
-      PetscCall(score_halves(e, k, slot, control, &t->cells_predicted[at], &t->scores[at]));
+      PetscCall(score_halves(e, k, slot, r, control, t, &t->cells_predicted[at], &t->scores[at]));
       for (PetscInt g = 0; g < e->genes; g++) change[(size_t)r * e->genes + g] = change_real[g];
       continue;
     }
@@ -353,9 +382,13 @@ static PetscErrorCode score_group(Evaluation *e, PetscInt k, ScoreTable *t, doub
       PetscCall(predict_by_baseline(e, r - e->options->predictions, k, slot, rows->rows, &candidate));
     PetscCall(population_scores(rows->rows, real, candidate.count, candidate.cells, e->genes, control, candidate.control, &t->scores[at]));
     t->cells_predicted[at] = candidate.count;
+    if (e->contrasts) PetscCall(sorted_control(e, r < e->options->predictions ? r : -1, slot, &sorted));
+    const AnalysedRow analysed = {.count = candidate.count, .count_real = rows->rows, .cells = candidate.cells, .real = real, .control = sorted};
+    if (t->analyses) PetscCall(analyses_row(t->analyses, t, k, r, &analysed));
     for (PetscInt g = 0; g < e->genes; g++) change[(size_t)r * e->genes + g] = mean_change(candidate.count, candidate.cells, e->genes, g, candidate.control[g]);
     PetscCall(PetscFree(candidate.cells));
   }
+  if (t->analyses) PetscCall(analyses_end_group(t->analyses, t, k, rows->rows, real));
   PetscCall(PetscFree(real));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -393,6 +426,7 @@ static PetscErrorCode score_all(Evaluation *e, ScoreTable *t)
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, t->scores, (PetscMPIInt)(t->rows * t->groups * POPULATION_SCORES), MPI_DOUBLE, MPI_SUM, e->comm));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, t->cells_predicted, (PetscMPIInt)(t->rows * t->groups), MPIU_INT64, MPI_SUM, e->comm));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, t->cells_real, (PetscMPIInt)t->groups, MPIU_INT64, MPI_SUM, e->comm));
+  if (t->analyses) PetscCall(analyses_join(t->analyses, t, e->owner));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -463,6 +497,7 @@ static PetscErrorCode table_create(const Evaluation *e, ScoreTable *t)
 PetscErrorCode scoretable_destroy(ScoreTable *t)
 {
   PetscFunctionBeginUser;
+  PetscCall(analyses_destroy(t, &t->analyses));
   for (PetscInt r = 0; r < t->rows; r++) PetscCall(PetscFree(t->model[r]));
   for (PetscInt g = 0; g < t->genes; g++) PetscCall(PetscFree(t->gene[g]));
   for (int a = 0; a < AXES; a++) PetscCall(strings_free(t->groups, &t->label[a]));
@@ -475,6 +510,8 @@ PetscErrorCode scoretable_destroy(ScoreTable *t)
 static PetscErrorCode close_all(Evaluation *e, KeyTable *real)
 {
   PetscFunctionBeginUser;
+  for (PetscInt f = 0; f <= e->options->predictions; f++) PetscCall(sortedgenes_destroy(&e->sorted[f]));
+  PetscCall(PetscFree2(e->sorted, e->sorted_slot));
   for (PetscInt f = 0; f < e->options->predictions; f++) {
     PetscCall(slotcells_destroy(&e->slots, &e->file_cells[f]));
     PetscCall(groupedfile_close(&e->file[f]));
@@ -537,12 +574,16 @@ PetscErrorCode evaluate_files(MPI_Comm comm, const EvaluateOptions *options, Sco
   PetscCallMPI(MPI_Comm_rank(comm, &e.rank));
   PetscCallMPI(MPI_Comm_size(comm, &e.size));
   PetscCall(PetscMemzero(table, sizeof *table));
+  e.contrasts = options->analysis && (*options->analysis->questions || *options->analysis->genesets) ? PETSC_TRUE : PETSC_FALSE;
+  PetscCall(PetscCalloc2(options->predictions + 1, &e.sorted, options->predictions + 1, &e.sorted_slot));
+  for (PetscInt f = 0; f <= options->predictions; f++) e.sorted_slot[f] = -1;
   PetscCall(open_all(&e, &real));
   PetscCall(match_genes(&e));
   if (options->pair && options->pair->profile != PROFILE_NONE) PetscCall(make_pair_tables(&e));
   PetscCall(load_all(&e, &real));
   PetscCall(learn_baselines(&e));
   PetscCall(table_create(&e, table));
+  if (options->analysis) PetscCall(analyses_create(comm, options->analysis, options->seed, table, &table->analyses));
   PetscCall(score_all(&e, table));
   PetscCall(close_all(&e, &real));
   PetscFunctionReturn(PETSC_SUCCESS);

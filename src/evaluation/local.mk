@@ -12,3 +12,7 @@ library_sources += src/evaluation/cell_view.c src/evaluation/deal.c src/evaluati
   src/evaluation/metrics_expression.c src/evaluation/metrics_means.c src/evaluation/pair.c src/evaluation/pair_internal.h src/evaluation/pair_views.c
 public_headers += include/perturbdiff/evaluation/baseline.h
 library_sources += src/evaluation/baseline_additive.c src/evaluation/baseline_features.c src/evaluation/baseline_internal.h src/evaluation/baseline_regression.c
+public_headers += include/perturbdiff/evaluation/comparison.h include/perturbdiff/evaluation/contrast.h include/perturbdiff/evaluation/genesets.h \
+  include/perturbdiff/evaluation/questions.h
+library_sources += src/evaluation/comparison.c src/evaluation/contrast.c src/evaluation/genesets.c src/evaluation/questions.c
+library_sources += src/evaluation/analyses.c src/evaluation/analyses_internal.h src/evaluation/analyses_write.c

@@ -1,7 +1,9 @@
 /* Scores as CSV files and as a table to read. */
+#include "evaluation/analyses_internal.h"
 #include "evaluation/differential_internal.h"
 #include <math.h>
 #include <perturbdiff/evaluation.h>
+#include <perturbdiff/evaluation/statistics.h>
 #include <perturbdiff/runtime.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,23 +47,6 @@ PetscInt scoretable_repeats(const ScoreTable *t, PetscInt row)
   return repeats;
 }
 
-/* Mean and sample standard deviation of what is a number; 0 with one, NaN with none. */
-static void moments(PetscInt n, const double *x, double *mean, double *deviation)
-{
-  double   sum = 0, squares = 0;
-  PetscInt used = 0;
-
-  for (PetscInt i = 0; i < n; i++) {
-    if (isnan(x[i])) continue;
-    sum += x[i];
-    used++;
-  }
-  *mean = used ? sum / used : NAN;
-  for (PetscInt i = 0; i < n; i++)
-    if (!isnan(x[i])) squares += (x[i] - *mean) * (x[i] - *mean);
-  *deviation = used > 1 ? sqrt(squares / (used - 1)) : used ? 0 : NAN;
-}
-
 ScoreSummary scoretable_summary(const ScoreTable *t, PetscInt row, int which)
 {
   const PetscInt repeats = scoretable_repeats(t, row);
@@ -75,16 +60,16 @@ ScoreSummary scoretable_summary(const ScoreTable *t, PetscInt row, int which)
     for (PetscInt r = 0; r < t->rows; r++) {
       if (strcmp(t->model[r], t->model[row])) continue;
       for (PetscInt k = 0; k < t->groups; k++) values[k] = score(t, r, k, which);
-      moments(t->groups, values, &of_repeat[at++], &ignored);
+      mean_and_deviation(t->groups, values, &of_repeat[at++], &ignored);
     }
     for (PetscInt k = 0; k < t->groups; k++) {
       at = 0;
       for (PetscInt r = 0; r < t->rows; r++)
         if (!strcmp(t->model[r], t->model[row])) one[at++] = score(t, r, k, which);
-      moments(repeats, one, &of_group[k], &ignored);
+      mean_and_deviation(repeats, one, &of_group[k], &ignored);
     }
-    moments(repeats, of_repeat, &summary.mean, &summary.over_repeats);
-    moments(t->groups, of_group, &ignored, &summary.over_groups);
+    mean_and_deviation(repeats, of_repeat, &summary.mean, &summary.over_repeats);
+    mean_and_deviation(t->groups, of_group, &ignored, &summary.over_groups);
   }
   free(values);
   free(of_repeat);
@@ -164,6 +149,7 @@ PetscErrorCode scoretable_write(MPI_Comm comm, const ScoreTable *t, const char *
     write[i](t, page.stream);
     PetscCall(page_write(comm, &page, folder, name[i]));
   }
+  if (t->analyses) PetscCall(analyses_write(comm, t, folder));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
