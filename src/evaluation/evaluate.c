@@ -579,11 +579,12 @@ PetscErrorCode evaluate_files(MPI_Comm comm, const EvaluateOptions *options, Sco
   for (PetscInt f = 0; f <= options->predictions; f++) e.sorted_slot[f] = -1;
   PetscCall(open_all(&e, &real));
   PetscCall(match_genes(&e));
-  if (options->pair && options->pair->profile != PROFILE_NONE) PetscCall(make_pair_tables(&e));
   PetscCall(load_all(&e, &real));
   PetscCall(learn_baselines(&e));
   PetscCall(table_create(&e, table));
   if (options->analysis) PetscCall(analyses_create(comm, options->analysis, options->seed, table, &table->analyses));
+  /* Writes files: after all that a mistake of the user may stop. */
+  if (options->pair && options->pair->profile != PROFILE_NONE) PetscCall(make_pair_tables(&e));
   PetscCall(score_all(&e, table));
   PetscCall(close_all(&e, &real));
   PetscFunctionReturn(PETSC_SUCCESS);

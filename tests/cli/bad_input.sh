@@ -254,6 +254,22 @@ evaluation() {
   refuse "score against another table" "agg.csv@-profile" evaluate -real "$good" -predicted "$good" $pooled -score agg.csv
   refuse "unknown baseline" "-baselines median@mean_shift" evaluate -real cells.h5 -predicted shift.h5ad -baselines median -out new
   refuse "baselines without a store" "-baselines additive@cell store" evaluate -real "$good" -predicted "$good" $fixture_labels -baselines additive -out new
+  printf 'one\tdescription\th0\tg1\ntwo\tdescription\n' >short.gmt
+  printf 'one\tdescription\tg0\tg1\none\tdescription\tg1\tg2\n' >twice.gmt
+  printf 'one\tdescription\tX\tY\n' >strange.gmt
+  printf 'perturbation,gene,differentially_expressed\ndrug0,NOGENE,1\n' >gene.csv
+  printf 'perturbation,gene\ndrug0,g0\n' >answers.csv
+  printf 'perturbation,gene,differentially_expressed\ndrug0,gene0,maybe\n' >maybe.csv
+  score="evaluate -real cells.h5 -predicted shift.h5ad -out new"
+  refuse "gene sets missing" "none.gmt@no such file" $score -genesets none.gmt
+  refuse "gene set without genes" "short.gmt:2@'two' has no genes@tabs" $score -genesets short.gmt
+  refuse "gene set twice" "twice.gmt:2@'one' is there twice (line 1)" $score -genesets twice.gmt
+  refuse "gene sets of other genes" "strange.gmt@none of its 1 sets@gene names" $score -genesets strange.gmt
+  refuse "gene set sizes that exclude all" "-geneset_least 20@-geneset_most 10" $score -genesets strange.gmt -geneset_least 20 -geneset_most 10
+  refuse "question about an unknown gene" "gene.csv:2@gene 'NOGENE' is not among" $score -questions gene.csv
+  refuse "questions without answers" "answers.csv@no column 'differentially_expressed'" $score -questions answers.csv
+  refuse "question with an answer that is none" "maybe.csv:2@differentially_expressed is 'maybe'" $score -questions maybe.csv
+  refuse "marginals without distribution" "-distribution_genes@add -distribution" $score -distribution_genes
   refuse "report folder without scores" "folder: no scores.csv@perturbdiff evaluate" report -evaluation folder -out new.html
   refuse "report folder without a run" "folder: no log.csv@perturbdiff train" report -run folder -out new.html
   refuse "report of nothing" "nothing to report@-run" report -out new.html

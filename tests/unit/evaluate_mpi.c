@@ -1,5 +1,6 @@
 /* Whole evaluations: cell-eval's numbers, a store against its own cells, scales and genes, repeats, the same on any number of ranks, mistakes of the user. */
 #include "check.h"
+#include "evaluation/analyses_internal.h"
 #include "small_store.h"
 #include <perturbdiff/evaluation.h>
 #include <stdlib.h>
@@ -176,9 +177,19 @@ static void same_on_any_ranks(void **state)
   EvaluateOptions   o = options_of(store_path, file);
   ScoreTable        all, alone;
 
+  const AnalysisOptions analysis = {.distribution = PETSC_TRUE, .permutations = 19, .distribution_cells = 100, .questions = "make", .questions_each = 2,
+                                    .genesets = "", .bootstrap = 100};
+
   o.baselines = 7;
+  o.analysis = &analysis;
   check_call(evaluate_files(PETSC_COMM_WORLD, &o, &all));
   check_call(evaluate_files(PETSC_COMM_SELF, &o, &alone));
+  for (PetscInt i = 0; i < o.predictions * all.groups * ANALYSIS_SCORES; i++) {
+    const double a = all.analyses->value[i], b = alone.analyses->value[i];
+    assert_true(a == b || (isnan(a) && isnan(b)));
+  }
+  assert_int_equal(all.analyses->questions.count, all.groups * 4);
+  assert_memory_equal(all.analyses->questions.gene, alone.analyses->questions.gene, (size_t)all.groups * 4 * sizeof(PetscInt));
   const double *scores = &all.scores[0].pearson_delta, *expected = &alone.scores[0].pearson_delta;
   int           rank;
   MPI_Comm_rank(PETSC_COMM_WORLD, &rank);

@@ -72,3 +72,6 @@ EXTRA_DIST += tests/data/evaluate/counts/agg_results.csv
 EXTRA_DIST += tests/data/evaluate/counts/real_de.csv
 EXTRA_DIST += tests/data/evaluate/counts/pred_de.csv
 EXTRA_DIST += tests/data/evaluate/counts/options.txt
+unit_tests += tests/unit/analyses_test
+tests_unit_analyses_test_SOURCES = tests/unit/analyses_test.c tests/data/analyses/reference.h
+EXTRA_DIST += tests/data/analyses/make_reference.py
