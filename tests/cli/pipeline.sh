@@ -50,7 +50,7 @@ for ranks in 1 3; do
   on $ranks baseline -data cells.h5 -method additive -out additive.h5ad -quiet
   quiet "baseline, $ranks ranks" additive.h5ad
   on $ranks evaluate -real cells.h5 -predicted model=predicted.h5ad -out scores -quiet
-  quiet "evaluate, $ranks ranks" scores/scores.csv scores/summary.csv scores/deltas.csv
+  quiet "evaluate, $ranks ranks" scores/scores.csv scores/summary.csv scores/deltas.csv scores/comparison.csv
   if grep -q model "$out" && grep -q ceiling "$out"; then ok "evaluate prints its table, $ranks ranks"; else not_ok "evaluate prints its table, $ranks ranks" "no model or ceiling in it" "$out"; fi
   on $ranks report -run run -evaluation scores -out report.html -quiet
   quiet "report, $ranks ranks" report.html
