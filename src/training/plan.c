@@ -170,5 +170,5 @@ PetscErrorCode memory_plan(MPI_Comm comm, const MemoryQuestion *q, int parts)
   format_bytes(q->options->memory_limit, limit, sizeof limit);
   if (find_advice(q, &asked, advice, sizeof advice))
     PetscFunctionReturn(error_user("training needs %s a rank and may take %s (-memory_limit, or its share of the node); %s", text, limit, advice));
-  PetscFunctionReturn(error_user("training needs %s a rank and may take %s (-memory_limit, or its share of the node); lower -hidden, -depth or -set_size", text, limit));
+  PetscFunctionReturn(error_user("training needs %s a rank and may take %s (-memory_limit, or its share of the node); lower -set_size, -hidden or -depth", text, limit));
 }
