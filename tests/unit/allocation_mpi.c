@@ -162,15 +162,15 @@ static void reverse_steps_of_a_generator(void **state)
   check_call(parameters_start(&table, 1, PETSC_FALSE, parameters));
   check_call(schedule_create(SCHEDULE_LINEAR, 100, 0, &schedule));
   const SampleModel model = {.table = &table, .parameters = parameters, .schedule = &schedule, .set_size = SET, .strength = 1, .value_scale = 10};
-  SampleSettings    settings = {.type = TSREVERSEDDIM, .steps = 2, .step = few, .eta = 1, .guidance = 1, .cut = 1e-4, .draws = 1, .sets_at_once = 2, .seed = 1};
+  SampleSettings    settings = {.type = TSREVERSEDDIM, .steps = 2, .step = few, .eta = 1, .guidance = 1, .cut = 1e-4, .draws = 1, .sets_at_once = 2, .seed = 1, .parts = 1};
   Generator        *generator;
   check_call(generator_create(&model, &settings, &conditions, controls, NULL, &generator));
-  check_call(generator_run(generator, 0, 2, set, &cells));
+  check_call(generator_run(generator, 0, 1, 2, set, &cells));
   for (int k = 0; k < 2; k++) {
     settings.steps = k ? 10 : 2;
     settings.step  = k ? many : few;
     start_counting();
-    check_call(generator_run(generator, 0, 2, set, &cells));
+    check_call(generator_run(generator, 0, 1, 2, set, &cells));
     counted[k] = stop_counting(PETSC_FALSE);
   }
   assert_int_equal(counted[0], counted[1]);
