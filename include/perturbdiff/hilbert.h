@@ -3,10 +3,13 @@
 #define PERTURBDIFF_HILBERT_H
 
 #include <perturbdiff/hilbert/blockmatrix.h>
+#include <perturbdiff/hilbert/cluster.h>
 #include <perturbdiff/hilbert/features.h>
 #include <perturbdiff/hilbert/gram.h>
 #include <perturbdiff/hilbert/kernel.h>
+#include <perturbdiff/hilbert/nystrom.h>
 #include <perturbdiff/hilbert/pairs.h>
 #include <perturbdiff/hilbert/regression.h>
+#include <perturbdiff/hilbert/spectrum.h>
 
 #endif

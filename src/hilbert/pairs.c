@@ -1,13 +1,10 @@
 /* Tiles of squared distances between all cells: which rank computes which, and the products they are made of. */
+#include "hilbert/distances.h"
 #include <cblas.h>
 #include <math.h>
 #include <omp.h>
 #include <perturbdiff/hilbert/pairs.h>
-#include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/error.h>
-
-/* Below this part of |x|^2 + |y|^2 a squared distance is computed from the cells: the rounding of the product, about 1e-14 of that sum, is then below 1e-10 of it. */
-#define CANCELLATION 1e-3
 
 /* Rows of a tile for each thread, columns of a tile, rows of a product within a diagonal tile where several threads share it. */
 enum { TILE_ROWS = 1024, TILE_COLUMNS = 1024, DIAGONAL_ROWS = 128 };
@@ -44,38 +41,6 @@ typedef struct {
   double          *tile;
 } Pairs;
 
-VECTOR_CLONES static double squared_difference(PetscInt n, const double *restrict x, const double *restrict y)
-{
-  double sum = 0;
-
-#pragma omp simd reduction(+ : sum)
-  for (PetscInt g = 0; g < n; g++) sum += (x[g] - y[g]) * (x[g] - y[g]);
-  return sum;
-}
-
-/* product[j] = |x|^2 + |y_j|^2 - 2 x.y_j; returns how many of them need the cells themselves (marked by -1). */
-VECTOR_CLONES static PetscInt row_squares(PetscInt n, double norm, const double *restrict norms, double *restrict product)
-{
-  PetscInt close = 0;
-
-#pragma omp simd reduction(+ : close)
-  for (PetscInt j = 0; j < n; j++) {
-    const double both = norm + norms[j], square = both - 2 * product[j];
-    const int    near = !(square >= CANCELLATION * both) || both <= 0;
-    product[j]        = near ? -1 : square;
-    close += near;
-  }
-  return close;
-}
-
-/* Products of a row of the tile become squared distances. */
-static void finish_row(const Pairs *p, PetscInt columns, const double *x, double square_x, const double *y, const double *square_y, double *distance)
-{
-  if (!row_squares(columns, square_x, square_y, distance)) return;
-  for (PetscInt j = 0; j < columns; j++)
-    if (distance[j] < 0) distance[j] = squared_difference(p->dimension, x, y + (size_t)j * (size_t)p->dimension);
-}
-
 /* ---- Tiles. The threads are ours, each with its own product: BLAS's threads and waiting OpenMP threads would take each other's cores. ---- */
 
 /* Distances of cells x (rows) and y (columns), up to `columns` each. */
@@ -84,7 +49,7 @@ static void distances(const Pairs *p, PetscInt rows, const double *x, const doub
   const PetscInt d = p->dimension;
 
   cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, d, 1, x, d, y, d, 0, distance, ld);
-  for (PetscInt i = 0; i < rows; i++) finish_row(p, columns, x + (size_t)i * (size_t)d, square_x[i], y, square_y, distance + (size_t)i * (size_t)ld);
+  for (PetscInt i = 0; i < rows; i++) distances_finish(columns, d, CANCELLATION_DOUBLE, x + (size_t)i * (size_t)d, square_x[i], y, square_y, distance + (size_t)i * (size_t)ld);
 }
 
 /* Resident cells from place `at` on against cells y. */
@@ -126,7 +91,7 @@ static PetscErrorCode diagonal(Pairs *p, PetscInt64 first, PetscInt at, PetscInt
     const PetscInt rows = PetscMin(piece, count - i);
     if (p->threads > 1) cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, i + rows, d, 1, x + (size_t)i * (size_t)d, d, x, d, 0, p->tile + (size_t)i * ld, count);
     for (PetscInt j = i; j < i + rows; j++) {
-      finish_row(p, j, x + (size_t)j * (size_t)d, square[j], x, square, p->tile + (size_t)j * ld);
+      distances_finish(j, d, CANCELLATION_DOUBLE, x + (size_t)j * (size_t)d, square[j], x, square, p->tile + (size_t)j * ld);
       p->tile[(size_t)j * ld + (size_t)j] = 0;
     }
   }

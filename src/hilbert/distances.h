@@ -1,0 +1,15 @@
+/* Squared distances from products of cells, where cancellation would show from the cells themselves. */
+#ifndef HILBERT_DISTANCES_H
+#define HILBERT_DISTANCES_H
+
+#include <petscsys.h>
+
+/* Below this part of |x|^2 + |y|^2 a squared distance is computed from the cells: the rounding of a product in double, about 1e-14 of that sum, is then below 1e-10 of it. */
+#define CANCELLATION_DOUBLE 1e-3
+/* The same for products in single precision, about 1e-6 of that sum: below 1e-4 of the distance. */
+#define CANCELLATION_SINGLE 3e-2
+
+/* distances_finish - product[j] = x.y_j becomes |x-y_j|^2 for `count` cells y (count, dimension), square_y their |y|^2. Thread-safe. */
+void distances_finish(PetscInt count, PetscInt dimension, double cancellation, const double *x, double square_x, const double *y, const double *square_y, double *product);
+
+#endif
