@@ -6,7 +6,7 @@
 
 static const OptionSpec own[] = {
     {"data", VALUE_PATH, NULL, 0, 0, "", "Cell store made by prepare"},
-    {"out", VALUE_PATH, NULL, 0, 0, "", "Folder to write embedding.h5, energy_distance.csv, mmd.csv and to_control.csv into"},
+    {"out", VALUE_PATH, NULL, 0, 0, "", "Folder to write embedding.h5, tables and figures into"},
     {"kernel", VALUE_CHOICE, "energy", 0, 0, "energy|gaussian|inverse_multiquadric|laplace|linear",
      "Kernel between two cells, h a bandwidth: (|x|+|y|-|x-y|)/2, exp(-|x-y|^2/2h^2), (1+|x-y|^2/h^2)^(-1/2), exp(-|x-y|/h), x.y"},
     {"bandwidths", VALUE_LIST, "median", 0, 0, "", "Bandwidths, the kernel is the mean over them; median: 1/4, 1/2, 1, 2 and 4 times the median distance of sampled cells"},
@@ -18,7 +18,7 @@ static const OptionSpec own[] = {
     {"seed", VALUE_INTEGER, "0", 0, 9e15, "", "Seed of the sampled cells; the results are the same on any number of ranks"},
     {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
 };
-static const OptionSpec *const groups[] = {own, options_common, NULL};
+static const OptionSpec *const groups[] = {own, embed_spectrum_options, options_common, NULL};
 
 static PetscErrorCode read_bandwidths(Embed *e)
 {
@@ -58,6 +58,7 @@ static PetscErrorCode read_options(Embed *e)
   PetscCall(read_bandwidths(e));
   PetscCall(options_choice(e->options, "statistic", &choice));
   e->statistic = (Statistic)choice;
+  PetscCall(embed_landmark_options(e));
   PetscCall(options_integer(e->options, "seed", &number));
   e->seed = (uint64_t)number;
   PetscCall(options_number(e->options, "memory_limit", &limit));
@@ -121,7 +122,7 @@ static PetscErrorCode plan_memory(Embed *e, PetscInt components)
   const double algebra     = components ? principal_components_bytes(e->comm, cells, genes, components) : 0;
   const double coordinates = components ? (double)e->table->cells * components * sizeof(double) : 0; /* once a node */
   const double median      = kernel_has_bandwidth(e->kernel.kind) && !e->kernel.bandwidths ? (double)sample * (2 * (double)dimension + (double)sample) * sizeof(double) : 0;
-  const double pairs = pairs_bytes(&e->plan), gram = gram_bytes(e->grid, e->groups) + 2 * blockmatrix_bytes(e->grid, e->groups, e->groups);
+  const double pairs = e->landmarks ? embed_landmark_bytes(e, dimension) : pairs_bytes(&e->plan), gram = e->landmarks ? 0 : gram_bytes(e->grid, e->groups) + 2 * blockmatrix_bytes(e->grid, e->groups, e->groups);
   const double peak = coordinates + PetscMax(algebra, PetscMax(median, pairs + gram));
 
   format_bytes(peak, text[0], sizeof text[0]);
@@ -129,12 +130,12 @@ static PetscErrorCode plan_memory(Embed *e, PetscInt components)
   format_bytes(gram, text[2], sizeof text[2]);
   format_bytes(algebra, text[3], sizeof text[3]);
   format_bytes(coordinates, text[4], sizeof text[4]);
-  PetscCall(log_line(e->comm, "  memory     %s a rank, pairs %s, Gram matrices %s%s%s%s%s", text[0], text[1], text[2], components ? ", components " : "", components ? text[3] : "",
+  PetscCall(log_line(e->comm, "  memory     %s a rank, %s %s, Gram matrices %s%s%s%s%s", text[0], e->landmarks ? "landmarks" : "pairs", text[1], text[2], components ? ", components " : "", components ? text[3] : "",
                      components ? ", coordinates " : "", components ? text[4] : ""));
   if (e->memory_limit > 0 && peak > e->memory_limit) {
     format_bytes(e->memory_limit, text[1], sizeof text[1]);
-    PetscFunctionReturn(error_user("embed needs %s a rank and may take %s (-memory_limit, or its share of the node); lower -pair_memory%s or use more ranks", text[0], text[1],
-                                   components ? ", -principal_components" : ""));
+    PetscFunctionReturn(error_user("embed needs %s a rank and may take %s (-memory_limit, or its share of the node); lower %s%s or use more ranks", text[0], text[1],
+                                   e->landmarks ? "-landmarks" : "-pair_memory", components ? ", -principal_components" : ""));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -170,7 +171,7 @@ static PetscErrorCode find_bandwidths(Embed *e)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode find_gram(Embed *e)
+static PetscErrorCode gram_of_pairs(Embed *e)
 {
   const double cells = (double)e->plan.cells, pairs = cells * (cells + 1) / 2;
   LogStage     stage;
@@ -194,7 +195,8 @@ static PetscErrorCode write_results(Embed *e)
   PetscCall(embed_write_file(e));
   PetscCall(embed_write_tables(e));
   PetscCall(file_draft_commit(&e->draft));
-  PetscCall(log_stage_end(&stage, "%s/embedding.h5, energy_distance.csv, mmd.csv, to_control.csv", e->folder));
+  PetscCall(log_stage_end(&stage, "%s/embedding.h5, energy_distance.csv, mmd.csv, to_control.csv, spectrum.csv, components.csv", e->folder));
+  PetscCall(embed_figures(e));
   PetscCall(log_line(e->comm, "next: perturbdiff inspect %s/embedding.h5", e->folder));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -216,7 +218,7 @@ static PetscErrorCode embed_all(Embed *e)
   PetscCall(choose_populations(e));
   PetscCall(features_from_store(e->store, &e->genes));
   point_groups(e, e->genes);
-  PetscCall(blockgrid_create(e->comm, e->groups, &e->grid));
+  PetscCall(blockgrid_create(e->comm, PetscMax(e->groups, e->landmarks), &e->grid));
   PetscCall(log_stage_end(&stage, "%s: %d populations, %lld cells, %d genes; grid %d x %d", data, (int)e->groups, (long long)groups_cells(e->groups, e->group),
                           (int)e->table->gene.count, e->grid->rows, e->grid->columns));
   PetscCall(plan_memory(e, (PetscInt)components));
@@ -225,7 +227,8 @@ static PetscErrorCode embed_all(Embed *e)
   PetscCall(file_make_folder(e->comm, e->folder));
   PetscCall(PetscSNPrintf(path, sizeof path, "%s/embedding.h5", e->folder));
   PetscCall(file_draft_create(e->comm, path, &e->draft));
-  PetscCall(find_gram(e));
+  PetscCall(e->landmarks ? embed_by_landmarks(e) : gram_of_pairs(e));
+  PetscCall(embed_spectrum(e));
   PetscCall(write_results(e));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -234,6 +237,7 @@ static PetscErrorCode embed_free(Embed *e)
 {
   PetscFunctionBeginUser;
   PetscCall(file_draft_discard(&e->draft));
+  PetscCall(embed_spectrum_free(e));
   PetscCall(blockmatrix_destroy(&e->mmd));
   PetscCall(blockmatrix_destroy(&e->energy));
   PetscCall(gram_destroy(&e->gram));
@@ -264,6 +268,7 @@ const Command command_embed = {
     .usage = "embed [INPUT.yaml] -data cells.h5 -out DIR [options]",
     .examples = "perturbdiff embed -data cells.h5 -out embedding\n"
                 "perturbdiff embed -data cells.h5 -out embedding -kernel gaussian -principal_components 50\n"
+                "perturbdiff embed -data cells.h5 -out embedding -landmarks 1000 -landmark_choice leverage\n"
                 "mpirun -n 4 perturbdiff embed inputs/embed.yaml -data cells.h5 -out embedding",
     .options = {.groups = groups},
     .run = embed,

@@ -25,12 +25,40 @@ typedef struct {
   BlockGrid            *grid;
   PairPlan              plan;
   Gram                  gram;
-  BlockMatrix           mmd, energy; /* (groups, groups) MMD^2, energy distances */
+  BlockMatrix           mmd, energy; /* (groups, groups) MMD^2, energy distances; energy.values NULL by landmarks with another kernel than energy */
+  PetscInt              landmarks;   /* 0: all pairs of cells; else the members below */
+  LandmarkChoice        landmark_choice;
+  ProductPrecision      precision;
+  Nystrom               nystrom;
+  BlockMatrix           embeddings;  /* (groups, landmarks) */
+  NystromError          error;
+  PopulationComponents  spectrum;    /* between populations */
+  double                trace_within;
+  double               *within;      /* (landmarks) eigenvalues within populations; NULL where not wanted */
+  double               *cell_value;  /* eigenfunctions at this rank's cells (share_of); NULL where not wanted */
   FileDraft             draft;       /* embedding.h5 while it is written */
 } Embed;
 
 /* Most populations whose matrices are also written as CSV. */
 enum { EMBED_CSV_MOST = 2000 };
+
+/* embed_spectrum.c. embed_landmark_options - options of landmarks, checked. embed_landmark_bytes - what a rank needs with landmarks in place of pairs. embed_by_landmarks - fills gram, mmd and
+   energy. embed_spectrum - after gram is there. embed_write_spectrum - groups nystrom and spectrum; embed_write_spectrum_tables - spectrum.csv, components.csv. embed_figures - after
+   the tables are there. Collective but for the bytes. */
+extern const OptionSpec embed_spectrum_options[];
+PetscErrorCode          embed_landmark_options(Embed *embed);
+double                  embed_landmark_bytes(const Embed *embed, PetscInt dimension);
+PetscErrorCode          embed_by_landmarks(Embed *embed);
+PetscErrorCode          embed_spectrum(Embed *embed);
+PetscErrorCode          embed_write_spectrum(const Embed *embed, hid_t file);
+PetscErrorCode          embed_write_spectrum_tables(const Embed *embed);
+PetscErrorCode          embed_figures(const Embed *embed);
+PetscErrorCode          embed_spectrum_free(Embed *embed);
+
+/* Pieces of embed_write.c: a vector from rank 0, a matrix from all ranks, text printed by rank 0 into a file of the folder. Collective. */
+PetscErrorCode embed_write_vector(hid_t where, const char *name, hid_t type, PetscInt64 count, const void *values);
+PetscErrorCode embed_write_matrix(hid_t where, const char *name, const BlockMatrix *matrix);
+PetscErrorCode embed_write_text(const Embed *embed, const char *name, const double *numbers, void (*print)(const Embed *, const double *, FILE *));
 
 /* embed_write_file - everything of the struct into embedding.h5 (draft open). embed_write_tables - energy_distance.csv, mmd.csv, to_control.csv. Collective. */
 PetscErrorCode embed_write_file(Embed *embed);

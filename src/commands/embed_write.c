@@ -7,9 +7,10 @@
                            2 test, row of the paired control population here (-1: not here)
      /kernel/bandwidths    (number) where the kernel has any; the kernel is the mean over them
      /gram/product         (N,N) K_ij = <mu_i, mu_j>, all pairs of cells; /gram/self (N) mean of k(x,x)
-     /gram/distance        (N,N) mean Euclidean distance of all pairs of cells
-     /gram/mmd             (N,N) squared maximum mean discrepancy; /gram/energy_distance (N,N)
-     /principal_components/{mean (G), loadings (G,d), variance (d), total (1), gene (G) strings} where the kernel sees components */
+     /gram/distance        (N,N) mean Euclidean distance of all pairs of cells; not with -landmarks
+     /gram/mmd             (N,N) squared maximum mean discrepancy; /gram/energy_distance (N,N); with -landmarks for the energy kernel only
+     /principal_components/{mean (G), loadings (G,d), variance (d), total (1), gene (G) strings} where the kernel sees components
+     /nystrom, /spectrum: embed_spectrum.c */
 #include "commands/commands.h"
 #include "commands/embed.h"
 #include "config.h"
@@ -19,7 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static PetscErrorCode write_vector(hid_t where, const char *name, hid_t type, PetscInt64 count, const void *values)
+PetscErrorCode embed_write_vector(hid_t where, const char *name, hid_t type, PetscInt64 count, const void *values)
 {
   int rank;
 
@@ -29,7 +30,7 @@ static PetscErrorCode write_vector(hid_t where, const char *name, hid_t type, Pe
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode write_matrix(hid_t where, const char *name, const BlockMatrix *matrix)
+PetscErrorCode embed_write_matrix(hid_t where, const char *name, const BlockMatrix *matrix)
 {
   long long first, count;
   double   *rows;
@@ -79,7 +80,7 @@ static PetscErrorCode write_populations(const Embed *e, hid_t file)
       const Population *p = &t->population[e->population[i]];
       number[i]           = column == 0 ? e->population[i] : column == 1 ? p->cells : column == 2 ? (int64_t)p->split : control_row(e, i);
     }
-    PetscCall(write_vector(where, name[column], H5T_NATIVE_INT64, e->groups, number));
+    PetscCall(embed_write_vector(where, name[column], H5T_NATIVE_INT64, e->groups, number));
   }
   PetscCall(PetscFree3(text, label, number));
   H5Check(H5Gclose(where));
@@ -115,9 +116,9 @@ static PetscErrorCode write_components(const Embed *e, hid_t file)
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_rank(e->comm, &rank));
   H5Check(where = H5Gcreate2(file, "principal_components", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
-  PetscCall(write_vector(where, "mean", H5T_NATIVE_DOUBLE, c->dimension, c->mean));
-  PetscCall(write_vector(where, "variance", H5T_NATIVE_DOUBLE, c->components, c->variance));
-  PetscCall(write_vector(where, "total", H5T_NATIVE_DOUBLE, 1, &c->total));
+  PetscCall(embed_write_vector(where, "mean", H5T_NATIVE_DOUBLE, c->dimension, c->mean));
+  PetscCall(embed_write_vector(where, "variance", H5T_NATIVE_DOUBLE, c->components, c->variance));
+  PetscCall(embed_write_vector(where, "total", H5T_NATIVE_DOUBLE, 1, &c->total));
   PetscCall(h5_write_slab(where, "loadings", H5T_NATIVE_DOUBLE, c->dimension, c->components, rank ? c->dimension : 0, rank ? 0 : c->dimension, c->loadings));
   PetscCall(h5_write_strings(where, "gene", e->table->gene.count, (const char *const *)e->table->gene.name));
   H5Check(H5Gclose(where));
@@ -134,22 +135,23 @@ PetscErrorCode embed_write_file(Embed *e)
   PetscCall(write_populations(e, file));
   if (e->kernel.bandwidths) {
     H5Check(where = H5Gcreate2(file, "kernel", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
-    PetscCall(write_vector(where, "bandwidths", H5T_NATIVE_DOUBLE, e->kernel.bandwidths, e->kernel.bandwidth));
+    PetscCall(embed_write_vector(where, "bandwidths", H5T_NATIVE_DOUBLE, e->kernel.bandwidths, e->kernel.bandwidth));
     H5Check(H5Gclose(where));
   }
   H5Check(where = H5Gcreate2(file, "gram", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
-  PetscCall(write_matrix(where, "product", &e->gram.product));
-  PetscCall(write_matrix(where, "distance", &e->gram.distance));
-  PetscCall(write_matrix(where, "mmd", &e->mmd));
-  PetscCall(write_matrix(where, "energy_distance", &e->energy));
-  PetscCall(write_vector(where, "self", H5T_NATIVE_DOUBLE, e->groups, e->gram.self));
+  PetscCall(embed_write_matrix(where, "product", &e->gram.product));
+  if (e->gram.distance.values) PetscCall(embed_write_matrix(where, "distance", &e->gram.distance));
+  PetscCall(embed_write_matrix(where, "mmd", &e->mmd));
+  if (e->energy.values) PetscCall(embed_write_matrix(where, "energy_distance", &e->energy));
+  PetscCall(embed_write_vector(where, "self", H5T_NATIVE_DOUBLE, e->groups, e->gram.self));
   H5Check(H5Gclose(where));
   if (e->projected) PetscCall(write_components(e, file));
+  PetscCall(embed_write_spectrum(e, file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Text made on rank 0 by `print`, written to a file of the folder. */
-static PetscErrorCode write_text(const Embed *e, const char *name, const double *numbers, void (*print)(const Embed *, const double *, FILE *))
+PetscErrorCode embed_write_text(const Embed *e, const char *name, const double *numbers, void (*print)(const Embed *, const double *, FILE *))
 {
   char   path[PETSC_MAX_PATH_LEN], *text = NULL;
   size_t length;
@@ -204,8 +206,11 @@ static void print_to_control(const Embed *e, const double *values, FILE *stream)
     fputc(',', stream);
     csv_field(stream, e->table->batch.name[p->batch]);
     fprintf(stream, ",%s,%lld,%lld", split[p->split], (long long)p->cells, (long long)e->table->population[p->control].cells);
-    if (control_row(e, i) >= 0) fprintf(stream, ",%.12g,%.12g\n", values[2 * i], values[2 * i + 1]);
-    else fputs(",,\n", stream);
+    fputc(',', stream);
+    if (control_row(e, i) >= 0 && e->energy.values) fprintf(stream, "%.12g", values[2 * i]);
+    fputc(',', stream);
+    if (control_row(e, i) >= 0) fprintf(stream, "%.12g", values[2 * i + 1]);
+    fputc('\n', stream);
   }
 }
 
@@ -219,7 +224,7 @@ static PetscErrorCode write_to_control(const Embed *e)
   PetscCall(PetscMalloc1((size_t)e->groups * COLUMNS, &panel));
   PetscCall(PetscCalloc1(2 * (size_t)e->groups, &values));
   for (int which = 0; which < 2; which++)
-    for (PetscInt first = 0; first < e->groups; first += COLUMNS) {
+    for (PetscInt first = 0; first < e->groups && matrix[which]->values; first += COLUMNS) {
       const PetscInt count = PetscMin(COLUMNS, e->groups - first);
       PetscCall(blockmatrix_replicate(matrix[which], first, count, panel));
       for (PetscInt i = 0; i < e->groups; i++) {
@@ -227,7 +232,7 @@ static PetscErrorCode write_to_control(const Embed *e)
         if (control >= first && control < first + count) values[2 * i + which] = panel[(size_t)i * (size_t)count + (size_t)(control - first)];
       }
     }
-  PetscCall(write_text(e, "to_control.csv", values, print_to_control));
+  PetscCall(embed_write_text(e, "to_control.csv", values, print_to_control));
   PetscCall(PetscFree(panel));
   PetscCall(PetscFree(values));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -239,15 +244,18 @@ PetscErrorCode embed_write_tables(Embed *e)
 
   PetscFunctionBeginUser;
   PetscCall(write_to_control(e));
+  PetscCall(embed_write_spectrum_tables(e));
   if (e->groups > EMBED_CSV_MOST) {
     PetscCall(log_line(e->comm, "  tables     %d populations: the matrices are in embedding.h5 only", (int)e->groups));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCall(PetscMalloc1((size_t)e->groups * (size_t)e->groups, &values));
-  PetscCall(blockmatrix_replicate(&e->energy, 0, e->groups, values));
-  PetscCall(write_text(e, "energy_distance.csv", values, print_matrix));
+  if (e->energy.values) {
+    PetscCall(blockmatrix_replicate(&e->energy, 0, e->groups, values));
+    PetscCall(embed_write_text(e, "energy_distance.csv", values, print_matrix));
+  }
   PetscCall(blockmatrix_replicate(&e->mmd, 0, e->groups, values));
-  PetscCall(write_text(e, "mmd.csv", values, print_matrix));
+  PetscCall(embed_write_text(e, "mmd.csv", values, print_matrix));
   PetscCall(PetscFree(values));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

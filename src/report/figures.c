@@ -38,7 +38,7 @@ PetscErrorCode figure_draw(const char *script, int width, int height, Text *page
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode style(Text *script)
+PetscErrorCode figure_style(Text *script)
 {
   PetscFunctionBeginUser;
   PetscCall(text_add(script, "set border 3 linecolor '#555555'\nset tics nomirror textcolor '#333333'\nset grid ytics linecolor '#dddddd' linetype 1\nset key noenhanced\n"));
@@ -69,7 +69,7 @@ PetscErrorCode figure_training(const CsvTable *log, Text *script)
   PetscInt                 drawn       = 0;
 
   PetscFunctionBeginUser;
-  PetscCall(style(script));
+  PetscCall(figure_style(script));
   for (int i = 0; i < 4; i++) {
     PetscInt count;
     PetscCall(block(log, series[i][0], "step", series[i][0], script, &count));
@@ -118,7 +118,7 @@ PetscErrorCode figure_scores(const CsvTable *scores, char *const *model, PetscIn
 {
   PetscFunctionBeginUser;
   if (!models) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(style(script));
+  PetscCall(figure_style(script));
   PetscCall(text_add(script, "set grid xtics linecolor '#eeeeee'\nset multiplot\nset lmargin at screen 0.17\nset rmargin at screen 0.57\n"));
   PetscCall(scores_panel(scores, model, models, "energy_distance", "energy distance (smaller is better)", PETSC_TRUE, script));
   PetscCall(text_add(script, "set lmargin at screen 0.6\nset rmargin at screen 0.98\n"));
@@ -131,7 +131,7 @@ PetscErrorCode figure_changes(const CsvTable *deltas, const char *const *model, 
 {
   PetscFunctionBeginUser;
   if (!deltas->rows || !models) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(style(script));
+  PetscCall(figure_style(script));
   PetscCall(text_add(script, "set multiplot layout 1,%d\nset xlabel 'measured change (log1p)'\nset ylabel 'predicted change'\nset grid xtics linecolor '#eeeeee'\n", (int)models));
   for (PetscInt m = 0; m < models; m++) {
     PetscCall(text_add(script, "$changes << EOD\n"));

@@ -1,3 +1,3 @@
 # Files of the room report.
 public_headers += include/perturbdiff/report.h
-library_sources += src/report/csv.c src/report/figures.c src/report/page.c src/report/report_internal.h
+library_sources += src/report/csv.c src/report/figures.c src/report/hilbert_figures.c src/report/page.c src/report/report_internal.h

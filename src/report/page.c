@@ -88,14 +88,14 @@ static PetscErrorCode score_table(const CsvTable *scores, char *const *model, Pe
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode add_figure(Text *script, int height, const char *caption, Text *page)
+static PetscErrorCode add_figure(Text *script, int width, int height, const char *caption, Text *page)
 {
   PetscBool drawn = PETSC_FALSE;
 
   PetscFunctionBeginUser;
   if (script->used) {
     PetscCall(text_add(page, "<figure>\n"));
-    PetscCall(figure_draw(script->text, 900, height, page, &drawn));
+    PetscCall(figure_draw(script->text, width, height, page, &drawn));
     if (!drawn) PetscCall(text_add(page, "<p>(No figure: gnuplot was not found when this page was made.)</p>"));
     PetscCall(text_add(page, "<figcaption>%s</figcaption></figure>\n", caption));
   }
@@ -123,7 +123,7 @@ static PetscErrorCode add_evaluation(const char *folder, Text *page)
   PetscCall(text_add(page, "</code>; the best value of each column is bold. <i>ceiling</i> compares two halves of the measured cells (half as many, so that its energy distance starts higher).</p>\n"));
   PetscCall(score_table(&scores, model, models, page));
   PetscCall(figure_scores(&scores, model, models, &script));
-  PetscCall(add_figure(&script, 90 + 40 * (int)models, "One point a condition and run; the black bar is the mean.", page));
+  PetscCall(add_figure(&script, 900, 90 + 40 * (int)models, "One point a condition and run; the black bar is the mean.", page));
   PetscCall(PetscSNPrintf(path, sizeof path, "%s/deltas.csv", folder));
   PetscCall(csv_read(path, &deltas, &found));
   if (found) {
@@ -132,7 +132,7 @@ static PetscErrorCode add_evaluation(const char *folder, Text *page)
     for (PetscInt m = 0; m < models && count < 3; m++)
       if (!is_reference(model[m]) && strcmp(model[m], "control")) shown[count++] = model[m];
     PetscCall(figure_changes(&deltas, shown, count, &script));
-    PetscCall(add_figure(&script, 380, "Mean change of every gene from control, averaged over the held-out conditions: measured against predicted.", page));
+    PetscCall(add_figure(&script, 900, 380, "Mean change of every gene from control, averaged over the held-out conditions: measured against predicted.", page));
     PetscCall(csv_free(&deltas));
   }
   PetscCall(strings_free(models, &model));
@@ -170,10 +170,26 @@ static PetscErrorCode add_run(const char *folder, Text *page)
   PetscCall(text_add_escaped(page, folder));
   PetscCall(text_add(page, "</code></p>\n"));
   PetscCall(figure_training(&log, &script));
-  PetscCall(add_figure(&script, 340, "Losses at the report intervals.", page));
+  PetscCall(add_figure(&script, 900, 340, "Losses at the report intervals.", page));
   PetscCall(add_file(folder, "options.yaml", "Options that rerun this training", page));
   PetscCall(add_file(folder, "run.json", "Versions, machine and process grid", page));
   PetscCall(csv_free(&log));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode add_embedding(const char *folder, Text *page)
+{
+  EmbeddingFigure figure[EMBEDDING_FIGURES];
+  size_t          scripts = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(embedding_figures(folder, figure));
+  for (int k = 0; k < EMBEDDING_FIGURES; k++) scripts += figure[k].script.used;
+  if (!scripts) PetscFunctionReturn(error_user("%s: no mmd.csv, spectrum.csv or components.csv; name a folder that 'perturbdiff embed' wrote", folder));
+  PetscCall(text_add(page, "<h2>Distances between populations</h2>\n<p><code>"));
+  PetscCall(text_add_escaped(page, folder));
+  PetscCall(text_add(page, "</code></p>\n"));
+  for (int k = 0; k < EMBEDDING_FIGURES; k++) PetscCall(add_figure(&figure[k].script, figure[k].width, figure[k].height, figure[k].caption, page));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -188,6 +204,7 @@ static PetscErrorCode build(const ReportOptions *options, Text *page)
                            "generated the cells of conditions it had not seen; here they are set against the cells that were really measured.</p>\n"));
   for (PetscInt i = 0; i < options->evaluations; i++) PetscCall(add_evaluation(options->evaluation[i], page));
   for (PetscInt i = 0; i < options->runs; i++) PetscCall(add_run(options->run[i], page));
+  for (PetscInt i = 0; i < options->embeddings; i++) PetscCall(add_embedding(options->embedding[i], page));
   PetscCall(text_add(page, "%s</body></html>\n", page_script));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -200,7 +217,8 @@ PetscErrorCode report_write(MPI_Comm comm, const ReportOptions *options)
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  if (!options->runs && !options->evaluations) PetscFunctionReturn(error_user("nothing to report: name folders by -run and -evaluation"));
+  if (!options->runs && !options->evaluations && !options->embeddings)
+    PetscFunctionReturn(error_user("nothing to report: name folders by -run, -evaluation and -embedding"));
   if (!rank) code = build(options, &page);
   PetscCallAgree(comm, code);
   PetscCall(file_write_text(comm, options->output, rank ? "" : page.text));

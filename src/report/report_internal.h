@@ -39,4 +39,15 @@ PetscErrorCode figure_training(const CsvTable *log, Text *script);
 PetscErrorCode figure_scores(const CsvTable *scores, char *const *model, PetscInt models, Text *script);
 PetscErrorCode figure_changes(const CsvTable *deltas, const char *const *model, PetscInt models, Text *script);
 
+/* Settings shared by all figures: borders, grid, colours as line types 1 to 8. */
+PetscErrorCode figure_style(Text *script);
+/* Figures of an embedding folder, in the order they are shown; a script's used is 0 where a table is missing. Width and height in pixels. Not collective. */
+enum { EMBEDDING_FIGURES = 3 };
+typedef struct {
+  const char *caption; /* static */
+  int         width, height;
+  Text        script;
+} EmbeddingFigure;
+PetscErrorCode embedding_figures(const char *folder, EmbeddingFigure *figures);
+
 #endif
