@@ -224,6 +224,7 @@ static PetscErrorCode embed_all(Embed *e)
   PetscCall(plan_memory(e, (PetscInt)components));
   PetscCall(find_components(e, (PetscInt)components));
   PetscCall(find_bandwidths(e));
+  PetscCall(embed_choose_landmarks(e));
   PetscCall(file_make_folder(e->comm, e->folder));
   PetscCall(PetscSNPrintf(path, sizeof path, "%s/embedding.h5", e->folder));
   PetscCall(file_draft_create(e->comm, path, &e->draft));

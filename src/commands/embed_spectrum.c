@@ -29,6 +29,8 @@ const OptionSpec embed_spectrum_options[] = {
     {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
 };
 
+static const char *const choice_name[] = {"uniform", "stratified", "leverage"}; /* LandmarkChoice */
+
 PetscErrorCode embed_landmark_options(Embed *e)
 {
   PetscInt   choice;
@@ -74,22 +76,31 @@ static PetscErrorCode fill_gram(Embed *e)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode embed_by_landmarks(Embed *e)
+PetscErrorCode embed_choose_landmarks(Embed *e)
 {
-  static const char *const choice[] = {"uniform", "stratified", "leverage"};
-  const double             cells = (double)groups_cells(e->groups, e->group), m = e->landmarks;
-  PetscInt64              *landmark, groups_most, cells_most;
-  LogStage                 stage;
+  PetscInt64 *landmark;
+  LogStage    stage;
 
   PetscFunctionBeginUser;
-  PetscCall(options_integer(e->options, "error_populations", &groups_most));
-  PetscCall(options_integer(e->options, "error_cells", &cells_most));
+  if (!e->landmarks) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(log_stage_begin(e->comm, "landmarks", &stage));
   PetscCall(PetscMalloc1(e->landmarks, &landmark));
   PetscCall(landmarks_choose(e->comm, &e->kernel, e->groups, e->group, e->landmark_choice, e->landmarks, e->seed, landmark));
   PetscCall(nystrom_create(e->grid, &e->kernel, e->precision, e->groups, e->group, e->landmarks, landmark, &e->nystrom));
   PetscCall(PetscFree(landmark));
-  PetscCall(log_stage_end(&stage, "%d cells, %s; jitter %.3g", (int)e->landmarks, choice[e->landmark_choice], e->nystrom.jitter));
+  PetscCall(log_stage_end(&stage, "%d cells, %s; jitter %.3g", (int)e->landmarks, choice_name[e->landmark_choice], e->nystrom.jitter));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode embed_by_landmarks(Embed *e)
+{
+  const double cells = (double)groups_cells(e->groups, e->group), m = e->landmarks;
+  PetscInt64   groups_most, cells_most;
+  LogStage     stage;
+
+  PetscFunctionBeginUser;
+  PetscCall(options_integer(e->options, "error_populations", &groups_most));
+  PetscCall(options_integer(e->options, "error_cells", &cells_most));
   PetscCall(log_stage_begin(e->comm, "embeddings", &stage));
   PetscCall(fill_gram(e));
   const double seconds = PetscMax(MPI_Wtime() - stage.start, 1e-9);
@@ -175,15 +186,14 @@ static PetscInt64 store_cell(const Embed *e, PetscInt64 position)
 
 static PetscErrorCode write_nystrom(const Embed *e, hid_t file)
 {
-  static const char *const choice[] = {"uniform", "stratified", "leverage"}, *const precision[] = {"double", "single"};
-  int64_t                 *cell;
-  hid_t                    where;
+  int64_t *cell;
+  hid_t    where;
 
   PetscFunctionBeginUser;
   if (!e->landmarks) PetscFunctionReturn(PETSC_SUCCESS);
   H5Check(where = H5Gcreate2(file, "nystrom", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
-  PetscCall(h5_write_attribute_string(where, "choice", choice[e->landmark_choice]));
-  PetscCall(h5_write_attribute_string(where, "precision", precision[e->precision]));
+  PetscCall(h5_write_attribute_string(where, "choice", choice_name[e->landmark_choice]));
+  PetscCall(h5_write_attribute_string(where, "precision", e->precision == PRODUCTS_SINGLE ? "single" : "double"));
   PetscCall(h5_write_attribute_double(where, "jitter", e->nystrom.jitter));
   PetscCall(h5_write_attribute_double(where, "error_gram", e->error.gram));
   PetscCall(h5_write_attribute_double(where, "error_mmd", e->error.mmd));

@@ -1,4 +1,5 @@
 /* Spectra of covariance operators, components of populations. */
+#include <float.h>
 #include <math.h>
 #include <perturbdiff/hilbert/spectrum.h>
 #include <perturbdiff/runtime/error.h>
@@ -6,6 +7,14 @@
 
 /* Components whose eigenvalue is this far below the first are rounding. */
 static const double no_variance = 1e-12;
+
+/* Ascending eigenvalues times scale, descending; what is rounding of the largest becomes 0. */
+static void take_descending(PetscInt n, double scale, const double *ascending, double *descending)
+{
+  const double rounding = n * DBL_EPSILON * fabs(ascending[n - 1]);
+
+  for (PetscInt k = 0; k < n; k++) descending[k] = ascending[n - 1 - k] > rounding ? scale * ascending[n - 1 - k] : 0;
+}
 
 double effective_dimension(PetscInt count, const double *eigenvalue, double lambda)
 {
@@ -63,7 +72,7 @@ PetscErrorCode population_components(const BlockMatrix *gram, PetscBool centered
   PetscCall(blockmatrix_create(gram->grid, n, n, &z));
   PetscCall(blockmatrix_eigen(&matrix, ascending, &z));
   PetscCall(blockmatrix_replicate(&z, n - components, components, vector));
-  for (PetscInt k = 0; k < n; k++) r->eigenvalue[k] = PetscMax(0, ascending[n - 1 - k] / n);
+  take_descending(n, 1. / n, ascending, r->eigenvalue);
   for (PetscInt a = 0; a < components; a++) {
     const double scale = sqrt(n * r->eigenvalue[a]), inverse = r->eigenvalue[a] > no_variance * r->eigenvalue[0] ? 1 / scale : 0;
     for (PetscInt i = 0; i < n; i++) {
@@ -126,14 +135,12 @@ PetscErrorCode component_functions(const Nystrom *nystrom, const BlockMatrix *em
 PetscErrorCode operator_spectrum(BlockMatrix *covariance, double *eigenvalue)
 {
   const PetscInt m = covariance->rows;
+  double        *ascending;
 
   PetscFunctionBeginUser;
-  PetscCall(blockmatrix_eigen(covariance, eigenvalue, NULL));
-  for (PetscInt k = 0; k < m / 2; k++) {
-    const double smaller      = eigenvalue[k];
-    eigenvalue[k]         = eigenvalue[m - 1 - k];
-    eigenvalue[m - 1 - k] = smaller;
-  }
-  for (PetscInt k = 0; k < m; k++) eigenvalue[k] = PetscMax(0, eigenvalue[k]);
+  PetscCall(PetscMalloc1(m, &ascending));
+  PetscCall(blockmatrix_eigen(covariance, ascending, NULL));
+  take_descending(m, 1, ascending, eigenvalue);
+  PetscCall(PetscFree(ascending));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -273,6 +273,7 @@ evaluation() {
   refuse "report folder without scores" "folder: no scores.csv@perturbdiff evaluate" report -evaluation folder -out new.html
   refuse "report folder without a run" "folder: no log.csv@perturbdiff train" report -run folder -out new.html
   refuse "report of nothing" "nothing to report@-run" report -out new.html
+  refuse "report of no embedding" "no mmd.csv@perturbdiff embed" report -out new.html -embedding .
   refuse "inspect a folder that is no run" "folder: no run.json" inspect -in folder
   refuse "inspect a file that is missing" "none.h5@no such" inspect -in none.h5
 }
@@ -288,6 +289,11 @@ embedding() {
   refuse "more components than genes" "-principal_components 13@12 genes@12 at most" embed -data cells.h5 -out new -principal_components 13
   refuse "split without populations" "0 populations in the split 'validation'@two at least" embed -data cells.h5 -out new -split validation
   refuse "unbiased statistic of one cell" "-statistic u@has one cell@-statistic v" embed -data single.h5 -out new -statistic u
+  refuse "more landmarks than cells" "-landmarks 10000@as many or fewer" embed -data cells.h5 -out new -landmarks 10000
+  refuse "unknown choice of landmarks" "'landmark_choice' takes uniform|stratified|leverage@not 'best'" embed -data cells.h5 -out new -landmarks 9 -landmark_choice best
+  refuse "unbiased statistic by landmarks" "-statistic u with -landmarks@-statistic v" embed -data cells.h5 -out new -landmarks 9 -statistic u
+  refuse "cell components without landmarks" "-cell_components@needs -landmarks" embed -data cells.h5 -out new -cell_components yes
+  refuse "landmarks over the memory limit" "embed needs@lower -landmarks" embed -data cells.h5 -out new -landmarks 9 -memory_limit 1e-6
   refuse "embed over the memory limit" "embed needs@-memory_limit@-pair_memory" embed -data cells.h5 -out new -memory_limit 1e-6
   refuse "equal cells have no bandwidth" "median distance is 0@-bandwidths" embed -data equal.h5 -out new -kernel gaussian
   refuse "equal cells have no components" "-principal_components 1@all cells are the same" embed -data equal.h5 -out new -principal_components 1

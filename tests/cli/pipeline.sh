@@ -43,6 +43,8 @@ for ranks in 1 3; do
   quiet "embed, $ranks ranks" embedding/embedding.h5 embedding/energy_distance.csv embedding/mmd.csv embedding/to_control.csv
   on $ranks embed -data cells.h5 -out components -principal_components 5 -statistic u -quiet
   quiet "embed in principal components, $ranks ranks" components/embedding.h5
+  on $ranks embed -data cells.h5 -out landmarks -landmarks 60 -landmark_choice leverage -cell_components yes -components 3 -quiet
+  quiet "embed by landmarks, $ranks ranks" landmarks/embedding.h5 landmarks/spectrum.csv landmarks/components.csv
   on $ranks train -data cells.h5 -out run $size -train_steps 30 -train_validate 'drug2|type1|*' -validation_interval 10 -quiet
   quiet "train, $ranks ranks" run/best.h5 run/checkpoint-00000030.h5 run/log.csv run/log.jsonl run/validation.csv run/options.yaml run/run.json
   on $ranks sample -checkpoint run -data cells.h5 -out predicted.h5ad -quiet
@@ -52,7 +54,7 @@ for ranks in 1 3; do
   on $ranks evaluate -real cells.h5 -predicted model=predicted.h5ad -out scores -quiet
   quiet "evaluate, $ranks ranks" scores/scores.csv scores/summary.csv scores/deltas.csv scores/comparison.csv
   if grep -q model "$out" && grep -q ceiling "$out"; then ok "evaluate prints its table, $ranks ranks"; else not_ok "evaluate prints its table, $ranks ranks" "no model or ceiling in it" "$out"; fi
-  on $ranks report -run run -evaluation scores -out report.html -quiet
+  on $ranks report -run run -evaluation scores -embedding landmarks -out report.html -quiet
   quiet "report, $ranks ranks" report.html
   if grep -q '</html>' report.html && grep -q '<table' report.html; then ok "the page is whole, $ranks ranks"; else not_ok "the page is whole, $ranks ranks" "no table or no end"; fi
   for file in screen.h5ad:480 cells.h5:480 embedding/embedding.h5:gaussian run:30 predicted.h5ad: additive.h5ad:; do

@@ -14,3 +14,7 @@ tests_unit_nystrom_mpi_SOURCES = tests/unit/nystrom_mpi.c
 unit_tests += tests/unit/cluster_test
 tests_unit_cluster_test_SOURCES = tests/unit/cluster_test.c
 EXTRA_DIST += tests/data/hilbert/make_spectrum.py tests/data/hilbert/spectrum.h5
+check_PROGRAMS += validation/performance/algebra
+validation_performance_algebra_SOURCES = validation/performance/algebra.c
+check_PROGRAMS += validation/hilbert/convergence
+validation_hilbert_convergence_SOURCES = validation/hilbert/convergence.c

@@ -17,7 +17,7 @@ double participation_ratio(PetscInt count, const double *eigenvalue);
 /* Components of N embeddings: e_a = sum_i weight_ia (mu_i - mu), orthonormal; coordinate_ia = <mu_i - mu, e_a>. */
 typedef struct {
   PetscInt populations, components;
-  double  *eigenvalue; /* (N) of C_b, descending, those below 0 by rounding 0 */
+  double  *eigenvalue; /* (N) of C_b, descending, those that are rounding of the first 0 */
   double  *coordinate; /* (N, components) row-major, on every rank; each column's entry of largest modulus is positive */
   double  *weight;     /* (N, components); a column of zeros where the eigenvalue is below 1e-12 of the first */
 } PopulationComponents;
