@@ -42,12 +42,14 @@ typedef struct {
 /* Most populations whose matrices are also written as CSV. */
 enum { EMBED_CSV_MOST = 2000 };
 
-/* embed_spectrum.c. embed_landmark_options - options of landmarks, checked. embed_landmark_bytes - what a rank needs with landmarks in place of pairs. embed_choose_landmarks - landmarks and their factor; embed_by_landmarks - fills gram, mmd and
+/* embed_spectrum.c. embed_landmark_options - options of landmarks, checked. embed_landmark_bytes - what a rank needs with landmarks in place of pairs; embed_spectrum_bytes - for the
+   spectrum beside the Gram matrix. embed_choose_landmarks - landmarks and their factor; embed_by_landmarks - fills gram, mmd and
    energy. embed_spectrum - after gram is there. embed_write_spectrum - groups nystrom and spectrum; embed_write_spectrum_tables - spectrum.csv, components.csv. embed_figures - after
    the tables are there. Collective but for the bytes. */
 extern const OptionSpec embed_spectrum_options[];
 PetscErrorCode          embed_landmark_options(Embed *embed);
-double                  embed_landmark_bytes(const Embed *embed, PetscInt dimension);
+PetscErrorCode          embed_landmark_bytes(const Embed *embed, PetscInt dimension, double *bytes);
+PetscErrorCode          embed_spectrum_bytes(const Embed *embed, double *bytes);
 PetscErrorCode          embed_choose_landmarks(Embed *embed);
 PetscErrorCode          embed_by_landmarks(Embed *embed);
 PetscErrorCode          embed_spectrum(Embed *embed);

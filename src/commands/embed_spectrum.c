@@ -51,11 +51,34 @@ PetscErrorCode embed_landmark_options(Embed *e)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-double embed_landmark_bytes(const Embed *e, PetscInt dimension)
+PetscErrorCode embed_spectrum_bytes(const Embed *e, double *bytes)
 {
-  const double m = e->landmarks, within = sizeof(double) * m * m + 5 * blockmatrix_bytes(e->grid, e->landmarks, e->landmarks);
+  PetscInt64 components;
 
-  return nystrom_bytes(e->grid, e->landmarks, dimension, e->groups) + within + 3 * blockmatrix_bytes(e->grid, e->groups, e->groups);
+  PetscFunctionBeginUser;
+  PetscCall(options_integer(e->options, "components", &components));
+  *bytes = population_components_bytes(e->grid, e->groups, (PetscInt)PetscMin(components, e->groups));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode embed_landmark_bytes(const Embed *e, PetscInt dimension, double *bytes)
+{
+  const PetscInt64 n = groups_cells(e->groups, e->group);
+  const double     m = e->landmarks, square = blockmatrix_bytes(e->grid, e->landmarks, e->landmarks);
+  PetscInt64       groups_most, cells_most, within_cells;
+  double           spectrum, choice = 0, within = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(options_integer(e->options, "error_populations", &groups_most));
+  PetscCall(options_integer(e->options, "error_cells", &cells_most));
+  PetscCall(options_integer(e->options, "within_cells", &within_cells));
+  PetscCall(embed_spectrum_bytes(e, &spectrum));
+  if (e->landmark_choice == LANDMARKS_LEVERAGE) choice = landmarks_bytes(e->comm, n, dimension, e->landmarks);
+  if (within_cells) within = sizeof(double) * m * m + 5 * square; /* moments, covariance and the workspace of the eigenvalues */
+  const PairPlan plan  = pairs_plan(PetscMin(n, PetscMin(groups_most, e->groups) * cells_most), dimension, e->ranks, 0);
+  const double   error = pairs_bytes(&plan) + sizeof(double) * 3 * 1024 * m / e->ranks;
+  *bytes = nystrom_bytes(e->grid, e->landmarks, dimension, e->groups) + 3 * blockmatrix_bytes(e->grid, e->groups, e->groups) + PetscMax(PetscMax(choice, error), PetscMax(within, spectrum));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Gram matrix by the embeddings' projections, in place of gram_assemble. */

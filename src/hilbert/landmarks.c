@@ -213,3 +213,13 @@ PetscErrorCode landmarks_choose(MPI_Comm comm, const Kernel *kernel, PetscInt gr
   qsort(landmark, (size_t)m, sizeof *landmark, by_position);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+double landmarks_bytes(MPI_Comm comm, PetscInt64 cells, PetscInt dimension, PetscInt m)
+{
+  const double s     = PetscMin(m, PILOT_MOST);
+  int          ranks = 1;
+
+  MPI_Comm_size(comm, &ranks);
+  /* Pilot cells, factor, the workspace of the eigenvalues; keys of this rank's cells and the largest of all ranks. */
+  return sizeof(double) * s * ((double)dimension + 7 * s) + nystrom_visit_bytes((PetscInt64)s, dimension) + sizeof(Draw) * ((double)cells / ranks + (double)m * ranks);
+}

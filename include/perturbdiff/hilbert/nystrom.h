@@ -16,6 +16,8 @@ typedef enum {
    arXiv 1810.13258, eq. 3; Alaoui & Mahoney 2015, arXiv 1411.0306), lambda where the pilot set's effective dimension is s / log s; drawn by the largest
    log(u) / l(x) (Efraimidis & Spirakis 2006). Collective on comm. User error: m above the number of cells. */
 PetscErrorCode landmarks_choose(MPI_Comm comm, const Kernel *kernel, PetscInt groups, const CellGroup *group, LandmarkChoice choice, PetscInt m, uint64_t seed, PetscInt64 *landmark);
+/* Bytes a rank needs for the choice by leverage among n cells. */
+double landmarks_bytes(MPI_Comm comm, PetscInt64 cells, PetscInt dimension, PetscInt m);
 
 /* Products of cells and landmarks in double, or single, with distances below 3 % of |x|^2 + |y|^2 from the cells themselves in double. */
 typedef enum { PRODUCTS_DOUBLE, PRODUCTS_SINGLE } ProductPrecision;
