@@ -122,7 +122,7 @@ static PetscErrorCode plan_memory(Embed *e, PetscInt components)
   const double algebra     = components ? principal_components_bytes(e->comm, cells, genes, components) : 0;
   const double coordinates = components ? (double)e->table->cells * components * sizeof(double) : 0; /* once a node */
   const double median      = kernel_has_bandwidth(e->kernel.kind) && !e->kernel.bandwidths ? (double)sample * (2 * (double)dimension + (double)sample) * sizeof(double) : 0;
-  double       spectrum, pairs = pairs_bytes(&e->plan);
+  double       spectrum = 0, pairs = pairs_bytes(&e->plan);
   PetscCall(embed_spectrum_bytes(e, &spectrum));
   if (e->landmarks) PetscCall(embed_landmark_bytes(e, dimension, &pairs));
   const double gram = e->landmarks ? 0 : gram_bytes(e->grid, e->groups) + 2 * blockmatrix_bytes(e->grid, e->groups, e->groups);

@@ -66,7 +66,7 @@ PetscErrorCode embed_landmark_bytes(const Embed *e, PetscInt dimension, double *
   const PetscInt64 n = groups_cells(e->groups, e->group);
   const double     m = e->landmarks, square = blockmatrix_bytes(e->grid, e->landmarks, e->landmarks);
   PetscInt64       groups_most, cells_most, within_cells;
-  double           spectrum, choice = 0, within = 0;
+  double           spectrum = 0, choice = 0, within = 0;
 
   PetscFunctionBeginUser;
   PetscCall(options_integer(e->options, "error_populations", &groups_most));

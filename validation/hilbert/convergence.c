@@ -67,7 +67,7 @@ static PetscErrorCode eigenvalues(PetscInt n, const double *x, double *value)
 /* Relative errors: of quantiles, and root mean square over draws. */
 static PetscErrorCode in_cells(int rank)
 {
-  double x[MOST], value[VALUES], error[VALUES], before[VALUES] = {0};
+  double x[MOST], value[VALUES] = {0}, error[VALUES], before[VALUES] = {0};
 
   PetscFunctionBeginUser;
   for (int random = 0; random < 2; random++) {
@@ -118,7 +118,7 @@ static PetscErrorCode residual(const CellGroup *all, LandmarkChoice choice, Pets
 
 static PetscErrorCode in_landmarks(int rank)
 {
-  double        x[MOST], uniform, leverage;
+  double        x[MOST], uniform = 0, leverage = 0;
   CellFeatures *features;
 
   PetscFunctionBeginUser;
