@@ -22,13 +22,24 @@ static PetscErrorCode add_quoted(Text *script, const char *name)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Labels of both axes in the order of the rows. */
-static PetscErrorCode add_labels(const CsvTable *table, const PetscInt *order, Text *script)
+/* Labels of both axes in the order of the rows, and room for them: the matrix stays square, the figure is as high as it needs. */
+static PetscErrorCode add_labels(const CsvTable *table, const PetscInt *order, EmbeddingFigure *figure)
 {
-  const PetscInt n    = table->rows;
-  const int      size = n > 50 ? 6 : n > 30 ? 8 : 10;
+  const PetscInt n      = table->rows;
+  const int      size   = n > 50 ? 6 : n > 30 ? 8 : 10;
+  Text          *script = &figure->script;
+  size_t         longest = 0;
 
   PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < n; i++) longest = PetscMax(longest, strlen(table->cell[i * table->columns]));
+  const double room = n > LABELS_MOST ? 20 : PetscMin(0.45 * figure->width, 0.68 * size * (double)longest + 12), right = 0.88 * figure->width, top = 12;
+  figure->height    = (int)(right + top);
+  PetscCall(text_add(script, "set lmargin at screen %g\nset rmargin at screen %g\nset bmargin at screen %g\nset tmargin at screen %g\n", room / figure->width, right / figure->width,
+                     room / figure->height, 1 - top / figure->height));
+  if (n > LABELS_MOST) {
+    PetscCall(text_add(script, "unset xtics\nunset ytics\n"));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   for (int axis = 0; axis < 2; axis++) {
     PetscCall(text_add(script, axis ? "set ytics noenhanced font ',%d' (" : "set xtics rotate by 90 right noenhanced font ',%d' (", size));
     for (PetscInt k = 0; k < n; k++) {
@@ -42,9 +53,10 @@ static PetscErrorCode add_labels(const CsvTable *table, const PetscInt *order, T
 }
 
 /* Squared distances of a table, their roots drawn with rows and columns ordered by average linkage. */
-static PetscErrorCode figure_populations(const CsvTable *table, const char *what, Text *script)
+static PetscErrorCode figure_populations(const CsvTable *table, const char *what, EmbeddingFigure *figure)
 {
-  const PetscInt n = table->rows;
+  const PetscInt n      = table->rows;
+  Text          *script = &figure->script;
   double        *distance, *scratch;
   PetscInt      *order;
 
@@ -59,10 +71,9 @@ static PetscErrorCode figure_populations(const CsvTable *table, const char *what
   PetscCall(PetscArraycpy(scratch, distance, (size_t)n * (size_t)n));
   PetscCall(cluster_average(n, scratch, order, NULL));
   PetscCall(figure_style(script));
-  PetscCall(text_add(script, "set size ratio -1\nunset grid\nset border 0\nset tics scale 0\nset cblabel '%s'\nset xrange [-0.5:%d-0.5]\nset yrange [%d-0.5:-0.5]\n", what, (int)n, (int)n));
+  PetscCall(text_add(script, "unset grid\nset border 0\nset tics scale 0\nset cblabel '%s'\nset xrange [-0.5:%d-0.5]\nset yrange [%d-0.5:-0.5]\n", what, (int)n, (int)n));
   PetscCall(text_add(script, "set palette defined (0 '#0b2a4a', 0.25 '#0072B2', 0.6 '#b9d9ec', 1 '#fff8e8')\n"));
-  if (n > LABELS_MOST) PetscCall(text_add(script, "unset xtics\nunset ytics\nset xlabel '%d populations'\n", (int)n));
-  else PetscCall(add_labels(table, order, script));
+  PetscCall(add_labels(table, order, figure));
   PetscCall(text_add(script, "$distances << EOD\n"));
   for (PetscInt k = 0; k < n; k++) {
     for (PetscInt l = 0; l < n; l++) PetscCall(text_add(script, "%.4g ", distance[order[k] * n + order[l]]));
@@ -101,7 +112,7 @@ static PetscErrorCode figure_spectrum(const CsvTable *table, Text *script)
   for (int k = 0; k < 2; k++) PetscCall(operator_block(table, name[k], script, &count[k]));
   PetscCall(text_add(script, "set multiplot layout 1,2\nset format '10^{%%T}'\nset logscale xy\nset xrange [0.9:*]\nset key top right\nset xlabel 'index'\nset ylabel 'eigenvalue / trace'\n"));
   for (int panel = 0; panel < 2; panel++) {
-    if (panel) PetscCall(text_add(script, "set xrange [*:*]\nset xlabel 'lambda / trace'\nset ylabel 'effective dimension'\n"));
+    if (panel) PetscCall(text_add(script, "set key bottom left\nset xrange [*:*]\nset xlabel 'lambda / trace'\nset ylabel 'effective dimension'\n"));
     for (int k = 0, drawn = 0; k < 2; k++)
       if (count[k])
         PetscCall(text_add(script, "%s $%s using %s with %s linetype %d title '%s'", drawn++ ? "," : "plot", name[k], panel ? "2:3" : "1:2", panel ? "lines" : "linespoints", k + 1, title[k]));
@@ -143,8 +154,8 @@ static PetscErrorCode figure_components(const CsvTable *table, Text *script)
     controls += control;
     PetscCall(text_add(script, "%g %g %d %d %d\n", csv_number(table, i, "component_1"), csv_number(table, i, "component_2"), (int)colour + 1, shape[mark], control));
   }
-  PetscCall(text_add(script, "EOD\nplot $points using ($5 ? NaN : $1):2:4:3 with points pointtype variable linecolor variable pointsize 0.9 notitle"));
-  if (controls) PetscCall(text_add(script, ", $points using ($5 ? $1 : NaN):2:3 with points pointtype 3 pointsize 1.6 linewidth 1.5 linecolor variable notitle"));
+  PetscCall(text_add(script, "EOD\nplot $points using ($5 > 0 ? NaN : $1):2:4:3 with points pointtype variable linecolor variable pointsize 0.9 notitle"));
+  if (controls) PetscCall(text_add(script, ", $points using ($5 > 0 ? $1 : NaN):2:3 with points pointtype 3 pointsize 1.6 linewidth 1.5 linecolor variable notitle"));
   for (PetscInt k = 0; k < PetscMin(types, TITLES); k++) {
     PetscCall(text_add(script, ", NaN with points pointtype 7 pointsize 1 linecolor %d title ", (int)(k % 8) + 1));
     PetscCall(add_quoted(script, type[k]));
@@ -173,8 +184,8 @@ PetscErrorCode embedding_figures(const char *folder, EmbeddingFigure *figure)
   figure[0] = (EmbeddingFigure){"Distance between the cells of any two populations, alike ones side by side (average linkage).", 900, 820, {0}};
   figure[1] = (EmbeddingFigure){"Covariance operators of the embeddings: eigenvalues, and the effective dimension at regularisation lambda, both against the trace.", 900, 380, {0}};
   figure[2] = (EmbeddingFigure){"First two kernel principal components of the populations: colour is the cell type, shape the perturbation, stars are controls.", 900, 560, {0}};
-  if (found[0]) PetscCall(figure_populations(&table[0], "root of the energy distance", &figure[0].script));
-  else if (found[1]) PetscCall(figure_populations(&table[1], "maximum mean discrepancy", &figure[0].script));
+  if (found[0]) PetscCall(figure_populations(&table[0], "root of the energy distance", &figure[0]));
+  else if (found[1]) PetscCall(figure_populations(&table[1], "maximum mean discrepancy", &figure[0]));
   if (found[2]) PetscCall(figure_spectrum(&table[2], &figure[1].script));
   if (found[3]) PetscCall(figure_components(&table[3], &figure[2].script));
   for (int k = 0; k < 4; k++)
