@@ -9,6 +9,7 @@
 #include <perturbdiff/hilbert/kernel.h>
 #include <perturbdiff/hilbert/nystrom.h>
 #include <perturbdiff/hilbert/pairs.h>
+#include <perturbdiff/hilbert/permutation.h>
 #include <perturbdiff/hilbert/regression.h>
 #include <perturbdiff/hilbert/spectrum.h>
 

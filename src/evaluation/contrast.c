@@ -2,6 +2,7 @@
 #include <float.h>
 #include <math.h>
 #include <perturbdiff/evaluation/contrast.h>
+#include <perturbdiff/hilbert/permutation.h>
 #include <perturbdiff/runtime/error.h>
 #include <stdlib.h>
 

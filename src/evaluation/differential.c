@@ -118,38 +118,6 @@ void rank_sum_test(const GeneValues *a, const GeneValues *b, double *u, double *
   rank_sum_with_ties(a, b, tie_sum(b->entries, b->value), u, p_value);
 }
 
-/* ---- false discovery rate ------------------------------------------------------------------------------------------------------ */
-
-typedef struct {
-  double   p;
-  PetscInt gene;
-} Ranked;
-
-static int smaller_first(const void *a, const void *b)
-{
-  const Ranked *x = a, *y = b;
-  return x->p != y->p ? (x->p > y->p) - (x->p < y->p) : (x->gene > y->gene) - (x->gene < y->gene);
-}
-
-PetscErrorCode false_discovery_rates(PetscInt genes, const double *p_value, const unsigned char *dropped, double *fdr)
-{
-  Ranked  *ranked;
-  PetscInt count = 0;
-  double   least = INFINITY;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(genes, &ranked));
-  for (PetscInt g = 0; g < genes; g++)
-    if (!dropped || !dropped[g]) ranked[count++] = (Ranked){p_value[g], g};
-  qsort(ranked, (size_t)count, sizeof *ranked, smaller_first);
-  for (PetscInt i = count; i-- > 0;) {
-    least = PetscMin(least, ranked[i].p * ((double)count / (double)(i + 1)));
-    fdr[ranked[i].gene] = PetscMax(0, PetscMin(least, 1));
-  }
-  PetscCall(PetscFree(ranked));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* ---- one row ------------------------------------------------------------------------------------------------------------------- */
 
 void differential_fold_changes(DifferentialTable *table, size_t at)

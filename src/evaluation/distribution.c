@@ -3,6 +3,7 @@
 #include <perturbdiff/evaluation.h>
 #include <perturbdiff/evaluation/distribution.h>
 #include <perturbdiff/evaluation/statistics.h>
+#include <perturbdiff/hilbert/permutation.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/random.h>
 #include <petscblaslapack.h>
@@ -25,6 +26,7 @@ typedef struct {
   PetscInt                   n, m, cells, genes;
   double                    *x;        /* (cells, genes) */
   double                    *distance; /* (cells, cells) squared */
+  Labels                     labels;
 } Pooled;
 
 uint32_t distribution_key(const char *name)
@@ -42,56 +44,6 @@ static void draw_rows(const Pooled *p, uint32_t step, PetscInt64 count, const do
     const PetscInt64 row = drawn < count ? (PetscInt64)random_permuted(&stream, (uint64_t)count, (uint64_t)i) : i;
     for (PetscInt g = 0; g < p->genes; g++) to[(size_t)i * (size_t)p->genes + (size_t)g] = rows[(size_t)row * (size_t)p->genes + (size_t)g];
   }
-}
-
-/* weight (cells) of labelling b: 1/n for n of the cells, -1/m for the others; labelling 0 is the observed one. With it the V-statistics are quadratic forms:
-   MMD^2 = s'Ks, energy distance = -s'Ds. */
-static void labelling(const Pooled *p, PetscInt b, double *weight, PetscInt stride)
-{
-  const RandomStream stream = random_stream(p->options->seed, RANDOM_RESAMPLE, STEP_LABELS, p->key, (uint32_t)b);
-
-  for (PetscInt i = 0; i < p->cells; i++) {
-    const PetscInt place = b ? (PetscInt)random_permuted(&stream, (uint64_t)p->cells, (uint64_t)i) : i;
-    weight[(size_t)i * (size_t)stride] = place < p->n ? 1. / p->n : -1. / p->m;
-  }
-}
-
-/* p-value from the statistics of all labellings; those that differ by rounding alone are equal. */
-static double permutation_p(PetscInt permutations, const double *statistic, double scale)
-{
-  PetscInt as_large = 1;
-
-  if (permutations < 1) return NAN;
-  for (PetscInt b = 1; b <= permutations; b++) as_large += statistic[b] >= statistic[0] - 1e-12 * scale;
-  return (double)as_large / (double)(1 + permutations);
-}
-
-/* statistic and p of sign * s'Ms over all labellings. */
-static PetscErrorCode quadratic_test(const Pooled *p, const double *matrix, double sign, double *statistic, double *p_value)
-{
-  const PetscInt     all = p->options->permutations + 1;
-  const PetscBLASInt order = (PetscBLASInt)p->cells;
-  const double       one = 1, zero = 0;
-  double            *weight, *product, *value, scale = 0;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscMalloc3((size_t)p->cells * LABELINGS, &weight, (size_t)p->cells * LABELINGS, &product, all, &value));
-  for (size_t i = 0; i < (size_t)p->cells * (size_t)p->cells; i++) scale = PetscMax(scale, fabs(matrix[i]));
-  for (PetscInt first = 0; first < all; first += LABELINGS) {
-    const PetscBLASInt count = (PetscBLASInt)PetscMin(LABELINGS, all - first);
-
-    for (PetscInt b = 0; b < count; b++) labelling(p, first + b, weight + (size_t)b * (size_t)p->cells, 1);
-    PetscCallBLAS("BLASgemm", BLASgemm_("N", "N", &order, &count, &order, &one, matrix, &order, weight, &order, &zero, product, &order));
-    for (PetscInt b = 0; b < count; b++) {
-      double sum = 0;
-      for (size_t i = (size_t)b * (size_t)p->cells; i < (size_t)(b + 1) * (size_t)p->cells; i++) sum += weight[i] * product[i];
-      value[first + b] = sign * sum;
-    }
-  }
-  *statistic = value[0] + 0.; /* no negative zero */
-  *p_value = permutation_p(p->options->permutations, value, scale);
-  PetscCall(PetscFree3(weight, product, value));
-  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Squared distances by |x|^2 + |y|^2 - 2 x.y about the common mean, where it loses few digits. x is centred. */
@@ -147,7 +99,7 @@ static PetscErrorCode distance_tests(const Pooled *p, double *kernel, Distributi
     for (PetscInt j = 0; j < i; j++) kernel[pairs++] = sqrt(p->distance[(size_t)((PetscInt64)i * p->n / few) * cells + (size_t)((PetscInt64)j * p->n / few)]);
   const double bandwidth = pairs ? median(pairs, kernel) : 0, square = bandwidth * bandwidth;
   for (size_t i = 0; i < cells * cells; i++) kernel[i] = sqrt(p->distance[i]);
-  PetscCall(quadratic_test(p, kernel, -1, &s->energy_distance, &s->energy_p));
+  PetscCall(permutation_quadratic(&p->labels, kernel, -1, &s->energy_distance, &s->energy_p));
   s->mmd_squared = s->mmd_p = NAN;
   if (!(square > 0)) PetscFunctionReturn(PETSC_SUCCESS);
   for (size_t i = 0; i < cells * cells; i++) {
@@ -160,7 +112,7 @@ static PetscErrorCode distance_tests(const Pooled *p, double *kernel, Distributi
     }
     kernel[i] = sum / 5;
   }
-  PetscCall(quadratic_test(p, kernel, 1, &s->mmd_squared, &s->mmd_p));
+  PetscCall(permutation_quadratic(&p->labels, kernel, 1, &s->mmd_squared, &s->mmd_p));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -219,7 +171,7 @@ static PetscErrorCode gene_marginals(const Pooled *p, GeneMarginals *marginals, 
   for (PetscInt first = 0; first < all; first += LABELINGS) {
     const PetscInt count = PetscMin(LABELINGS, all - first);
 
-    for (PetscInt b = 0; b < count; b++) labelling(p, first + b, weight + b, count);
+    for (PetscInt b = 0; b < count; b++) PetscCall(labels_weights(&p->labels, first + b, count, weight + b));
     for (PetscInt g = 0; g < p->genes; g++) {
       PetscInt entries = 0, real = 0;
 
@@ -379,6 +331,8 @@ PetscErrorCode distribution_scores(const DistributionOptions *options, uint32_t 
   p.n = (PetscInt)PetscMin(n, options->cells);
   p.m = (PetscInt)PetscMin(m, options->cells);
   p.cells = p.n + p.m;
+  const PetscInt64 treated = p.n, pooled = p.cells;
+  p.labels = (Labels){options->permutations, 1, &treated, &pooled, options->seed, RANDOM_RESAMPLE, STEP_LABELS, key};
   if (!marginals) {
     PetscCall(PetscMalloc1(genes, &own));
     marginals = own;

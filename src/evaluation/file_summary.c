@@ -1,6 +1,7 @@
 /* What the metrics need of one file: pseudobulk means, energy distances from the control, differential expression. */
 #include "evaluation/pair_internal.h"
 #include <math.h>
+#include <perturbdiff/hilbert/permutation.h>
 #include <perturbdiff/runtime/error.h>
 #include <string.h>
 

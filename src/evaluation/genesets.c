@@ -2,6 +2,7 @@
 #include <math.h>
 #include <perturbdiff/evaluation/genesets.h>
 #include <perturbdiff/evaluation/statistics.h>
+#include <perturbdiff/hilbert/permutation.h>
 #include <perturbdiff/runtime.h>
 #include <stdlib.h>
 #include <string.h>

@@ -55,24 +55,59 @@ static uint64_t mix(uint64_t h)
   return h ^ h >> 33;
 }
 
-uint64_t random_permuted(const RandomStream *stream, uint64_t n, uint64_t i)
+typedef struct {
+  unsigned low_bits;
+  uint64_t low_mask, high_mask, key[8];
+} Feistel;
+
+static Feistel feistel(const RandomStream *stream, uint64_t n)
 {
-  enum { ROUNDS = 8 };
   const philox4x32_ctr_t a = block(stream, 0), b = block(stream, 1);
   unsigned               bits = 8;
+  Feistel                f;
 
   while (bits < 64 && (n - 1) >> bits) bits++;
-  const unsigned low_bits = bits / 2;
-  const uint64_t low_mask = (UINT64_C(1) << low_bits) - 1, high_mask = (UINT64_C(1) << (bits - low_bits)) - 1;
+  f.low_bits = bits / 2;
+  f.low_mask = (UINT64_C(1) << f.low_bits) - 1;
+  f.high_mask = (UINT64_C(1) << (bits - f.low_bits)) - 1;
+  for (int r = 0; r < 4; r++) {
+    f.key[2 * r] = (uint64_t)a.v[r] << 32 | b.v[r];
+    f.key[2 * r + 1] = (uint64_t)b.v[r] << 32 | a.v[r];
+  }
+  return f;
+}
+
+uint64_t random_permuted(const RandomStream *stream, uint64_t n, uint64_t i)
+{
+  const Feistel f = feistel(stream, n);
+
   do { /* walk the cycle until it comes back below n */
-    uint64_t low = i & low_mask, high = i >> low_bits;
-    for (unsigned round = 0; round < ROUNDS; round += 2) {
-      low ^= mix(high ^ ((uint64_t)a.v[round / 2] << 32 | b.v[round / 2])) & low_mask;
-      high ^= mix(low + ((uint64_t)b.v[round / 2] << 32 | a.v[round / 2])) & high_mask;
+    uint64_t low = i & f.low_mask, high = i >> f.low_bits;
+    for (int round = 0; round < 8; round += 2) {
+      low ^= mix(high ^ f.key[round]) & f.low_mask;
+      high ^= mix(low + f.key[round + 1]) & f.high_mask;
     }
-    i = high << low_bits | low;
+    i = high << f.low_bits | low;
   } while (i >= n);
   return i;
+}
+
+void random_preimages(const RandomStream *stream, uint64_t n, uint64_t count, uint64_t *preimage)
+{
+  const Feistel f = feistel(stream, n);
+
+  for (uint64_t k = 0; k < count; k++) {
+    uint64_t i = k;
+    do {
+      uint64_t low = i & f.low_mask, high = i >> f.low_bits;
+      for (int round = 6; round >= 0; round -= 2) {
+        high ^= mix(low + f.key[round + 1]) & f.high_mask;
+        low ^= mix(high ^ f.key[round]) & f.low_mask;
+      }
+      i = high << f.low_bits | low;
+    } while (i >= n);
+    preimage[k] = i;
+  }
 }
 
 /* Bulk values: LANES blocks at a time, structure of arrays, so that each step is one vector loop. */

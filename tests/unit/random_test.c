@@ -126,6 +126,9 @@ static void permutations(void **state)
       assert_true(image < n && !seen[image]);
       seen[image] = 1;
     }
+    uint64_t preimage[5000];
+    random_preimages(&stream, n, n, preimage);
+    for (uint64_t k = 0; k < n; k++) assert_true(preimage[k] < n && random_permuted(&stream, n, preimage[k]) == k);
   }
   /* All 120 orders of five things come up alike; so do the places of thing 0 among 1000 and the pair of its neighbours. */
   double orders[120] = {0}, places[10] = {0}, pairs[100] = {0};

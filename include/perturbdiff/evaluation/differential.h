@@ -54,8 +54,4 @@ typedef struct {
    continuity, 1 where all values are equal. Not collective. */
 void rank_sum_test(const GeneValues *a, const GeneValues *b, double *u, double *p_value);
 
-/* false_discovery_rates - Benjamini and Hochberg (1995) over the genes that are not dropped (NULL: all). fdr may be p_value.
-   Not collective. */
-PetscErrorCode false_discovery_rates(PetscInt genes, const double *p_value, const unsigned char *dropped, double *fdr);
-
 #endif

@@ -44,6 +44,8 @@ uint64_t random_below(const RandomStream *stream, uint32_t i, uint64_t n);
 /* Image of i under a random permutation of 0..n-1 (keyed Feistel network with cycle walking: O(1) memory). The values at
    i = 0..k-1 are k draws without replacement. */
 uint64_t random_permuted(const RandomStream *stream, uint64_t n, uint64_t i);
+/* preimage[k], k < count <= n: the number whose image under that permutation is k. */
+void random_preimages(const RandomStream *stream, uint64_t n, uint64_t count, uint64_t *preimage);
 /* out[j] = value i = first + j of the stream; vectorised form of random_normal / random_uniform, equal to 1e-6 in float. */
 void random_normals(const RandomStream *stream, uint32_t first, size_t n, Real *out);
 void random_uniforms(const RandomStream *stream, uint32_t first, size_t n, Real *out);
