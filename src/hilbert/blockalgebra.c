@@ -88,37 +88,72 @@ static PetscErrorCode fix_signs(BlockMatrix *z)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* On the ranks of the grid only. Z NULL: eigenvalues alone. */
-static PetscErrorCode call_pdsyevr(BlockMatrix *a, double *values, BlockMatrix *z, int *info)
+/* On the ranks of the grid only. */
+static PetscErrorCode call_pdsyevd(BlockMatrix *a, double *values, BlockMatrix *z, int *info)
 {
-  const char  *job = z ? "V" : "N";
-  double      *vectors = z ? z->values : a->values, size[3], *work, lowest = 0, highest = 0;
-  int          first = 1, last = a->rows, found, computed, index_size[3], *index_work, query = -1;
+  double      *work, size = 0;
+  int          index_size = 0, *index_work, query = -1;
   const double margin = (double)a->grid->block * (a->local_rows + a->local_columns + 2. * a->grid->block); /* the size asked for is short of what PDORMTR checks */
 
   PetscFunctionBeginUser;
-  pdsyevr_(job, "A", "L", &a->rows, a->values, &one, &one, a->descriptor, &lowest, &highest, &first, &last, &found, &computed, values, vectors, &one, &one, a->descriptor, size, &query,
-           index_size, &query, info, 1, 1, 1);
-  PetscCheck(*info == 0, PETSC_COMM_SELF, PETSC_ERR_LIB, "ScaLAPACK: pdsyevr: the size of its workspace is not known (info %d)", *info);
-  PetscCheck(size[0] + margin < 2147483647., PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "The workspace of pdsyevr is more than ScaLAPACK can count");
-  const int work_size = (int)(size[0] + margin);
-  PetscCall(PetscMalloc2(work_size, &work, index_size[0], &index_work));
-  pdsyevr_(job, "A", "L", &a->rows, a->values, &one, &one, a->descriptor, &lowest, &highest, &first, &last, &found, &computed, values, vectors, &one, &one, a->descriptor, work, &work_size,
-           index_work, index_size, info, 1, 1, 1);
+  pdsyevd_("V", "L", &a->rows, a->values, &one, &one, a->descriptor, values, z->values, &one, &one, z->descriptor, &size, &query, &index_size, &query, info, 1, 1);
+  PetscCheck(*info == 0, PETSC_COMM_SELF, PETSC_ERR_LIB, "ScaLAPACK: pdsyevd: the size of its workspace is not known (info %d)", *info);
+  PetscCheck(size + margin < 2147483647., PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "The workspace of pdsyevd is more than ScaLAPACK can count");
+  const int work_size = (int)(size + margin);
+  PetscCall(PetscMalloc2(work_size, &work, index_size, &index_work));
+  pdsyevd_("V", "L", &a->rows, a->values, &one, &one, a->descriptor, values, z->values, &one, &one, z->descriptor, work, &work_size, index_work, &index_size, info, 1, 1);
   PetscCall(PetscFree2(work, index_work));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Trace and sum of squares of a symmetric matrix by its lower triangle. */
+static PetscErrorCode invariants(const BlockMatrix *a, double *sum)
+{
+  PetscFunctionBeginUser;
+  sum[0] = sum[1] = 0;
+  for (int j = 0; j < a->local_columns; j++)
+    for (int i = 0; i < a->local_rows; i++) {
+      const PetscInt row = blockmatrix_row(a, i), column = blockmatrix_column(a, j);
+      const double   value = a->values[(size_t)j * (size_t)a->ld + (size_t)i];
+      if (row == column) sum[0] += value;
+      if (row >= column) sum[1] += (row == column ? 1 : 2) * value * value;
+    }
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, sum, 2, MPI_DOUBLE, MPI_SUM, a->grid->comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Eigenvalues sum to the trace, their squares to that of the entries: pdsyevr of ScaLAPACK 2.2 has been seen to return some values twice and others not at all, without a word. */
+static PetscErrorCode check_invariants(MPI_Comm comm, PetscInt n, const double *values, const double *expected)
+{
+  const double tolerance = 1e-9 * sqrt((double)n * expected[1]);
+  double       sum = 0, squares = 0;
+
+  PetscFunctionBeginUser;
+  for (PetscInt k = 0; k < n; k++) {
+    sum += values[k];
+    squares += values[k] * values[k];
+  }
+  PetscCheck(fabs(sum - expected[0]) <= tolerance && fabs(squares - expected[1]) <= 1e-9 * expected[1], comm, PETSC_ERR_LIB,
+             "Eigenvalues sum to %g, the trace is %g; their squares to %g, those of the entries to %g", sum, expected[0], squares, expected[1]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode blockmatrix_eigen(BlockMatrix *a, double *values, BlockMatrix *z)
 {
-  int info = 0;
+  BlockMatrix own = {0}; /* pdsyevd has no form without vectors */
+  double      expected[2];
+  int         info = 0;
 
   PetscFunctionBeginUser;
   PetscCheck(a->rows == a->columns && (!z || (z->rows == a->rows && z->columns == a->rows)), a->grid->comm, PETSC_ERR_ARG_SIZ, "Eigenvalues of a matrix that is not square");
-  if (a->grid->row >= 0) PetscCall(call_pdsyevr(a, values, z, &info));
-  PetscCall(agree_info(a->grid, "pdsyevr", &info));
-  PetscCheck(!info, a->grid->comm, PETSC_ERR_LIB, "ScaLAPACK: pdsyevr: no eigenvalues (info %d)", info);
+  if (!z) PetscCall(blockmatrix_create(a->grid, a->rows, a->rows, &own));
+  PetscCall(invariants(a, expected));
+  if (a->grid->row >= 0) PetscCall(call_pdsyevd(a, values, z ? z : &own, &info));
+  PetscCall(agree_info(a->grid, "pdsyevd", &info));
+  PetscCheck(!info, a->grid->comm, PETSC_ERR_LIB, "ScaLAPACK: pdsyevd: no eigenvalues (info %d)", info);
   PetscCallMPI(MPI_Bcast(values, a->rows, MPI_DOUBLE, 0, a->grid->comm));
+  PetscCall(check_invariants(a->grid->comm, a->rows, values, expected));
+  PetscCall(blockmatrix_destroy(&own));
   if (z) PetscCall(fix_signs(z));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -91,7 +91,7 @@ static PetscErrorCode draw_block(void *context, const KernelBlock *block)
     const RandomStream stream   = random_stream(l->seed, RANDOM_EMBED, STREAM_LEVERAGE, (uint32_t)(position >> 32), (uint32_t)position);
     const double       self     = kernel_self(l->kernel, block->square[i]), projected = cblas_ddot(l->pilot, block->values + (size_t)i * s, 1, block->values + (size_t)i * s, 1);
     /* What rounding leaves of 0 still has a chance. */
-    const double leverage = PetscMax(self - projected, 1e-12 * PetscMax(self, 1e-300)) / l->scale;
+    const double leverage = PetscMin(1, PetscMax(self - projected, 1e-12 * PetscMax(self, 1e-300)) / l->scale);
 
     l->draw[position - l->first] = (Draw){log(random_uniform(&stream, 0)) / leverage, position};
   }
@@ -112,9 +112,10 @@ static double lambda_of(PetscInt count, const double *eigenvalue, double wanted)
 }
 
 /* Factor of K_ss + lambda s I, row-major, on every rank; lambda. */
-static PetscErrorCode pilot_factor(MPI_Comm comm, const Nystrom *pilot, double *factor, double *lambda)
+static PetscErrorCode pilot_factor(MPI_Comm comm, const Nystrom *pilot, PetscInt m, double *factor, double *lambda)
 {
   const PetscInt s = pilot->landmarks;
+  const double   fewer = PetscMin(m, s);
   BlockGrid     *grid;
   BlockMatrix    matrix;
   double         mean, *eigenvalue;
@@ -127,7 +128,7 @@ static PetscErrorCode pilot_factor(MPI_Comm comm, const Nystrom *pilot, double *
   PetscCall(operator_spectrum(&matrix, eigenvalue));
   PetscCall(blockmatrix_destroy(&matrix));
   if (!(eigenvalue[0] > 0)) PetscFunctionReturn(error_user("-landmark_choice leverage: the kernel is 0 for all %d sampled cells", (int)s));
-  *lambda = lambda_of(s, eigenvalue, s / log((double)s + 1)) / s;
+  *lambda = lambda_of(s, eigenvalue, fewer / log(fewer + 1)) / s;
   PetscCall(nystrom_kernel_matrix(grid, pilot, &matrix, &mean));
   for (int j = 0; j < matrix.local_columns; j++)
     for (int i = 0; i < matrix.local_rows; i++)
@@ -169,9 +170,10 @@ static PetscErrorCode largest_keys(MPI_Comm comm, PetscInt m, PetscInt own, cons
 static PetscErrorCode choose_by_leverage(MPI_Comm comm, const Kernel *kernel, PetscInt groups, const CellGroup *group, PetscInt m, uint64_t seed, PetscInt64 *landmark)
 {
   const PetscInt64 cells = groups_cells(groups, group);
-  const PetscInt   s     = PetscMin(m, PILOT_MOST);
+  const PetscInt   s     = (PetscInt)PetscMin(cells, PILOT_MOST);
   Leverage         l     = {.kernel = kernel, .pilot = s, .seed = seed};
   Nystrom          pilot;
+  PetscInt64      *position;
   double          *factor, lambda = 0;
   long long        first, own;
   int              rank, ranks;
@@ -179,11 +181,13 @@ static PetscErrorCode choose_by_leverage(MPI_Comm comm, const Kernel *kernel, Pe
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCallMPI(MPI_Comm_size(comm, &ranks));
-  choose_uniform(cells, s, seed, STREAM_PILOT, landmark);
-  PetscCallAgree(comm, nystrom_load(kernel, PRODUCTS_DOUBLE, groups, group, s, landmark, &pilot));
+  PetscCall(PetscMalloc1(s, &position));
+  choose_uniform(cells, s, seed, STREAM_PILOT, position);
+  PetscCallAgree(comm, nystrom_load(kernel, PRODUCTS_DOUBLE, groups, group, s, position, &pilot));
+  PetscCall(PetscFree(position));
   share_of(cells, rank, ranks, &first, &own);
   PetscCall(PetscMalloc2((size_t)s * (size_t)s, &factor, own + 1, &l.draw));
-  PetscErrorCode code = pilot_factor(comm, &pilot, factor, &lambda);
+  PetscErrorCode code = pilot_factor(comm, &pilot, m, factor, &lambda);
   if (!code) {
     l.factor = factor;
     l.scale  = lambda * (double)cells;
@@ -216,7 +220,7 @@ PetscErrorCode landmarks_choose(MPI_Comm comm, const Kernel *kernel, PetscInt gr
 
 double landmarks_bytes(MPI_Comm comm, PetscInt64 cells, PetscInt dimension, PetscInt m)
 {
-  const double s     = PetscMin(m, PILOT_MOST);
+  const double s     = PetscMin((double)cells, PILOT_MOST);
   int          ranks = 1;
 
   MPI_Comm_size(comm, &ranks);

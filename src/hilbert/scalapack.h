@@ -20,8 +20,7 @@ void pdtrsm_(const char *side, const char *uplo, const char *transpose, const ch
 void pdpotrf_(const char *uplo, const int *n, double *a, const int *ia, const int *ja, const int *desc_a, int *info, size_t);
 void pdpotrs_(const char *uplo, const int *n, const int *columns, const double *a, const int *ia, const int *ja, const int *desc_a, double *b, const int *ib, const int *jb,
               const int *desc_b, int *info, size_t);
-void pdsyevr_(const char *job, const char *range, const char *uplo, const int *n, double *a, const int *ia, const int *ja, const int *desc_a, const double *lowest, const double *highest,
-              const int *first, const int *last, int *found, int *computed, double *values, double *z, const int *iz, const int *jz, const int *desc_z, double *work,
-              const int *work_size, int *index_work, const int *index_size, int *info, size_t, size_t, size_t);
+void pdsyevd_(const char *job, const char *uplo, const int *n, double *a, const int *ia, const int *ja, const int *desc_a, double *values, double *z, const int *iz, const int *jz,
+              const int *desc_z, double *work, const int *work_size, int *index_work, const int *index_size, int *info, size_t, size_t);
 
 #endif

@@ -75,7 +75,8 @@ PetscErrorCode blockmatrix_cholesky(BlockMatrix *a, PetscInt *failed);
 PetscErrorCode blockmatrix_triangular_solve(PetscBool left, PetscBool transpose, double alpha, const BlockMatrix *l, BlockMatrix *b);
 /* B = A^-1 B by the Cholesky factor L of A (pdpotrs). */
 PetscErrorCode blockmatrix_cholesky_solve(const BlockMatrix *l, BlockMatrix *b);
-/* blockmatrix_eigen - A = Z diag(values) Z', values (rows) ascending on every rank, Z (rows, rows) may be NULL; A symmetric, its lower triangle read, overwritten (pdsyevr).
+/* blockmatrix_eigen - A = Z diag(values) Z', values (rows) ascending on every rank, Z (rows, rows) may be NULL; A symmetric, its lower triangle read, overwritten (pdsyevd).
+   Program error: eigenvalues whose sum or sum of squares is not the matrix's.
    Each column of Z has its entry of largest modulus positive, so that the signs do not depend on the ranks. */
 PetscErrorCode blockmatrix_eigen(BlockMatrix *a, double *values, BlockMatrix *z);
 

@@ -12,8 +12,8 @@ typedef enum {
 } LandmarkChoice;
 
 /* landmarks_choose - positions of m cells over the groups laid end to end, ascending, keyed by seed and position, the same on all ranks. Leverage of a cell from a uniform
-   pilot set of s = min(m, n, 1024) cells, l(x) = (k(x,x) - k_s(x)' (K_ss + lambda s I)^-1 k_s(x)) / (lambda n) (Rudi et al. 2018, "On fast leverage score sampling",
-   arXiv 1810.13258, eq. 3; Alaoui & Mahoney 2015, arXiv 1411.0306), lambda where the pilot set's effective dimension is s / log s; drawn by the largest
+   pilot set of s = min(n, 1024) cells, l(x) = (k(x,x) - k_s(x)' (K_ss + lambda s I)^-1 k_s(x)) / (lambda n), at most 1 (Rudi et al. 2018, "On fast leverage score sampling",
+   arXiv 1810.13258, eq. 3; Alaoui & Mahoney 2015, arXiv 1411.0306), lambda where the pilot set's effective dimension is q / log q, q = min(m, s); drawn by the largest
    log(u) / l(x) (Efraimidis & Spirakis 2006). Collective on comm. User error: m above the number of cells. */
 PetscErrorCode landmarks_choose(MPI_Comm comm, const Kernel *kernel, PetscInt groups, const CellGroup *group, LandmarkChoice choice, PetscInt m, uint64_t seed, PetscInt64 *landmark);
 /* Bytes a rank needs for the choice by leverage among n cells. */
