@@ -224,19 +224,19 @@ static PetscErrorCode begin_draft(MPI_Comm comm, const char *path, FileDraft *dr
   return PETSC_SUCCESS;
 }
 
-/* writers: the ranks that open the file with HDF5; MPI_COMM_NULL on the others. */
-static PetscErrorCode open_draft(MPI_Comm comm, MPI_Comm writers, FileDraft *draft)
+/* writer: this rank opens the file with HDF5; shared: all ranks of comm do, by MPI-IO. */
+static PetscErrorCode open_draft(MPI_Comm comm, PetscBool writer, PetscBool shared, FileDraft *draft)
 {
-  if (writers != MPI_COMM_NULL) {
+  if (writer) {
     const hid_t access_list = H5Pcreate(H5P_FILE_ACCESS);
     H5Check(access_list);
-    if (writers != MPI_COMM_SELF) H5Check(H5Pset_fapl_mpio(access_list, writers, MPI_INFO_NULL));
+    if (shared) H5Check(H5Pset_fapl_mpio(access_list, comm, MPI_INFO_NULL));
     H5Check(H5Pset_fclose_degree(access_list, H5F_CLOSE_STRONG));
     H5Check(H5Pset_libver_bounds(access_list, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18));
     draft->h5 = H5Fcreate(draft->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access_list);
     H5Check(H5Pclose(access_list));
   }
-  PetscErrorCode code = error_agree(comm, writers != MPI_COMM_NULL && draft->h5 < 0 ? file_error(draft->temporary, "write", EIO) : PETSC_SUCCESS);
+  PetscErrorCode code = error_agree(comm, writer && draft->h5 < 0 ? file_error(draft->temporary, "write", EIO) : PETSC_SUCCESS);
   if (code) PetscCall(file_draft_discard(draft));
   return code;
 }
@@ -244,7 +244,7 @@ static PetscErrorCode open_draft(MPI_Comm comm, MPI_Comm writers, FileDraft *dra
 PetscErrorCode file_draft_create(MPI_Comm comm, const char *path, FileDraft *draft)
 {
   PetscCall(begin_draft(comm, path, draft));
-  return open_draft(comm, comm, draft);
+  return open_draft(comm, PETSC_TRUE, PETSC_TRUE, draft);
 }
 
 PetscErrorCode file_draft_create_first(MPI_Comm comm, const char *path, FileDraft *draft)
@@ -253,7 +253,7 @@ PetscErrorCode file_draft_create_first(MPI_Comm comm, const char *path, FileDraf
 
   PetscCall(begin_draft(comm, path, draft));
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  return open_draft(comm, rank ? MPI_COMM_NULL : MPI_COMM_SELF, draft);
+  return open_draft(comm, rank ? PETSC_FALSE : PETSC_TRUE, PETSC_FALSE, draft);
 }
 
 /* Everything that must be on the device before the new name: space, HDF5's caches, no object left open. */
