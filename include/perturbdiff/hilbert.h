@@ -11,6 +11,7 @@
 #include <perturbdiff/hilbert/pairs.h>
 #include <perturbdiff/hilbert/permutation.h>
 #include <perturbdiff/hilbert/regression.h>
+#include <perturbdiff/hilbert/witness.h>
 #include <perturbdiff/hilbert/spectrum.h>
 
 #endif

@@ -18,7 +18,7 @@ static const OptionSpec own[] = {
     {"seed", VALUE_INTEGER, "0", 0, 9e15, "", "Seed of the sampled cells; the results are the same on any number of ranks"},
     {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
 };
-static const OptionSpec *const groups[] = {own, embed_spectrum_options, options_common, NULL};
+static const OptionSpec *const groups[] = {own, embed_spectrum_options, embed_tests_options, embed_regression_options, options_common, NULL};
 
 static PetscErrorCode read_bandwidths(Embed *e)
 {
@@ -122,11 +122,12 @@ static PetscErrorCode plan_memory(Embed *e, PetscInt components)
   const double algebra     = components ? principal_components_bytes(e->comm, cells, genes, components) : 0;
   const double coordinates = components ? (double)e->table->cells * components * sizeof(double) : 0; /* once a node */
   const double median      = kernel_has_bandwidth(e->kernel.kind) && !e->kernel.bandwidths ? (double)sample * (2 * (double)dimension + (double)sample) * sizeof(double) : 0;
-  double       spectrum = 0, pairs = pairs_bytes(&e->plan);
+  double       spectrum = 0, tests = 0, pairs = pairs_bytes(&e->plan);
   PetscCall(embed_spectrum_bytes(e, &spectrum));
+  PetscCall(embed_tests_bytes(e, dimension, &tests));
   if (e->landmarks) PetscCall(embed_landmark_bytes(e, dimension, &pairs));
   const double gram = e->landmarks ? 0 : gram_bytes(e->grid, e->groups) + 2 * blockmatrix_bytes(e->grid, e->groups, e->groups);
-  const double peak = coordinates + PetscMax(algebra, PetscMax(median, PetscMax(pairs, spectrum) + gram));
+  const double peak = coordinates + PetscMax(algebra, PetscMax(median, PetscMax(PetscMax(pairs, tests), spectrum) + gram));
 
   format_bytes(peak, text[0], sizeof text[0]);
   format_bytes(pairs, text[1], sizeof text[1]);
@@ -233,6 +234,8 @@ static PetscErrorCode embed_all(Embed *e)
   PetscCall(file_draft_create(e->comm, path, &e->draft));
   PetscCall(e->landmarks ? embed_by_landmarks(e) : gram_of_pairs(e));
   PetscCall(embed_spectrum(e));
+  PetscCall(embed_tests(e));
+  PetscCall(embed_regression(e));
   PetscCall(write_results(e));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

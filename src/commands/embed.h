@@ -58,10 +58,20 @@ PetscErrorCode          embed_write_spectrum_tables(const Embed *embed);
 PetscErrorCode          embed_figures(const Embed *embed);
 PetscErrorCode          embed_spectrum_free(Embed *embed);
 
+/* embed_tests.c. embed_tests_bytes - what a rank needs for tests and witness functions (0 without). embed_tests - runs and writes them, after gram is there; draft open. embed_regression.c.
+   embed_regression - conditional mean embedding over the populations: cme.csv, after gram is there. Collective but for the bytes. */
+extern const OptionSpec embed_tests_options[], embed_regression_options[];
+PetscErrorCode          embed_tests_bytes(const Embed *embed, PetscInt dimension, double *bytes);
+PetscErrorCode          embed_tests(const Embed *embed);
+PetscErrorCode          embed_regression(const Embed *embed);
+
 /* Pieces of embed_write.c: a vector from rank 0, a matrix from all ranks, text printed by rank 0 into a file of the folder. Collective. */
 PetscErrorCode embed_write_vector(hid_t where, const char *name, hid_t type, PetscInt64 count, const void *values);
 PetscErrorCode embed_write_matrix(hid_t where, const char *name, const BlockMatrix *matrix);
 PetscErrorCode embed_write_text(const Embed *embed, const char *name, const double *numbers, void (*print)(const Embed *, const double *, FILE *));
+/* value (groups): a matrix's entry at each population and its paired control, on every rank; 0 without one. embed_control_row: the control's row, -1. */
+PetscErrorCode embed_against_control(const Embed *embed, const BlockMatrix *matrix, double *value);
+PetscInt       embed_control_row(const Embed *embed, PetscInt row);
 
 /* embed_write_file - everything of the struct into embedding.h5 (draft open). embed_write_tables - energy_distance.csv, mmd.csv, to_control.csv. Collective. */
 PetscErrorCode embed_write_file(Embed *embed);

@@ -45,7 +45,7 @@ PetscErrorCode embed_write_matrix(hid_t where, const char *name, const BlockMatr
 }
 
 /* Row of the paired control population, -1 where it is not embedded. */
-static PetscInt control_row(const Embed *e, PetscInt row)
+PetscInt embed_control_row(const Embed *e, PetscInt row)
 {
   const PetscInt control = e->table->population[e->population[row]].control;
 
@@ -78,7 +78,7 @@ static PetscErrorCode write_populations(const Embed *e, hid_t file)
     static const char *const name[4] = {"index", "cells", "split", "control"};
     for (PetscInt i = 0; i < e->groups; i++) {
       const Population *p = &t->population[e->population[i]];
-      number[i]           = column == 0 ? e->population[i] : column == 1 ? p->cells : column == 2 ? (int64_t)p->split : control_row(e, i);
+      number[i]           = column == 0 ? e->population[i] : column == 1 ? p->cells : column == 2 ? (int64_t)p->split : embed_control_row(e, i);
     }
     PetscCall(embed_write_vector(where, name[column], H5T_NATIVE_INT64, e->groups, number));
   }
@@ -207,34 +207,47 @@ static void print_to_control(const Embed *e, const double *values, FILE *stream)
     csv_field(stream, e->table->batch.name[p->batch]);
     fprintf(stream, ",%s,%lld,%lld", split[p->split], (long long)p->cells, (long long)e->table->population[p->control].cells);
     fputc(',', stream);
-    if (control_row(e, i) >= 0 && e->energy.values) fprintf(stream, "%.12g", values[2 * i]);
+    if (embed_control_row(e, i) >= 0 && e->energy.values) fprintf(stream, "%.12g", values[2 * i]);
     fputc(',', stream);
-    if (control_row(e, i) >= 0) fprintf(stream, "%.12g", values[2 * i + 1]);
+    if (embed_control_row(e, i) >= 0) fprintf(stream, "%.12g", values[2 * i + 1]);
     fputc('\n', stream);
   }
 }
 
-static PetscErrorCode write_to_control(const Embed *e)
+PetscErrorCode embed_against_control(const Embed *e, const BlockMatrix *matrix, double *value)
 {
   enum { COLUMNS = 256 };
-  const BlockMatrix *matrix[2] = {&e->energy, &e->mmd};
-  double            *panel, *values;
+  double *panel;
 
   PetscFunctionBeginUser;
+  PetscCall(PetscArrayzero(value, e->groups));
   PetscCall(PetscMalloc1((size_t)e->groups * COLUMNS, &panel));
-  PetscCall(PetscCalloc1(2 * (size_t)e->groups, &values));
-  for (int which = 0; which < 2; which++)
-    for (PetscInt first = 0; first < e->groups && matrix[which]->values; first += COLUMNS) {
-      const PetscInt count = PetscMin(COLUMNS, e->groups - first);
-      PetscCall(blockmatrix_replicate(matrix[which], first, count, panel));
-      for (PetscInt i = 0; i < e->groups; i++) {
-        const PetscInt control = control_row(e, i);
-        if (control >= first && control < first + count) values[2 * i + which] = panel[(size_t)i * (size_t)count + (size_t)(control - first)];
-      }
+  for (PetscInt first = 0; first < e->groups; first += COLUMNS) {
+    const PetscInt count = PetscMin(COLUMNS, e->groups - first);
+    PetscCall(blockmatrix_replicate(matrix, first, count, panel));
+    for (PetscInt i = 0; i < e->groups; i++) {
+      const PetscInt control = embed_control_row(e, i);
+      if (control >= first && control < first + count) value[i] = panel[(size_t)i * (size_t)count + (size_t)(control - first)];
     }
-  PetscCall(embed_write_text(e, "to_control.csv", values, print_to_control));
+  }
   PetscCall(PetscFree(panel));
-  PetscCall(PetscFree(values));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode write_to_control(const Embed *e)
+{
+  double *values, *energy, *mmd;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscCalloc3(2 * (size_t)e->groups, &values, e->groups, &energy, e->groups, &mmd));
+  if (e->energy.values) PetscCall(embed_against_control(e, &e->energy, energy));
+  PetscCall(embed_against_control(e, &e->mmd, mmd));
+  for (PetscInt i = 0; i < e->groups; i++) {
+    values[2 * i] = energy[i];
+    values[2 * i + 1] = mmd[i];
+  }
+  PetscCall(embed_write_text(e, "to_control.csv", values, print_to_control));
+  PetscCall(PetscFree3(values, energy, mmd));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

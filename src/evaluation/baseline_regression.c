@@ -3,29 +3,6 @@
 #include <perturbdiff/hilbert.h>
 #include <perturbdiff/runtime.h>
 
-/* What one level may say about the others of its axis, and ridges: tried in all combinations, chosen by leave-one-out. */
-static const double shared_tried[] = {0.1, 0.5, 0.9}, lambda_tried[] = {1e-3, 1e-2, 0.1, 1};
-enum { SHARED = sizeof shared_tried / sizeof *shared_tried, LAMBDAS = sizeof lambda_tried / sizeof *lambda_tried, KERNELS_TRIED = SHARED * SHARED * SHARED };
-
-/* Axes with one level are left out of the product. */
-static PetscInt kernels_to_try(const CellStoreTable *table, const double *similarity, CovariateKernel kernel[KERNELS_TRIED])
-{
-  const PetscInt levels[COVARIATE_AXES] = {table->perturbation.count, table->cell_type.count, table->batch.count};
-  PetscInt       count = 1;
-
-  kernel[0] = (CovariateKernel){.similarity = {similarity}};
-  for (int axis = 0; axis < COVARIATE_AXES; axis++) {
-    const PetscInt before = count, tried = levels[axis] > 1 ? SHARED : 1;
-    count *= tried;
-    for (PetscInt k = count - 1; k >= 0; k--) {
-      kernel[k] = kernel[k % before];
-      kernel[k].levels[axis] = levels[axis];
-      kernel[k].shared[axis] = levels[axis] > 1 ? shared_tried[k / before] : 1;
-    }
-  }
-  return count;
-}
-
 /* Populations that teach, and, for embeddings, the control populations beside them. */
 static PetscErrorCode choose_populations(const CellStoreTable *table, PetscBool controls, BaselineWeights *w)
 {
@@ -45,14 +22,15 @@ static PetscErrorCode choose_populations(const CellStoreTable *table, PetscBool 
 static PetscErrorCode fit_weights(const CellStoreTable *table, const BaselineOptions *options, const BlockMatrix *outputs, PetscInt conditions, const Covariates *condition,
                                   BaselineWeights *w)
 {
-  CovariateKernel kernel[KERNELS_TRIED];
-  const PetscInt  kernels = kernels_to_try(table, options->similarity, kernel);
+  const PetscInt  levels[COVARIATE_AXES] = {table->perturbation.count, table->cell_type.count, table->batch.count};
+  CovariateKernel kernel[COVARIATE_KERNELS];
+  const PetscInt  kernels = covariate_kernels(levels, options->similarity, kernel);
   Regression      r;
   double         *square, nothing = 0;
   PetscInt       *left_out;
 
   PetscFunctionBeginUser;
-  PetscCall(regression_fit(w->populations, w->covariates, kernels, kernel, LAMBDAS, lambda_tried, outputs, &r));
+  PetscCall(regression_fit(w->populations, w->covariates, kernels, kernel, REGRESSION_LAMBDAS, regression_lambda, outputs, &r));
   PetscCall(PetscMalloc2(w->populations, &square, conditions, &left_out));
   PetscCall(blockmatrix_diagonal(outputs, square));
   for (PetscInt i = 0; i < w->populations; i++) nothing += square[i] / w->populations;

@@ -9,5 +9,5 @@ library_sources += src/hilbert/features.c src/hilbert/features_internal.h src/hi
 public_headers += include/perturbdiff/hilbert/nystrom.h include/perturbdiff/hilbert/spectrum.h include/perturbdiff/hilbert/cluster.h
 library_sources += src/hilbert/cluster.c src/hilbert/distances.c src/hilbert/distances.h src/hilbert/kernelblocks.c src/hilbert/landmarks.c src/hilbert/nystrom.c \
   src/hilbert/nystrom_error.c src/hilbert/nystrom_internal.h src/hilbert/spectrum.c
-public_headers += include/perturbdiff/hilbert/permutation.h
-library_sources += src/hilbert/permutation.c
+public_headers += include/perturbdiff/hilbert/permutation.h include/perturbdiff/hilbert/witness.h
+library_sources += src/hilbert/permutation.c src/hilbert/witness.c

@@ -5,6 +5,27 @@
 #include <stdlib.h>
 #include <string.h>
 
+const double regression_lambda[REGRESSION_LAMBDAS] = {1e-3, 1e-2, 0.1, 1};
+
+PetscInt covariate_kernels(const PetscInt levels[COVARIATE_AXES], const double *similarity, CovariateKernel kernel[COVARIATE_KERNELS])
+{
+  enum { SHARED = 3 };
+  static const double shared[SHARED] = {0.1, 0.5, 0.9};
+  PetscInt            count = 1;
+
+  kernel[0] = (CovariateKernel){.similarity = {similarity}};
+  for (int axis = 0; axis < COVARIATE_AXES; axis++) {
+    const PetscInt before = count, tried = levels[axis] > 1 ? SHARED : 1;
+    count *= tried;
+    for (PetscInt k = count - 1; k >= 0; k--) {
+      kernel[k] = kernel[k % before];
+      kernel[k].levels[axis] = levels[axis];
+      kernel[k].shared[axis] = levels[axis] > 1 ? shared[k / before] : 1;
+    }
+  }
+  return count;
+}
+
 double covariate_kernel(const CovariateKernel *kernel, const Covariates *a, const Covariates *b)
 {
   double product = 1;

@@ -20,6 +20,12 @@ typedef struct {
   PetscInt level[COVARIATE_AXES];
 } Covariates;
 
+/* covariate_kernels - kernels worth trying for axes of so many levels: shared 0.1, 0.5 or 0.9 on every axis in all combinations, axes of one level left out; similarity of
+   perturbations or NULL. Their number. regression_lambda: ridges worth trying. */
+enum { COVARIATE_KERNELS = 27, REGRESSION_LAMBDAS = 4 };
+extern const double regression_lambda[REGRESSION_LAMBDAS];
+PetscInt            covariate_kernels(const PetscInt levels[COVARIATE_AXES], const double *similarity, CovariateKernel kernel[COVARIATE_KERNELS]);
+
 double covariate_kernel(const CovariateKernel *kernel, const Covariates *a, const Covariates *b);
 
 /* covariate_similarity - Gaussian kernel of external features (levels, features) of the levels of an axis, bandwidth the median distance of two levels:
