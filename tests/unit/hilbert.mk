@@ -18,3 +18,6 @@ check_PROGRAMS += validation/performance/algebra
 validation_performance_algebra_SOURCES = validation/performance/algebra.c
 check_PROGRAMS += validation/hilbert/convergence
 validation_hilbert_convergence_SOURCES = validation/hilbert/convergence.c
+parallel_tests += tests/unit/permutation_mpi
+tests_unit_permutation_mpi_SOURCES = tests/unit/permutation_mpi.c tests/data/hilbert/tests.h
+EXTRA_DIST += tests/data/hilbert/make_tests.py

@@ -1,0 +1,79 @@
+/* embed: conditional mean embedding regression over the covariates of the populations, and how well it foretells each from all others. */
+#include "commands/commands.h"
+#include "commands/embed.h"
+#include "evaluation/differential_internal.h"
+#include <perturbdiff/evaluation/baseline.h>
+
+enum { REGRESSION_AUTO, REGRESSION_YES, REGRESSION_NO, POPULATIONS_LEAST = 6 };
+
+const OptionSpec embed_regression_options[] = {
+    {"regression", VALUE_CHOICE, "auto", 0, 0, "auto|yes|no", "Conditional mean embedding: how well perturbation, cell type and batch foretell a population left out; auto: from 6 populations on"},
+    {"features", VALUE_PATH, "", 0, 0, "", "CSV of perturbations' features (column perturbation, then numbers): what the regression knows of perturbations"},
+    {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
+};
+
+/* One line a population: (groups, 2) squared errors of the regression without it and of its control, MMD^2 over all pairs. */
+static void print_regression(const Embed *e, const double *values, FILE *stream)
+{
+  fputs("perturbation,cell_type,batch,cells,leave_one_out_error,control_error\n", stream);
+  for (PetscInt i = 0; i < e->groups; i++) {
+    const Population *p = &e->table->population[e->population[i]];
+    csv_field(stream, e->table->perturbation.name[p->perturbation]);
+    fputc(',', stream);
+    csv_field(stream, e->table->cell_type.name[p->cell_type]);
+    fputc(',', stream);
+    csv_field(stream, e->table->batch.name[p->batch]);
+    fprintf(stream, ",%lld,%.9g,", (long long)p->cells, values[2 * i]);
+    if (embed_control_row(e, i) >= 0 && embed_control_row(e, i) != i) fprintf(stream, "%.9g", values[2 * i + 1]);
+    fputc('\n', stream);
+  }
+}
+
+PetscErrorCode embed_regression(const Embed *e)
+{
+  const CellStoreTable *t = e->table;
+  const PetscInt        levels[COVARIATE_AXES] = {t->perturbation.count, t->cell_type.count, t->batch.count}, n = e->groups;
+  const char           *path;
+  CovariateKernel       kernel[COVARIATE_KERNELS];
+  Covariates           *covariates;
+  Regression            r;
+  double               *similarity = NULL, *values, *square, *product, ours = 0, controls = 0;
+  PetscInt              choice, compared = 0;
+  LogStage              stage;
+
+  PetscFunctionBeginUser;
+  PetscCall(options_choice(e->options, "regression", &choice));
+  PetscCall(options_string(e->options, "features", &path));
+  if (*path && choice == REGRESSION_NO) PetscFunctionReturn(error_user("-features %s is for the regression, which -regression no leaves out", path));
+  if (*path) PetscCall(perturbation_similarity(e->comm, path, t, &similarity));
+  if (choice == REGRESSION_NO || (choice == REGRESSION_AUTO && n < POPULATIONS_LEAST)) {
+    PetscCall(PetscFree(similarity));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(log_stage_begin(e->comm, "regression", &stage));
+  PetscCall(PetscMalloc4(n, &covariates, 2 * n, &values, n, &square, n, &product));
+  for (PetscInt i = 0; i < n; i++) {
+    const Population *p = &t->population[e->population[i]];
+    covariates[i] = (Covariates){{p->perturbation, p->cell_type, p->batch}};
+  }
+  const PetscInt kernels = covariate_kernels(levels, similarity, kernel);
+  PetscCall(regression_fit(n, covariates, kernels, kernel, REGRESSION_LAMBDAS, regression_lambda, &e->gram.product, &r));
+  PetscCall(blockmatrix_diagonal(&e->gram.product, square));
+  PetscCall(embed_against_control(e, &e->gram.product, product));
+  for (PetscInt i = 0; i < n; i++) {
+    const PetscInt control = embed_control_row(e, i);
+    values[2 * i] = r.leave_one_out[i];
+    values[2 * i + 1] = control >= 0 ? square[i] + square[control] - 2 * product[i] : 0;
+    if (control < 0 || control == i) continue;
+    compared++;
+    ours += values[2 * i];
+    controls += values[2 * i + 1];
+  }
+  PetscCall(embed_write_text(e, "cme.csv", values, print_regression));
+  PetscCall(log_stage_end(&stage, "shared %g perturbation, %g cell type, %g batch, ridge %g; leave-one-out error %.3g, %.3g where treated (their controls: %.3g): cme.csv", r.kernel.shared[0],
+                          r.kernel.shared[1], r.kernel.shared[2], r.lambda, r.error, compared ? ours / compared : 0, compared ? controls / compared : 0));
+  PetscCall(regression_destroy(&r));
+  PetscCall(PetscFree4(covariates, values, square, product));
+  PetscCall(PetscFree(similarity));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
