@@ -40,6 +40,7 @@ typedef struct {
   const char *genesets;           /* GMT file, "": none */
   PetscInt    geneset_least, geneset_most;
   PetscInt    bootstrap; /* resamples */
+  PetscInt    shown;     /* populations with the largest real change whose cells, calibration and changes are written for figures */
 } AnalysisOptions;
 
 typedef struct {
@@ -97,7 +98,7 @@ ScoreSummary scoretable_summary(const ScoreTable *table, PetscInt row, int score
 PetscInt scoretable_repeats(const ScoreTable *table, PetscInt row);
 
 /* scoretable_write - scores.csv, summary.csv, deltas.csv in a folder that is made; with analyses also comparison.csv and the tables asked for: distribution.csv,
-   distribution_genes.csv, coverage.csv, questions.csv, question_scores.csv, genesets.csv, genesets_agreement.csv. Collective. User errors as file_write_text. */
+   cells.csv, calibration.csv, changes.csv, distances.csv (of the populations shown), distribution_genes.csv, coverage.csv, questions.csv, question_scores.csv, genesets.csv, genesets_agreement.csv. Collective. User errors as file_write_text. */
 PetscErrorCode scoretable_write(MPI_Comm comm, const ScoreTable *table, const char *folder);
 /* scoretable_print - aligned table, the best prediction or baseline of each score marked. Rank 0 of comm prints. */
 PetscErrorCode scoretable_print(MPI_Comm comm, const ScoreTable *table, FILE *stream);

@@ -5,19 +5,15 @@
 #include <petscsys.h>
 
 typedef struct {
-  const char        *output;      /* the page */
+  const char        *output;  /* the page */
   const char        *title;
-  PetscInt           runs;        /* run folders written by train: options.yaml, run.json, log.csv */
-  const char *const *run;
-  PetscInt           evaluations; /* folders written by evaluate: scores.csv, summary.csv, deltas.csv */
-  const char *const *evaluation;
-  PetscInt           embeddings;  /* folders written by embed: mmd.csv or energy_distance.csv, spectrum.csv, components.csv */
-  const char *const *embedding;
+  PetscInt           folders; /* in any order: runs of train (log.csv), evaluations (scores.csv), embeddings (to_control.csv) */
+  const char *const *folder;
 } ReportOptions;
 
-/* report_write - one page with figures inline, no network needed to read it. Collective; rank 0 does the work. Figures need gnuplot
-   at run time and are left out, with a sentence, where there is none. User errors: a folder without the files it should hold,
-   nothing to report, as file_write_text. */
+/* report_write - one page with figures inline, no network needed to read it; sections whose tables are missing are left out. Collective; rank 0 does the work.
+   Figures need gnuplot at run time and are left out, with a sentence, where there is none. User errors: a folder that is none of the three kinds, a table of
+   uneven lines, nothing to report, as file_write_text. */
 PetscErrorCode report_write(MPI_Comm comm, const ReportOptions *options);
 
 /* report_embedding_figures - populations.svg (distances, ordered by average linkage), spectrum.svg, components.svg in a folder that embed wrote its tables into; drawn: how many, 0 where

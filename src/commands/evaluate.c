@@ -35,6 +35,8 @@ static const OptionSpec own[] = {
     {"geneset_least", VALUE_INTEGER, "10", 1, 1e6, "genes", "Leave out sets with fewer scored genes"},
     {"geneset_most", VALUE_INTEGER, "500", 1, 1e6, "genes", "Leave out sets with more scored genes"},
     {"bootstrap", VALUE_INTEGER, "2000", 100, 1e6, "", "Resamples of perturbations behind the intervals of comparison.csv"},
+    {"report_populations", VALUE_INTEGER, "6", 0, 100, "",
+     "Populations with the strongest real change whose cells and changes are written for figures: cells.csv, calibration.csv, changes.csv, distances.csv"},
     {"seed", VALUE_INTEGER, "0", 0, 9e15, "", "Seed of the halves, the baselines' draws, permutations, questions and resamples"},
     {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
 };
@@ -130,6 +132,7 @@ static PetscErrorCode read_analysis_options(const Options *options, AnalysisOpti
   PetscCall(read_count(options, "geneset_least", &a->geneset_least));
   PetscCall(read_count(options, "geneset_most", &a->geneset_most));
   PetscCall(read_count(options, "bootstrap", &a->bootstrap));
+  PetscCall(read_count(options, "report_populations", &a->shown));
   if (a->geneset_least > a->geneset_most) {
     return error_user("-geneset_least %lld is above -geneset_most %lld; no set can have that size", (long long)a->geneset_least, (long long)a->geneset_most);
   }
@@ -169,7 +172,7 @@ static PetscErrorCode score(const EvaluateOptions *o, const char *folder)
   PetscCall(scoretable_destroy(&table));
   PetscCall(log_line(comm, "wrote %s/scores.csv, summary.csv, deltas.csv, comparison.csv%s%s%s", folder, o->analysis->distribution ? ", distribution.csv" : "",
                      *o->analysis->questions ? ", question_scores.csv" : "", *o->analysis->genesets ? ", genesets.csv" : ""));
-  PetscCall(log_line(comm, "next: perturbdiff report -evaluation %s -out report.html", folder));
+  PetscCall(log_line(comm, "next: perturbdiff report RUN %s -out report.html", folder));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -8,6 +8,8 @@
 
 static const char *const heading[ANALYSIS_TABLES] = {
     [TABLE_GENES] = "gene,wasserstein,zeros_real,zeros_predicted,variance_real,variance_predicted",
+    [TABLE_CELLS] = "kind,component_1,component_2,variance_1,variance_2",
+    [TABLE_CALIBRATION] = "level,real_share,genes",
     [TABLE_COVERAGE] = "draws,gene_coverage_50,gene_coverage_90,energy_p",
     [TABLE_GENESETS] = "set,size,real_overlap,real_enrichment,real_p,real_fdr,real_rank_effect,real_rank_p,real_rank_fdr,"
                        "predicted_overlap,predicted_enrichment,predicted_p,predicted_fdr,predicted_rank_effect,predicted_rank_p,predicted_rank_fdr",
@@ -21,6 +23,9 @@ static PetscBool wanted(const AnalysisOptions *o, AnalysisTable table)
     return o->distribution && o->distribution_genes ? PETSC_TRUE : PETSC_FALSE;
   case TABLE_COVERAGE:
     return o->distribution;
+  case TABLE_CELLS:
+  case TABLE_CALIBRATION:
+    return o->shown > 0 ? PETSC_TRUE : PETSC_FALSE;
   default:
     return *o->genesets ? PETSC_TRUE : PETSC_FALSE;
   }
@@ -64,7 +69,7 @@ PetscErrorCode analyses_create(MPI_Comm comm, const AnalysisOptions *options, ui
   else if (a->asked)
     PetscCall(questions_read(comm, options->questions, &scope, &a->questions));
   const size_t answers = (size_t)t->rows * (size_t)a->questions.count, values = (size_t)t->rows * (size_t)t->groups * ANALYSIS_SCORES;
-  PetscCall(PetscCalloc4(answers, &a->score, answers, &a->called, values, &a->value, t->rows, &a->draw));
+  PetscCall(PetscCalloc5(answers, &a->score, answers, &a->called, values, &a->value, t->rows, &a->draw, t->rows, &a->drawn));
   for (int i = 0; i < ANALYSIS_TABLES; i++)
     if (wanted(options, (AnalysisTable)i)) PetscCall(PetscCalloc1(t->groups, &a->lines[i]));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -81,7 +86,8 @@ PetscErrorCode analyses_destroy(const ScoreTable *t, Analyses **analyses)
     PetscCall(PetscFree(a->lines[i]));
     free(a->table[i]);
   }
-  PetscCall(PetscFree4(a->score, a->called, a->value, a->draw));
+  PetscCall(PetscFree5(a->score, a->called, a->value, a->draw, a->drawn));
+  PetscCall(shown_destroy(a, t));
   PetscCall(PetscFree2(a->real_test, a->test));
   if (a->asked) PetscCall(questions_destroy(&a->questions));
   PetscCall(genesets_destroy(&a->sets));
@@ -99,6 +105,7 @@ PetscErrorCode analyses_begin_group(Analyses *a, const ScoreTable *t, PetscInt g
     a->stream[i] = open_memstream(&a->lines[i][group], &a->length[i]);
     PetscCheck(a->stream[i], PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
   }
+  if (a->shown && a->shown[group]) PetscCall(shown_draw(a, key_of(t, group), 0, t->genes, cells, real, &a->drawn_real));
   if (!a->contrasts) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(sortedgenes_of_dense(cells, real, t->genes, &sorted));
   PetscCall(contrast_create(&sorted, control, &a->real));
@@ -111,10 +118,9 @@ PetscErrorCode analyses_begin_group(Analyses *a, const ScoreTable *t, PetscInt g
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* model,perturbation,cell_type,batch, */
-static void begin_line(const ScoreTable *t, PetscInt row, PetscInt group, FILE *stream)
+void analyses_begin_line(const ScoreTable *t, const char *model, PetscInt group, FILE *stream)
 {
-  csv_field(stream, t->model[row]);
+  csv_field(stream, model);
   for (int axis = 0; axis < 3; axis++) {
     fputc(',', stream);
     csv_field(stream, t->label[axis][group]);
@@ -133,7 +139,7 @@ static PetscErrorCode distribution_row(Analyses *a, const ScoreTable *t, PetscIn
   PetscCall(distribution_scores(&options, key_of(t, group), given->count_real, given->real, given->count, given->cells, t->genes, &scores, marginal));
   memcpy(values_of(a, t, row, group), &scores, sizeof scores);
   for (PetscInt g = 0; a->lines[TABLE_GENES] && g < t->genes; g++) {
-    begin_line(t, row, group, a->stream[TABLE_GENES]);
+    analyses_begin_line(t, t->model[row], group, a->stream[TABLE_GENES]);
     csv_field(a->stream[TABLE_GENES], t->gene[g]);
     fprintf(a->stream[TABLE_GENES], ",%.8g,%.8g,%.8g,%.8g,%.8g,%lld\n", marginal[g].wasserstein, marginal[g].zeros_real, marginal[g].zeros_predicted,
             marginal[g].variance_real, marginal[g].variance_predicted, (long long)t->repeat[row]);
@@ -157,7 +163,7 @@ static PetscErrorCode genesets_row(Analyses *a, const ScoreTable *t, PetscInt gr
   PetscFunctionBeginUser;
   PetscCall(geneset_tests(&a->sets, contrast, a->test));
   for (PetscInt s = 0; s < a->sets.sets; s++) {
-    begin_line(t, row, group, stream);
+    analyses_begin_line(t, t->model[row], group, stream);
     csv_field(stream, a->sets.name[s]);
     fprintf(stream, ",%lld", (long long)(a->sets.first[s + 1] - a->sets.first[s]));
     write_test(stream, &a->real_test[s]);
@@ -165,7 +171,7 @@ static PetscErrorCode genesets_row(Analyses *a, const ScoreTable *t, PetscInt gr
     fprintf(stream, ",%lld\n", (long long)t->repeat[row]);
   }
   PetscCall(geneset_agreement(a->sets.sets, a->real_test, a->test, &agreement));
-  begin_line(t, row, group, a->stream[TABLE_AGREEMENT]);
+  analyses_begin_line(t, t->model[row], group, a->stream[TABLE_AGREEMENT]);
   fprintf(a->stream[TABLE_AGREEMENT], "%lld,%.10g,%.10g,%.10g,%lld,%lld,%lld,%lld,%lld\n", (long long)a->sets.sets, agreement.spearman,
           agreement.jaccard_overlap, agreement.jaccard_rank, (long long)agreement.significant_overlap[0], (long long)agreement.significant_overlap[1],
           (long long)agreement.significant_rank[0], (long long)agreement.significant_rank[1], (long long)t->repeat[row]);
@@ -182,6 +188,7 @@ PetscErrorCode analyses_row(Analyses *a, const ScoreTable *t, PetscInt group, Pe
   PetscFunctionBeginUser;
   for (int i = 0; i < ANALYSIS_SCORES; i++) value[i] = NAN;
   if (!given->count) PetscFunctionReturn(PETSC_SUCCESS);
+  if (a->shown && a->shown[group] && a->shown_row[row]) PetscCall(shown_draw(a, key_of(t, group), 1, t->genes, given->count, given->cells, &a->drawn[row]));
   if (a->options->distribution) {
     PetscCall(distribution_row(a, t, group, row, given));
     if (t->kind[row] == ROW_PREDICTION && scoretable_repeats(t, row) > 1) {
@@ -225,7 +232,7 @@ static PetscErrorCode coverage_rows(Analyses *a, const ScoreTable *t, PetscInt g
       count[draws++] = t->cells_predicted[(size_t)q * (size_t)t->groups + (size_t)group];
     }
     PetscCall(coverage_scores(cells, real, draws, count, draw, t->genes, &scores));
-    begin_line(t, r, group, a->stream[TABLE_COVERAGE]);
+    analyses_begin_line(t, t->model[r], group, a->stream[TABLE_COVERAGE]);
     fprintf(a->stream[TABLE_COVERAGE], "%lld,%.10g,%.10g,%.10g\n", (long long)draws, scores.gene_coverage_50, scores.gene_coverage_90, scores.energy_p);
   }
   for (PetscInt r = 0; r < t->rows; r++) PetscCall(PetscFree(a->draw[r]));
@@ -237,6 +244,7 @@ PetscErrorCode analyses_end_group(Analyses *a, const ScoreTable *t, PetscInt gro
 {
   PetscFunctionBeginUser;
   if (a->options->distribution) PetscCall(coverage_rows(a, t, group, cells, real));
+  PetscCall(shown_end_group(a, t, group));
   for (int i = 0; i < ANALYSIS_TABLES; i++)
     if (a->stream[i]) PetscCheck(!fclose(a->stream[i]), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
   if (a->contrasts) PetscCall(contrast_destroy(&a->real));
@@ -253,7 +261,7 @@ static PetscErrorCode join_lines(Analyses *a, const ScoreTable *t, AnalysisTable
   if (!a->rank) {
     stream = open_memstream(&a->table[table], &length);
     PetscCheck(stream, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
-    fprintf(stream, "model,perturbation,cell_type,batch,%s%s\n", heading[table], table == TABLE_COVERAGE ? "" : ",repeat");
+    fprintf(stream, "model,perturbation,cell_type,batch,%s%s\n", heading[table], table == TABLE_GENES || table == TABLE_GENESETS || table == TABLE_AGREEMENT ? ",repeat" : "");
   }
   for (PetscInt k = 0; k < t->groups; k++) {
     char *text = a->lines[table][k];

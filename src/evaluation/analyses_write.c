@@ -215,7 +215,7 @@ static PetscErrorCode write_table(MPI_Comm comm, const ScoreTable *t, const char
 
 PetscErrorCode analyses_write(MPI_Comm comm, const ScoreTable *t, const char *folder)
 {
-  static const char *const name[ANALYSIS_TABLES] = {"distribution_genes.csv", "coverage.csv", "genesets.csv", "genesets_agreement.csv"};
+  static const char *const name[ANALYSIS_TABLES] = {"distribution_genes.csv", "coverage.csv", "genesets.csv", "genesets_agreement.csv", "cells.csv", "calibration.csv"};
   const Analyses          *a = t->analyses;
 
   PetscFunctionBeginUser;
@@ -224,6 +224,10 @@ PetscErrorCode analyses_write(MPI_Comm comm, const ScoreTable *t, const char *fo
   if (a->asked) {
     PetscCall(write_table(comm, t, folder, "questions.csv", write_questions));
     PetscCall(write_table(comm, t, folder, "question_scores.csv", write_question_scores));
+  }
+  if (a->shown) {
+    PetscCall(write_table(comm, t, folder, "changes.csv", shown_write_changes));
+    PetscCall(write_table(comm, t, folder, "distances.csv", shown_write_distances));
   }
   for (int i = 0; i < ANALYSIS_TABLES; i++)
     if (a->lines[i]) PetscCall(write_text(comm, folder, name[i], a->table[i]));

@@ -5,34 +5,32 @@
 
 typedef struct {
   double   cost;
-  PetscInt perturbation;
+  PetscInt item;
 } Cost;
 
 static int dearest_first(const void *a, const void *b)
 {
   const Cost *x = a, *y = b;
   if (x->cost != y->cost) return x->cost < y->cost ? 1 : -1;
-  return (x->perturbation > y->perturbation) - (x->perturbation < y->perturbation);
+  return (x->item > y->item) - (x->item < y->item);
 }
 
-/* The dearest to the rank with the least so far. */
-static PetscErrorCode deal_single(const double *cost, Deal *deal)
+PetscErrorCode deal_to_least(PetscInt count, const double *cost, PetscMPIInt ranks, PetscMPIInt *owner)
 {
   Cost   *order;
   double *load;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(deal->perturbations, &order));
-  PetscCall(PetscCalloc1(deal->size, &load));
-  for (PetscInt p = 0; p < deal->perturbations; p++) order[p] = (Cost){cost[p], p};
-  qsort(order, (size_t)deal->perturbations, sizeof *order, dearest_first);
-  for (PetscInt k = 0; k < deal->perturbations; k++) {
+  PetscCall(PetscMalloc1(count, &order));
+  PetscCall(PetscCalloc1(ranks, &load));
+  for (PetscInt i = 0; i < count; i++) order[i] = (Cost){cost[i], i};
+  qsort(order, (size_t)count, sizeof *order, dearest_first);
+  for (PetscInt k = 0; k < count; k++) {
     PetscMPIInt least = 0;
-    for (PetscMPIInt r = 1; r < deal->size; r++)
+    for (PetscMPIInt r = 1; r < ranks; r++)
       if (load[r] < load[least]) least = r;
     load[least] += order[k].cost;
-    deal->first[order[k].perturbation] = least;
-    deal->count[order[k].perturbation] = 1;
+    owner[order[k].item] = least;
   }
   PetscCall(PetscFree(order));
   PetscCall(PetscFree(load));
@@ -47,7 +45,8 @@ PetscErrorCode deal_create(MPI_Comm comm, PetscInt perturbations, const double *
   PetscCallMPI(MPI_Comm_size(comm, &deal->size));
   PetscCall(PetscMalloc4(perturbations, &deal->first, perturbations, &deal->count, perturbations, &deal->mine, perturbations, &deal->place));
   if (deal->size <= perturbations) {
-    PetscCall(deal_single(cost, deal));
+    PetscCall(deal_to_least(perturbations, cost, deal->size, deal->first));
+    for (PetscInt p = 0; p < perturbations; p++) deal->count[p] = 1;
   } else {
     for (PetscInt p = 0; p < perturbations; p++) {
       deal->first[p] = (PetscMPIInt)((PetscInt64)p * deal->size / perturbations);

@@ -3,7 +3,6 @@
 #include "evaluation/pair_internal.h"
 #include <math.h>
 #include <perturbdiff/runtime.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* Cells of each population that the baseline cme embeds, at most. */
@@ -164,42 +163,20 @@ static PetscErrorCode match_genes(Evaluation *e)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A group and what it costs. */
-typedef struct {
-  double   cost;
-  PetscInt group;
-} Cost;
-
-static int dearest_first(const void *a, const void *b)
-{
-  const Cost *x = a, *y = b;
-  if (x->cost != y->cost) return x->cost < y->cost ? 1 : -1;
-  return (x->group > y->group) - (x->group < y->group);
-}
-
-/* Dearest group to the rank with the least so far; pairs of cells are what costs. */
+/* Pairs of cells are what costs. */
 static PetscErrorCode deal_groups(Evaluation *e, const KeyTable *real, const KeyTable *predicted)
 {
-  Cost   *cost;
-  double *load;
+  double *cost;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc2(e->groups, &cost, e->size, &load));
-  PetscCall(PetscArrayzero(load, e->size));
+  PetscCall(PetscMalloc1(e->groups, &cost));
   for (PetscInt k = 0; k < e->groups; k++) {
     const int64_t key = e->slots.key[e->group_slot[k]];
     const double cells = (double)real->cells[key_find(real->count, real->key, key)] + (double)predicted->cells[key_find(predicted->count, predicted->key, key)];
-    cost[k] = (Cost){cells * cells, k};
+    cost[k] = cells * cells;
   }
-  qsort(cost, (size_t)e->groups, sizeof *cost, dearest_first);
-  for (PetscInt k = 0; k < e->groups; k++) {
-    PetscMPIInt least = 0;
-    for (PetscMPIInt r = 1; r < e->size; r++)
-      if (load[r] < load[least]) least = r;
-    load[least] += cost[k].cost;
-    e->owner[cost[k].group] = least;
-  }
-  PetscCall(PetscFree2(cost, load));
+  PetscCall(deal_to_least(e->groups, cost, e->size, e->owner));
+  PetscCall(PetscFree(cost));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -393,6 +370,28 @@ static PetscErrorCode score_group(Evaluation *e, PetscInt k, ScoreTable *t, doub
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Populations shown are those that move furthest: by the norm of the real mean change. */
+static PetscErrorCode choose_shown(Evaluation *e, ScoreTable *t)
+{
+  double *strength, *change;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscCalloc2(e->groups, &strength, e->genes, &change));
+  for (PetscInt k = 0; k < e->groups; k++) {
+    const PetscInt    slot = e->group_slot[k];
+    const SparseRows *rows = &e->real_cells.rows[slot];
+
+    if (e->owner[k] != e->rank) continue;
+    for (PetscInt g = 0; g < e->genes; g++) change[g] = -e->real_cells.mean[(size_t)e->slots.control_row[e->slots.paired[slot]] * (size_t)e->genes + (size_t)g];
+    for (int64_t i = 0; i < rows->offset[rows->rows]; i++) change[rows->column[i]] += (double)rows->value[i] / (double)rows->rows;
+    for (PetscInt g = 0; g < e->genes; g++) strength[k] += change[g] * change[g];
+  }
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, strength, (PetscMPIInt)e->groups, MPI_DOUBLE, MPI_SUM, e->comm));
+  PetscCall(shown_choose(t->analyses, t, strength));
+  PetscCall(PetscFree2(strength, change));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Every rank its groups; changes go to rank 0 group by group, so that their sums do not depend on the number of ranks. */
 static PetscErrorCode score_all(Evaluation *e, ScoreTable *t)
 {
@@ -418,6 +417,7 @@ static PetscErrorCode score_all(Evaluation *e, ScoreTable *t)
     if (e->rank && mine) PetscCallMPI(MPI_Send(mine, width, MPI_DOUBLE, 0, 0, e->comm));
     if (e->rank) continue;
     if (!mine) mine = change;
+    if (t->analyses) PetscCall(shown_keep_changes(t->analyses, t, k, mine));
     for (PetscInt g = 0; g < e->genes; g++) t->change_real[g] += mine[g] / e->groups;
     for (PetscMPIInt i = 0; i < width - (PetscMPIInt)e->genes; i++) t->change[i] += mine[e->genes + i] / e->groups;
   }
@@ -585,6 +585,7 @@ PetscErrorCode evaluate_files(MPI_Comm comm, const EvaluateOptions *options, Sco
   if (options->analysis) PetscCall(analyses_create(comm, options->analysis, options->seed, table, &table->analyses));
   /* Writes files: after all that a mistake of the user may stop. */
   if (options->pair && options->pair->profile != PROFILE_NONE) PetscCall(make_pair_tables(&e));
+  if (options->analysis && options->analysis->shown > 0) PetscCall(choose_shown(&e, table));
   PetscCall(score_all(&e, table));
   PetscCall(close_all(&e, &real));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -15,4 +15,4 @@ library_sources += src/evaluation/baseline_additive.c src/evaluation/baseline_fe
 public_headers += include/perturbdiff/evaluation/comparison.h include/perturbdiff/evaluation/contrast.h include/perturbdiff/evaluation/genesets.h \
   include/perturbdiff/evaluation/questions.h
 library_sources += src/evaluation/comparison.c src/evaluation/contrast.c src/evaluation/genesets.c src/evaluation/questions.c
-library_sources += src/evaluation/analyses.c src/evaluation/analyses_internal.h src/evaluation/analyses_write.c
+library_sources += src/evaluation/analyses.c src/evaluation/analyses_internal.h src/evaluation/analyses_write.c src/evaluation/shown.c

@@ -61,6 +61,8 @@ typedef struct {
   PetscInt     parts;         /* parts of a sum of distances that teams share, a power of two */
 } Deal;
 
+/* deal_to_least - owner (count): items by falling cost, each to the rank with the least so far. Not collective. */
+PetscErrorCode deal_to_least(PetscInt count, const double *cost, PetscMPIInt ranks, PetscMPIInt *owner);
 /* deal_create - by cost. Collective on comm only in that all ranks must give the same costs. */
 PetscErrorCode deal_create(MPI_Comm comm, PetscInt perturbations, const double *cost, Deal *deal);
 PetscErrorCode deal_destroy(Deal *deal);

@@ -1,6 +1,7 @@
 /* CSV tables with quoted cells, and growing text. */
 #include "report/report_internal.h"
 #include <perturbdiff/runtime/error.h>
+#include <dirent.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -38,6 +39,15 @@ PetscErrorCode text_add_escaped(Text *text, const char *plain)
     default: PetscCall(text_add(text, "%c", *plain));
     }
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode text_add_quoted(Text *text, const char *plain)
+{
+  PetscFunctionBeginUser;
+  PetscCall(text_add(text, "'"));
+  for (; *plain; plain++) PetscCall(text_add(text, *plain == '\'' ? "''" : "%c", *plain));
+  PetscCall(text_add(text, "'"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -96,20 +106,74 @@ static PetscErrorCode parse(const char *path, const char *content, CsvTable *tab
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode csv_read(const char *path, CsvTable *table, PetscBool *found)
+PetscErrorCode file_text(const char *path, Text *content, PetscBool *found)
 {
   FILE *file = fopen(path, "r");
-  Text  content = {0};
   char  block[4096];
 
   PetscFunctionBeginUser;
-  *table = (CsvTable){0};
   *found = file ? PETSC_TRUE : PETSC_FALSE;
   if (!file) PetscFunctionReturn(PETSC_SUCCESS);
-  while (fgets(block, sizeof block, file)) PetscCall(text_add(&content, "%s", block));
+  while (fgets(block, sizeof block, file)) PetscCall(text_add(content, "%s", block));
   fclose(file);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode file_ending(const char *folder, const char *suffix, char name[PETSC_MAX_PATH_LEN])
+{
+  DIR                 *list = opendir(folder);
+  const struct dirent *entry;
+
+  PetscFunctionBeginUser;
+  *name = '\0';
+  while (list && (entry = readdir(list))) {
+    const size_t length = strlen(entry->d_name), end = strlen(suffix);
+    if (length < end || strcmp(entry->d_name + length - end, suffix) || strstr(entry->d_name, "ceiling")) continue;
+    if (!*name || strcmp(entry->d_name, name) < 0) PetscCall(PetscStrncpy(name, entry->d_name, PETSC_MAX_PATH_LEN));
+  }
+  if (list) closedir(list);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode csv_read(const char *folder, const char *name, CsvTable *table)
+{
+  char      path[PETSC_MAX_PATH_LEN];
+  Text      content = {0};
+  PetscBool found;
+
+  PetscFunctionBeginUser;
+  *table = (CsvTable){0};
+  PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", folder, name));
+  PetscCall(file_text(path, &content, &found));
+  if (!found) PetscFunctionReturn(PETSC_SUCCESS);
   PetscErrorCode code = content.used ? parse(path, content.text, table) : error_user("%s: empty", path);
   PetscCall(PetscFree(content.text));
+  PetscFunctionReturn(code);
+}
+
+PetscErrorCode csv_scan(const char *path, PetscErrorCode (*row)(void *, const CsvTable *), void *context)
+{
+  FILE    *file = fopen(path, "r");
+  char    *line = NULL;
+  size_t   room = 0;
+  CsvTable table = {0};
+  Text     pair = {0}, head = {0};
+
+  PetscFunctionBeginUser;
+  if (!file) PetscFunctionReturn(PETSC_SUCCESS);
+  if (getline(&line, &room, file) > 0) PetscCall(text_add(&head, "%s%s", line, strchr(line, '\n') ? "" : "\n"));
+  PetscErrorCode code = PETSC_SUCCESS;
+  while (!code && getline(&line, &room, file) > 0) {
+    pair.used = 0;
+    PetscCall(text_add(&pair, "%s%s", head.text, line));
+    code = parse(path, pair.text, &table);
+    if (!code) code = row(context, &table);
+    PetscCall(csv_free(&table));
+  }
+  fclose(file);
+  free(line);
+  PetscCall(PetscFree(pair.text));
+  PetscCall(PetscFree(head.text));
   PetscFunctionReturn(code);
 }
 
@@ -143,4 +207,32 @@ double csv_number(const CsvTable *table, PetscInt row, const char *name)
   char        *end;
   const double value = strtod(text, &end);
   return *text && !*end ? value : NAN;
+}
+
+PetscErrorCode csv_distinct(const CsvTable *table, const char *column, PetscInt *count, char ***names)
+{
+  PetscFunctionBeginUser;
+  *count = 0;
+  PetscCall(PetscMalloc1(table->rows + 1, names));
+  for (PetscInt i = 0; i < table->rows; i++) {
+    const char *name = csv_text(table, i, column);
+    PetscInt    j    = *count;
+    while (j > 0 && strcmp((*names)[j - 1], name)) j--;
+    if (!j) PetscCall(PetscStrallocpy(name, &(*names)[(*count)++]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+void csv_population(const CsvTable *table, PetscInt row, const char *axis, char *label, size_t size)
+{
+  static const char *const column[] = {"perturbation", "cell_type", "batch"};
+  size_t                   used     = 0;
+
+  *label = '\0';
+  for (int a = 0; a < 3; a++) {
+    char name[32];
+    snprintf(name, sizeof name, "%s%s", axis, column[a]);
+    const char *text = csv_text(table, row, name);
+    if (*text && used < size) used += (size_t)snprintf(label + used, size - used, "%s%s", used ? ", " : "", text);
+  }
 }

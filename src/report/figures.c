@@ -1,16 +1,41 @@
-/* Figures as gnuplot scripts, turned into SVG elements. */
+/* Figures as gnuplot scripts, turned into SVG elements of the page. */
 #include "report/report_internal.h"
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-const char *const report_colours[8] = {"#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C8C8C"};
+const char *const report_colours[8] = {COLOUR_PREDICTED, COLOUR_REAL, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", COLOUR_CONTROL};
 
-PetscErrorCode figure_draw(const char *script, int width, int height, Text *page, PetscBool *drawn)
+/* A line of gnuplot's SVG; its ids, the same in every drawing, get the panel's number. */
+static PetscErrorCode add_svg_line(Text *page, const char *line, PetscInt panel)
 {
-  char  path[] = "/tmp/perturbdiff-figure-XXXXXX", command[128], block[4096];
+  static const char *const before[] = {" id='", " id=\"", "='#", "=\"#", "url(#"};
+
+  PetscFunctionBeginUser;
+  while (*line) {
+    size_t mark = 0;
+    int    kind = -1;
+    for (; line[mark] && kind < 0; mark++)
+      for (int b = 0; b < 5; b++)
+        if (!strncmp(line + mark, before[b], strlen(before[b]))) kind = b;
+    if (kind < 0) {
+      PetscCall(text_add(page, "%s", line));
+      break;
+    }
+    mark += strlen(before[kind]) - 1;
+    /* A colour is no reference. */
+    const PetscBool colour = kind > 1 && strspn(line + mark, "0123456789abcdefABCDEF") >= 6 ? PETSC_TRUE : PETSC_FALSE;
+    PetscCall(text_add(page, "%.*s", (int)mark, line));
+    if (!colour) PetscCall(text_add(page, "p%d-", (int)panel));
+    line += mark;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode figure_draw(const char *script, int width, int height, PetscInt panel, Text *page, PetscBool *drawn)
+{
+  char  path[] = "/tmp/perturbdiff-figure-XXXXXX", block[8192];
   int   descriptor;
   FILE *pipe, *svg;
 
@@ -18,9 +43,8 @@ PetscErrorCode figure_draw(const char *script, int width, int height, Text *page
   *drawn = PETSC_FALSE;
   if ((descriptor = mkstemp(path)) < 0) PetscFunctionReturn(PETSC_SUCCESS);
   close(descriptor);
-  snprintf(command, sizeof command, "gnuplot >/dev/null 2>&1");
-  if ((pipe = popen(command, "w"))) {
-    fprintf(pipe, "set terminal svg size %d,%d dynamic font 'Helvetica,Arial,sans-serif,14' linewidth 1.2 background '#ffffff'\nset output '%s'\n", width, height, path);
+  if ((pipe = popen("gnuplot >/dev/null 2>&1", "w"))) {
+    fprintf(pipe, "set encoding utf8\nset terminal svg size %d,%d dynamic font 'Helvetica,Arial,sans-serif,14' linewidth 1.2\nset output '%s'\n", width, height, path);
     fputs(script, pipe);
     fputs("\nunset output\n", pipe);
     const int status = pclose(pipe);
@@ -28,9 +52,10 @@ PetscErrorCode figure_draw(const char *script, int width, int height, Text *page
       PetscBool inside = PETSC_FALSE;
       while (fgets(block, sizeof block, svg)) {
         if (!inside && strstr(block, "<svg")) inside = PETSC_TRUE;
-        if (inside) PetscCall(text_add(page, "%s", block));
+        if (!inside || strstr(block, "<title>")) continue;
+        PetscCall(panel ? add_svg_line(page, block, panel) : text_add(page, "%s", block));
+        *drawn = PETSC_TRUE;
       }
-      *drawn = inside;
       fclose(svg);
     }
   }
@@ -41,106 +66,40 @@ PetscErrorCode figure_draw(const char *script, int width, int height, Text *page
 PetscErrorCode figure_style(Text *script)
 {
   PetscFunctionBeginUser;
-  PetscCall(text_add(script, "set border 3 linecolor '#555555'\nset tics nomirror textcolor '#333333'\nset grid ytics linecolor '#dddddd' linetype 1\nset key noenhanced\n"));
+  PetscCall(text_add(script, "set border 3 linecolor '#666666'\nset tics nomirror textcolor '#222222'\nset xlabel textcolor '#222222'\nset ylabel textcolor '#222222'\n"
+                             "set title textcolor '#222222' noenhanced\nset grid xtics ytics linecolor '#e6e6e6' linetype 1 linewidth 0.6\nset key noenhanced textcolor '#222222' samplen 1.5\n"));
   for (int i = 0; i < 8; i++) PetscCall(text_add(script, "set linetype %d linecolor '%s' linewidth 2 pointtype 7 pointsize 0.5\n", i + 1, report_colours[i]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* A data block of the rows where all named columns hold numbers; count of rows written. */
-static PetscErrorCode block(const CsvTable *table, const char *name, const char *x, const char *y, Text *script, PetscInt *count)
+PetscErrorCode figure_begin(Page *page, const char *id)
 {
   PetscFunctionBeginUser;
-  *count = 0;
-  PetscCall(text_add(script, "$%s << EOD\n", name));
-  for (PetscInt i = 0; i < table->rows; i++) {
-    const double a = csv_number(table, i, x), b = csv_number(table, i, y);
-    if (!isfinite(a) || !isfinite(b)) continue;
-    PetscCall(text_add(script, "%g %g\n", a, b));
-    (*count)++;
-  }
-  PetscCall(text_add(script, "EOD\n"));
+  if (page->gnuplot) PetscCall(text_add(&page->text, "<figure id=\"figure-%s\"><div class=\"panels\">\n", id));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode figure_training(const CsvTable *log, Text *script)
+PetscErrorCode figure_panel(Page *page, Text *script, int width, int height, const char *label)
 {
-  static const char *const series[][2] = {{"loss", "loss"}, {"mse", "mean squared error"}, {"energy", "half energy distance"}, {"validation_loss", "validation loss"}};
-  Text                     plot        = {0};
-  PetscInt                 drawn       = 0;
+  PetscBool drawn;
 
   PetscFunctionBeginUser;
-  PetscCall(figure_style(script));
-  for (int i = 0; i < 4; i++) {
-    PetscInt count;
-    PetscCall(block(log, series[i][0], "step", series[i][0], script, &count));
-    if (!count) continue;
-    PetscCall(text_add(&plot, "%s $%s using 1:2 with %s linetype %d title '%s'", drawn++ ? "," : "plot", series[i][0], i == 3 ? "linespoints" : "lines", i + 1, series[i][1]));
+  if (page->gnuplot && script->used) {
+    PetscCall(text_add(&page->text, "<div class=\"panel\" style=\"max-width:%dpx\" role=\"img\" aria-label=\"", 6 * width / 5));
+    PetscCall(text_add_escaped(&page->text, label));
+    PetscCall(text_add(&page->text, "\">"));
+    PetscCall(figure_draw(script->text, width, height, ++page->panels, &page->text, &drawn));
+    if (!drawn) PetscCall(text_add(&page->text, "gnuplot could not draw this figure."));
+    PetscCall(text_add(&page->text, "</div>\n"));
   }
-  if (drawn) PetscCall(text_add(script, "set logscale y\nset xlabel 'training step'\nset ylabel 'loss'\nset key top right\n%s\n", plot.text));
-  else script->used = 0;
-  PetscCall(PetscFree(plot.text));
+  PetscCall(PetscFree(script->text));
+  *script = (Text){0};
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* One panel: a row of points for each model, its mean as a bar; model 0 on top. */
-static PetscErrorCode scores_panel(const CsvTable *scores, char *const *model, PetscInt models, const char *column, const char *title, PetscBool labels, Text *script)
+PetscErrorCode figure_end(Page *page, const char *caption)
 {
   PetscFunctionBeginUser;
-  PetscCall(text_add(script, "$points << EOD\n"));
-  for (PetscInt m = 0; m < models; m++)
-    for (PetscInt i = 0; i < scores->rows; i++) {
-      const double value = csv_number(scores, i, column);
-      if (strcmp(csv_text(scores, i, "model"), model[m]) || !isfinite(value)) continue;
-      /* Rows are spread a little so that equal values stay visible. */
-      PetscCall(text_add(script, "%g %g %d\n", value, (double)(models - m) + 0.18 * sin(2.399 * (double)i), (int)(m % 8 + 1)));
-    }
-  PetscCall(text_add(script, "EOD\n$means << EOD\n"));
-  for (PetscInt m = 0; m < models; m++) {
-    double   sum   = 0;
-    PetscInt count = 0;
-    for (PetscInt i = 0; i < scores->rows; i++) {
-      const double value = csv_number(scores, i, column);
-      if (strcmp(csv_text(scores, i, "model"), model[m]) || !isfinite(value)) continue;
-      sum += value;
-      count++;
-    }
-    if (count) PetscCall(text_add(script, "%g %d\n", sum / (double)count, (int)(models - m)));
-  }
-  PetscCall(text_add(script, "EOD\nset title '%s'\nset yrange [0.4:%d.6]\nset ytics (", title, (int)models));
-  for (PetscInt m = 0; m < models; m++) PetscCall(text_add(script, "%s'%s' %d", m ? "," : "", labels ? model[m] : "", (int)(models - m)));
-  PetscCall(text_add(script, ") noenhanced\nplot $points using 1:2:3 with points linecolor variable pointtype 7 pointsize 0.6 notitle,"
-                             " $means using 1:2:(0):(0.32) with vectors nohead linecolor '#000000' linewidth 2 notitle,"
-                             " $means using 1:2:(0):(-0.32) with vectors nohead linecolor '#000000' linewidth 2 notitle\n"));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode figure_scores(const CsvTable *scores, char *const *model, PetscInt models, Text *script)
-{
-  PetscFunctionBeginUser;
-  if (!models) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(figure_style(script));
-  PetscCall(text_add(script, "set grid xtics linecolor '#eeeeee'\nset multiplot\nset lmargin at screen 0.17\nset rmargin at screen 0.57\n"));
-  PetscCall(scores_panel(scores, model, models, "energy_distance", "energy distance (smaller is better)", PETSC_TRUE, script));
-  PetscCall(text_add(script, "set lmargin at screen 0.6\nset rmargin at screen 0.98\n"));
-  PetscCall(scores_panel(scores, model, models, "pearson_delta", "correlation of changes (larger is better)", PETSC_FALSE, script));
-  PetscCall(text_add(script, "unset multiplot\n"));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode figure_changes(const CsvTable *deltas, const char *const *model, PetscInt models, Text *script)
-{
-  PetscFunctionBeginUser;
-  if (!deltas->rows || !models) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(figure_style(script));
-  PetscCall(text_add(script, "set multiplot layout 1,%d\nset xlabel 'measured change (log1p)'\nset ylabel 'predicted change'\nset grid xtics linecolor '#eeeeee'\n", (int)models));
-  for (PetscInt m = 0; m < models; m++) {
-    PetscCall(text_add(script, "$changes << EOD\n"));
-    for (PetscInt i = 0; i < deltas->rows; i++)
-      if (!strcmp(csv_text(deltas, i, "model"), model[m]) && !(csv_number(deltas, i, "repeat") > 1))
-        PetscCall(text_add(script, "%g %g\n", csv_number(deltas, i, "real"), csv_number(deltas, i, "predicted")));
-    PetscCall(text_add(script, "EOD\nset title '%s' noenhanced\nplot x with lines linecolor '#999999' dashtype 2 notitle, $changes using 1:2 with points linecolor '%s' pointtype 7 pointsize 0.35 notitle\n",
-                       model[m], report_colours[m % 8]));
-  }
-  PetscCall(text_add(script, "unset multiplot\n"));
+  if (page->gnuplot) PetscCall(text_add(&page->text, "</div><figcaption><b>Figure %d.</b> %s</figcaption></figure>\n", (int)++page->figures, caption));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

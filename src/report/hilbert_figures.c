@@ -12,16 +12,6 @@ static const char *const figure_name[EMBEDDING_FIGURES] = {"populations.svg", "s
 /* Populations up to which each has its label beside the distances, and up to which the distances are drawn at all; levels told apart. */
 enum { LABELS_MOST = 80, POPULATIONS_MOST = 1000, LEVELS_MOST = 64 };
 
-/* A name between quotes of gnuplot, where '' stands for one quote. */
-static PetscErrorCode add_quoted(Text *script, const char *name)
-{
-  PetscFunctionBeginUser;
-  PetscCall(text_add(script, "'"));
-  for (; *name; name++) PetscCall(text_add(script, *name == '\'' ? "''" : "%c", *name));
-  PetscCall(text_add(script, "'"));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* Labels of both axes in the order of the rows, and room for them: the matrix stays square, the figure is as high as it needs. */
 static PetscErrorCode add_labels(const CsvTable *table, const PetscInt *order, EmbeddingFigure *figure)
 {
@@ -44,7 +34,7 @@ static PetscErrorCode add_labels(const CsvTable *table, const PetscInt *order, E
     PetscCall(text_add(script, axis ? "set ytics noenhanced font ',%d' (" : "set xtics rotate by 90 right noenhanced font ',%d' (", size));
     for (PetscInt k = 0; k < n; k++) {
       if (k) PetscCall(text_add(script, ","));
-      PetscCall(add_quoted(script, table->cell[order[k] * table->columns]));
+      PetscCall(text_add_quoted(script, table->cell[order[k] * table->columns]));
       PetscCall(text_add(script, " %d", (int)k));
     }
     PetscCall(text_add(script, ")\n"));
@@ -158,11 +148,11 @@ static PetscErrorCode figure_components(const CsvTable *table, Text *script)
   if (controls) PetscCall(text_add(script, ", $points using ($5 > 0 ? $1 : NaN):2:3 with points pointtype 3 pointsize 1.6 linewidth 1.5 linecolor variable notitle"));
   for (PetscInt k = 0; k < PetscMin(types, TITLES); k++) {
     PetscCall(text_add(script, ", NaN with points pointtype 7 pointsize 1 linecolor %d title ", (int)(k % 8) + 1));
-    PetscCall(add_quoted(script, type[k]));
+    PetscCall(text_add_quoted(script, type[k]));
   }
   for (PetscInt k = 0; k < perturbations && perturbations <= SHAPES; k++) {
     PetscCall(text_add(script, ", NaN with points pointtype %d pointsize 1 linecolor '#555555' title ", shape[k]));
-    PetscCall(add_quoted(script, perturbation[k]));
+    PetscCall(text_add_quoted(script, perturbation[k]));
   }
   if (controls) PetscCall(text_add(script, ", NaN with points pointtype 3 pointsize 1.4 linecolor '#555555' title 'control'"));
   PetscCall(text_add(script, "\n"));
@@ -174,12 +164,11 @@ PetscErrorCode embedding_figures(const char *folder, EmbeddingFigure *figure)
   static const char *const file[4] = {"energy_distance.csv", "mmd.csv", "spectrum.csv", "components.csv"};
   CsvTable                 table[4];
   PetscBool                found[4];
-  char                     path[PETSC_MAX_PATH_LEN];
 
   PetscFunctionBeginUser;
   for (int k = 0; k < 4; k++) {
-    PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", folder, file[k]));
-    PetscCall(csv_read(path, &table[k], &found[k]));
+    PetscCall(csv_read(folder, file[k], &table[k]));
+    found[k] = table[k].columns ? PETSC_TRUE : PETSC_FALSE;
   }
   figure[0] = (EmbeddingFigure){"Distance between the cells of any two populations, alike ones side by side (average linkage).", 900, 820, {0}};
   figure[1] = (EmbeddingFigure){"Covariance operators of the embeddings: eigenvalues, and the effective dimension at regularisation lambda, both against the trace.", 900, 380, {0}};
@@ -208,7 +197,7 @@ PetscErrorCode report_embedding_figures(MPI_Comm comm, const char *folder, Petsc
   PetscCallAgree(comm, code);
   for (int k = 0; k < EMBEDDING_FIGURES; k++) {
     PetscBool done = PETSC_FALSE;
-    if (figure[k].script.used) PetscCall(figure_draw(figure[k].script.text, figure[k].width, figure[k].height, &svg[k], &done));
+    if (figure[k].script.used) PetscCall(figure_draw(figure[k].script.text, figure[k].width, figure[k].height, 0, &svg[k], &done));
     made[k] = done;
     PetscCall(PetscFree(figure[k].script.text));
   }

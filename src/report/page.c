@@ -1,211 +1,136 @@
-/* The page: a question, the scores, figures, and what is needed to run it again. */
+/* The page: what came out, in words first; figures; what is needed to run it again. */
 #include "report/report_internal.h"
-#include <perturbdiff/report.h>
 #include <perturbdiff/runtime.h>
-#include <math.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const char page_head[] =
   "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-  "<style>\nbody{font:16px/1.5 Helvetica,Arial,sans-serif;color:#222;max-width:60rem;margin:0 auto;padding:1rem}\n"
-  "h1{font-size:1.6rem;margin:.5rem 0}h2{font-size:1.2rem;margin:2rem 0 .5rem;border-bottom:1px solid #ddd}\n"
-  "table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums}th,td{padding:.3rem .6rem;text-align:right;border-bottom:1px solid #eee}\n"
-  "th{border-bottom:2px solid #555;cursor:pointer;white-space:nowrap}th:first-child,td:first-child{text-align:left}\n"
-  ".best{font-weight:bold;color:#005a8c}.reference{color:#666;font-style:italic}\n"
-  "figure{margin:1rem 0}figcaption{color:#555;font-size:.9rem}svg{max-width:100%;height:auto}pre{background:#f6f6f6;padding:.7rem;overflow-x:auto;font-size:.85rem}\n"
-  ".wide{overflow-x:auto}@media print{details{display:block}}\n</style>\n";
+  "<link rel=\"icon\" href=\"data:,\">\n<style>\n"
+  "*{box-sizing:border-box}body{font:17px/1.55 Helvetica,Arial,sans-serif;color:#1a1a1a;background:#fff;max-width:68rem;margin:0 auto;padding:1rem 1.2rem 3rem}\n"
+  "h1{font-size:1.75rem;line-height:1.25;margin:.6rem 0 .4rem}h2{font-size:1.3rem;margin:2.6rem 0 .6rem;padding-bottom:.2rem;border-bottom:2px solid #ddd}h3{font-size:1.08rem;margin:1.8rem 0 .4rem}\n"
+  "p,ul{max-width:46rem}nav{font-size:.92rem}nav a{margin-right:1rem;white-space:nowrap}a{color:#005a8c}\n"
+  ".headline{background:#f2f6fa;border-left:5px solid #0072B2;padding:.8rem 1.1rem;margin:1.2rem 0}.verdict{font-size:1.22rem;line-height:1.4;margin:.2rem 0 .6rem}.headline ul{margin:.3rem 0;padding-left:1.2rem}\n"
+  ".small,small{font-size:.85rem;color:#444}td small{display:block;font-size:.76rem;white-space:nowrap}\n"
+  ".wide{overflow-x:auto;margin:.8rem 0}table{border-collapse:collapse;min-width:60%;font-size:.93rem;font-variant-numeric:tabular-nums}\n"
+  "th,td{padding:.32rem .7rem;text-align:right;vertical-align:top;border-bottom:1px solid #e5e5e5}th{border-bottom:2px solid #555;vertical-align:bottom;padding:0}\n"
+  "th button{font:inherit;font-weight:bold;color:inherit;background:none;border:0;padding:.32rem .7rem;text-align:inherit;cursor:pointer;min-height:2.4rem}th button:hover{background:#f2f6fa}\n"
+  "th:first-child,td:first-child,td.text{text-align:left}th[aria-sort=ascending] button::after{content:' \\25B4'}th[aria-sort=descending] button::after{content:' \\25BE'}\n"
+  ":focus-visible{outline:3px solid #E69F00;outline-offset:1px}tr.prediction td:first-child{font-weight:bold}tr.ceiling{color:#555;font-style:italic}.best{font-weight:bold;color:#004a74}\n"
+  "figure{margin:1.2rem 0 1.8rem}.panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,23rem),1fr));gap:.6rem 1rem}.panel svg{width:100%;height:auto;display:block}\n"
+  "figcaption{font-size:.92rem;color:#333;max-width:46rem;margin-top:.5rem}pre{background:#f6f6f6;padding:.8rem;overflow-x:auto;font-size:.82rem;line-height:1.4}\n"
+  "details{margin:.5rem 0}summary{cursor:pointer;padding:.3rem 0}code{font-size:.92em;overflow-wrap:anywhere}\n"
+  "@media (max-width:600px){body{font-size:16px;padding:.6rem .8rem 2rem}h1{font-size:1.4rem}th,td{padding:.3rem .45rem}th button{padding:.3rem .45rem}.headline{padding:.6rem .8rem}}\n"
+  "@media print{body{max-width:none;font-size:10.5pt;padding:0}nav{display:none}.wide{overflow:visible}table{font-size:8pt}th,td,th button{padding:.15rem .3rem}figure,tr,.headline,.panel{break-inside:avoid}"
+  "h2,h3{break-after:avoid}.panels{grid-template-columns:1fr 1fr}pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:7.5pt}a{color:inherit;text-decoration:none}}\n</style>\n";
 
-/* Sorting a table by a click on its heading; the page works without it. */
+/* Sorting a table by its headings, with the mouse or the keyboard; the page works without it. */
 static const char page_script[] =
-  "<script>\ndocument.querySelectorAll('th').forEach(function(h){h.addEventListener('click',function(){\n"
-  "var t=h.closest('table'),b=t.tBodies[0],i=h.cellIndex,d=h.dataset.d=h.dataset.d==='1'?'-1':'1';\n"
-  "Array.from(b.rows).sort(function(x,y){var p=x.cells[i].textContent,q=y.cells[i].textContent,u=parseFloat(p),v=parseFloat(q);\n"
-  "return d*(isNaN(u)||isNaN(v)?p.localeCompare(q):u-v)}).forEach(function(r){b.appendChild(r)})})})\n</script>\n";
+  "<script>\n'use strict';\ndocument.querySelectorAll('table.sortable th').forEach(function(h){\n"
+  "var b=document.createElement('button');b.type='button';b.title='sort';while(h.firstChild)b.appendChild(h.firstChild);h.appendChild(b);h.scope='col';\n"
+  "b.addEventListener('click',function(){var t=h.closest('table'),body=t.tBodies[0],i=h.cellIndex,d=h.getAttribute('aria-sort')==='ascending'?-1:1;\n"
+  "t.querySelectorAll('th').forEach(function(o){o.removeAttribute('aria-sort')});h.setAttribute('aria-sort',d>0?'ascending':'descending');\n"
+  "function key(r){var c=r.cells[i],v=c.dataset.value||c.textContent,n=parseFloat(v);return isNaN(n)||/[^-+0-9.e\\u2605\\s]/.test(v)?v:n}\n"
+  "Array.from(body.rows).sort(function(x,y){var p=key(x),q=key(y),s=typeof p==='string',u=typeof q==='string';\n"
+  "return s&&u?d*p.localeCompare(q):s!==u?(s?1:-1):d*(p-q)}).forEach(function(r){body.appendChild(r)})})})\n"
+  "window.addEventListener('beforeprint',function(){document.querySelectorAll('details').forEach(function(d){d.open=true})})\n</script>\n";
 
-/* Names in the model column, in order of appearance. */
-static PetscErrorCode list_models(const CsvTable *scores, PetscInt *count, char ***model)
+/* What a folder holds. */
+typedef enum { FOLDER_NONE, FOLDER_RUN, FOLDER_SCORES, FOLDER_EMBEDDING } FolderKind;
+
+static PetscErrorCode folder_kind(const char *folder, FolderKind *kind)
 {
+  static const char *const file[] = {"", "log.csv", "scores.csv", "to_control.csv"};
+  char                     path[PETSC_MAX_PATH_LEN];
+  PetscBool                there;
+
   PetscFunctionBeginUser;
-  *count = 0;
-  PetscCall(PetscMalloc1(scores->rows + 1, model));
-  for (PetscInt i = 0; i < scores->rows; i++) {
-    const char *name = csv_text(scores, i, "model");
-    PetscInt    j    = 0;
-    while (j < *count && strcmp((*model)[j], name)) j++;
-    if (j == *count) PetscCall(PetscStrallocpy(name, &(*model)[(*count)++]));
+  *kind = FOLDER_NONE;
+  PetscCall(PetscTestDirectory(folder, 'r', &there));
+  if (!there) return error_user("%s: no such folder; name folders written by train, evaluate or embed", folder);
+  for (int k = FOLDER_RUN; k <= FOLDER_EMBEDDING && *kind == FOLDER_NONE; k++) {
+    PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", folder, file[k]));
+    PetscCall(PetscTestFile(path, 'r', &there));
+    if (there) *kind = (FolderKind)k;
   }
+  if (*kind == FOLDER_NONE) return error_user("%s: no log.csv, scores.csv or to_control.csv in it; name folders written by train, evaluate or embed", folder);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static double model_mean(const CsvTable *scores, const char *model, const char *column)
+static PetscErrorCode add_evaluation(Page *page, const char *folder)
 {
-  double   sum   = 0;
-  PetscInt count = 0;
+  Scores s;
 
-  for (PetscInt i = 0; i < scores->rows; i++) {
-    const double value = csv_number(scores, i, column);
-    if (strcmp(csv_text(scores, i, "model"), model) || !isfinite(value)) continue;
-    sum += value;
-    count++;
+  PetscFunctionBeginUser;
+  PetscCall(scores_read(folder, &s));
+  PetscCall(add_headline(page, &s));
+  PetscCall(add_score_table(page, &s));
+  PetscCall(add_score_figures(page, &s));
+  PetscCall(add_usual_metrics(page, &s));
+  PetscCall(add_cell_figures(page, &s));
+  PetscCall(add_gene_figures(page, &s));
+  PetscCall(add_populations(page, &s));
+  if (s.scores.rows && !s.cells.rows)
+    PetscCall(text_add(&page->text, "<p class=\"small\">Figures of cells and genes need the tables that <code>perturbdiff evaluate</code> writes with <code>-report_populations</code> above 0.</p>\n"));
+  PetscCall(scores_free(&s));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Links to the sections that came to be. */
+static PetscErrorCode add_contents(Text *head, const char *body)
+{
+  static const char *const section[][2] = {{"result", "Result"}, {"scores", "Scores"}, {"cells", "Cells"}, {"calibration", "Calibration"}, {"genes", "Genes"},
+                                           {"data", "Held out"}, {"populations", "Measured populations"}, {"training", "Training"}, {"speed", "Speed"}, {"reproduce", "Reproduce"}};
+
+  PetscFunctionBeginUser;
+  PetscCall(text_add(head, "<nav aria-label=\"contents\">"));
+  for (size_t i = 0; i < sizeof section / sizeof *section; i++) {
+    char id[64];
+    (void)PetscSNPrintf(id, sizeof id, " id=\"%s\"", section[i][0]);
+    if (strstr(body, id)) PetscCall(text_add(head, "<a href=\"#%s\">%s</a>", section[i][0], section[i][1]));
   }
-  return count ? sum / (double)count : NAN;
+  PetscCall(text_add(head, "</nav>\n"));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The ceiling is what two halves of the measured cells reach: no model competes with it. */
-static PetscBool is_reference(const char *model) { return strcmp(model, "ceiling") ? PETSC_FALSE : PETSC_TRUE; }
-
-static PetscErrorCode score_table(const CsvTable *scores, char *const *model, PetscInt models, Text *page)
+static PetscErrorCode build(const ReportOptions *options, Text *text)
 {
-  static const struct {
-    const char *column, *title;
-    int         sign;
-  } metric[] = {{"energy_distance", "energy distance &darr;", -1}, {"pearson_delta", "correlation of changes &uarr;", 1}, {"r2", "R&sup2; &uarr;", 1}, {"mse", "MSE &darr;", -1},
-                {"mae", "MAE &darr;", -1}};
-  enum { METRICS = sizeof metric / sizeof *metric };
+  Page         page = {.gnuplot = system("gnuplot --version >/dev/null 2>&1") ? PETSC_FALSE : PETSC_TRUE};
+  FolderKind  *kind;
+  const char **run;
+  PetscInt     runs = 0;
 
   PetscFunctionBeginUser;
-  PetscCall(text_add(page, "<div class=\"wide\"><table><thead><tr><th>prediction</th>"));
-  for (int k = 0; k < METRICS; k++) PetscCall(text_add(page, "<th>%s</th>", metric[k].title));
-  PetscCall(text_add(page, "</tr></thead><tbody>\n"));
-  for (PetscInt m = 0; m < models; m++) {
-    PetscCall(text_add(page, "<tr%s><td>", is_reference(model[m]) ? " class=\"reference\"" : ""));
-    PetscCall(text_add_escaped(page, model[m]));
-    PetscCall(text_add(page, "</td>"));
-    for (int k = 0; k < METRICS; k++) {
-      const double mine = model_mean(scores, model[m], metric[k].column);
-      PetscBool    best = is_reference(model[m]) || !isfinite(mine) ? PETSC_FALSE : PETSC_TRUE;
-      for (PetscInt other = 0; other < models; other++) {
-        const double theirs = model_mean(scores, model[other], metric[k].column);
-        if (!is_reference(model[other]) && metric[k].sign * theirs > metric[k].sign * mine) best = PETSC_FALSE;
-      }
-      if (isfinite(mine)) PetscCall(text_add(page, "<td%s>%.4g</td>", best ? " class=\"best\"" : "", mine));
-      else PetscCall(text_add(page, "<td>&ndash;</td>"));
-    }
-    PetscCall(text_add(page, "</tr>\n"));
+  PetscCall(PetscMalloc2(options->folders, &kind, options->folders, &run));
+  for (PetscInt i = 0; i < options->folders; i++) {
+    PetscCall(folder_kind(options->folder[i], &kind[i]));
+    if (kind[i] == FOLDER_RUN) run[runs++] = options->folder[i];
   }
-  PetscCall(text_add(page, "</tbody></table></div>\n"));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode add_figure(Text *script, int width, int height, const char *caption, Text *page)
-{
-  PetscBool drawn = PETSC_FALSE;
-
-  PetscFunctionBeginUser;
-  if (script->used) {
-    PetscCall(text_add(page, "<figure>\n"));
-    PetscCall(figure_draw(script->text, width, height, page, &drawn));
-    if (!drawn) PetscCall(text_add(page, "<p>(No figure: gnuplot was not found when this page was made.)</p>"));
-    PetscCall(text_add(page, "<figcaption>%s</figcaption></figure>\n", caption));
+  for (PetscInt i = 0; i < options->folders; i++)
+    if (kind[i] == FOLDER_SCORES) PetscCall(add_evaluation(&page, options->folder[i]));
+  for (PetscInt i = 0; i < options->folders; i++)
+    if (kind[i] == FOLDER_EMBEDDING) PetscCall(add_embedding(&page, options->folder[i]));
+  if (runs) PetscCall(add_runs(&page, runs, run));
+  PetscCall(text_add(&page.text, "<h2 id=\"reproduce\">To reproduce</h2>\n<p>Made by perturbdiff from"));
+  for (PetscInt i = 0; i < options->folders; i++) {
+    PetscCall(text_add(&page.text, "%s <code>", i ? "," : ""));
+    PetscCall(text_add_escaped(&page.text, options->folder[i]));
+    PetscCall(text_add(&page.text, "</code>"));
   }
-  PetscCall(PetscFree(script->text));
-  *script = (Text){0};
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
+  PetscCall(text_add(&page.text, ".</p>\n"));
+  for (PetscInt i = 0; i < runs; i++) PetscCall(add_reproduction(&page, run[i]));
+  PetscCall(PetscFree2(kind, run));
 
-static PetscErrorCode add_evaluation(const char *folder, Text *page)
-{
-  char      path[PETSC_MAX_PATH_LEN];
-  CsvTable  scores, deltas;
-  PetscBool found;
-  PetscInt  models;
-  char    **model;
-  Text      script = {0};
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscSNPrintf(path, sizeof path, "%s/scores.csv", folder));
-  PetscCall(csv_read(path, &scores, &found));
-  if (!found) PetscFunctionReturn(error_user("%s: no scores.csv; name a folder that 'perturbdiff evaluate' wrote", folder));
-  PetscCall(list_models(&scores, &models, &model));
-  PetscCall(text_add(page, "<h2>Predictions against measured cells</h2>\n<p>Means over the held-out conditions in <code>"));
-  PetscCall(text_add_escaped(page, folder));
-  PetscCall(text_add(page, "</code>; the best value of each column is bold. <i>ceiling</i> compares two halves of the measured cells (half as many, so that its energy distance starts higher).</p>\n"));
-  PetscCall(score_table(&scores, model, models, page));
-  PetscCall(figure_scores(&scores, model, models, &script));
-  PetscCall(add_figure(&script, 900, 90 + 40 * (int)models, "One point a condition and run; the black bar is the mean.", page));
-  PetscCall(PetscSNPrintf(path, sizeof path, "%s/deltas.csv", folder));
-  PetscCall(csv_read(path, &deltas, &found));
-  if (found) {
-    const char *shown[3];
-    PetscInt    count = 0;
-    for (PetscInt m = 0; m < models && count < 3; m++)
-      if (!is_reference(model[m]) && strcmp(model[m], "control")) shown[count++] = model[m];
-    PetscCall(figure_changes(&deltas, shown, count, &script));
-    PetscCall(add_figure(&script, 900, 380, "Mean change of every gene from control, averaged over the held-out conditions: measured against predicted.", page));
-    PetscCall(csv_free(&deltas));
-  }
-  PetscCall(strings_free(models, &model));
-  PetscCall(csv_free(&scores));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode add_file(const char *folder, const char *name, const char *title, Text *page)
-{
-  char  path[PETSC_MAX_PATH_LEN], block[4096];
-  FILE *file;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", folder, name));
-  if (!(file = fopen(path, "r"))) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(text_add(page, "<details><summary>%s</summary><pre>", title));
-  while (fgets(block, sizeof block, file)) PetscCall(text_add_escaped(page, block));
-  PetscCall(text_add(page, "</pre></details>\n"));
-  fclose(file);
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode add_run(const char *folder, Text *page)
-{
-  char      path[PETSC_MAX_PATH_LEN];
-  CsvTable  log;
-  PetscBool found;
-  Text      script = {0};
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscSNPrintf(path, sizeof path, "%s/log.csv", folder));
-  PetscCall(csv_read(path, &log, &found));
-  if (!found) PetscFunctionReturn(error_user("%s: no log.csv; name a folder that 'perturbdiff train' wrote", folder));
-  PetscCall(text_add(page, "<h2>Training</h2>\n<p><code>"));
-  PetscCall(text_add_escaped(page, folder));
-  PetscCall(text_add(page, "</code></p>\n"));
-  PetscCall(figure_training(&log, &script));
-  PetscCall(add_figure(&script, 900, 340, "Losses at the report intervals.", page));
-  PetscCall(add_file(folder, "options.yaml", "Options that rerun this training", page));
-  PetscCall(add_file(folder, "run.json", "Versions, machine and process grid", page));
-  PetscCall(csv_free(&log));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode add_embedding(const char *folder, Text *page)
-{
-  EmbeddingFigure figure[EMBEDDING_FIGURES];
-  size_t          scripts = 0;
-
-  PetscFunctionBeginUser;
-  PetscCall(embedding_figures(folder, figure));
-  for (int k = 0; k < EMBEDDING_FIGURES; k++) scripts += figure[k].script.used;
-  if (!scripts) PetscFunctionReturn(error_user("%s: no mmd.csv, spectrum.csv or components.csv; name a folder that 'perturbdiff embed' wrote", folder));
-  PetscCall(text_add(page, "<h2>Distances between populations</h2>\n<p><code>"));
-  PetscCall(text_add_escaped(page, folder));
-  PetscCall(text_add(page, "</code></p>\n"));
-  for (int k = 0; k < EMBEDDING_FIGURES; k++) PetscCall(add_figure(&figure[k].script, figure[k].width, figure[k].height, figure[k].caption, page));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode build(const ReportOptions *options, Text *page)
-{
-  PetscFunctionBeginUser;
-  PetscCall(text_add(page, "%s<title>", page_head));
-  PetscCall(text_add_escaped(page, options->title));
-  PetscCall(text_add(page, "</title></head><body>\n<h1>"));
-  PetscCall(text_add_escaped(page, options->title));
-  PetscCall(text_add(page, "</h1>\n<p>How do cell populations respond to perturbations that were never measured in them? A model trained on the measured conditions "
-                           "generated the cells of conditions it had not seen; here they are set against the cells that were really measured.</p>\n"));
-  for (PetscInt i = 0; i < options->evaluations; i++) PetscCall(add_evaluation(options->evaluation[i], page));
-  for (PetscInt i = 0; i < options->runs; i++) PetscCall(add_run(options->run[i], page));
-  for (PetscInt i = 0; i < options->embeddings; i++) PetscCall(add_embedding(options->embedding[i], page));
-  PetscCall(text_add(page, "%s</body></html>\n", page_script));
+  PetscCall(text_add(text, "%s<title>", page_head));
+  PetscCall(text_add_escaped(text, options->title));
+  PetscCall(text_add(text, "</title></head><body data-figures=\"%d\" data-panels=\"%d\">\n<h1>", (int)page.figures, (int)page.panels));
+  PetscCall(text_add_escaped(text, options->title));
+  PetscCall(text_add(text, "</h1>\n<p>How do cell populations respond to perturbations that were never measured in them? A model trained on the measured conditions "
+                           "generated cells of conditions it had not seen; here they are set against the cells that were really measured, and against simpler predictions.</p>\n"));
+  PetscCall(add_contents(text, page.text.text));
+  if (!page.gnuplot) PetscCall(text_add(text, "<p><b>Without figures:</b> gnuplot was not found when this page was made. Install it and run <code>perturbdiff report</code> again.</p>\n"));
+  PetscCall(text_add(text, "<main>\n%s</main>\n%s</body></html>\n", page.text.text, page_script));
+  PetscCall(PetscFree(page.text.text));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -217,8 +142,7 @@ PetscErrorCode report_write(MPI_Comm comm, const ReportOptions *options)
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  if (!options->runs && !options->evaluations && !options->embeddings)
-    PetscFunctionReturn(error_user("nothing to report: name folders by -run, -evaluation and -embedding"));
+  if (!options->folders) PetscFunctionReturn(error_user("nothing to report: name folders written by train, evaluate or embed"));
   if (!rank) code = build(options, &page);
   PetscCallAgree(comm, code);
   PetscCall(file_write_text(comm, options->output, rank ? "" : page.text));

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
@@ -219,6 +220,8 @@ PetscErrorCode record_run(const Trainer *t, const char *state, const TrainingRes
   cJSON_AddNumberToObject(object, "step", (double)t->state.step);
   cJSON_AddNumberToObject(object, "steps", (double)t->steps);
   if (result) add_result(object, t, result);
+  struct rusage usage; /* of this rank; Linux counts in KiB */
+  if (!getrusage(RUSAGE_SELF, &usage)) cJSON_AddNumberToObject(object, "peak_memory_bytes", 1024. * (double)usage.ru_maxrss);
   grid = cJSON_AddObjectToObject(object, "grid");
   cJSON_AddNumberToObject(grid, "ranks", t->ranks);
   cJSON_AddNumberToObject(grid, "ranks_a_set", t->grid.parts);

@@ -270,10 +270,12 @@ evaluation() {
   refuse "questions without answers" "answers.csv@no column 'differentially_expressed'" $score -questions answers.csv
   refuse "question with an answer that is none" "maybe.csv:2@differentially_expressed is 'maybe'" $score -questions maybe.csv
   refuse "marginals without distribution" "-distribution_genes@add -distribution" $score -distribution_genes
-  refuse "report folder without scores" "folder: no scores.csv@perturbdiff evaluate" report -evaluation folder -out new.html
-  refuse "report folder without a run" "folder: no log.csv@perturbdiff train" report -run folder -out new.html
-  refuse "report of nothing" "nothing to report@-run" report -out new.html
-  refuse "report of no embedding" "no mmd.csv@perturbdiff embed" report -out new.html -embedding .
+  refuse "report of a folder that is none of ours" "folder: no log.csv, scores.csv or to_control.csv@train, evaluate or embed" report folder -out new.html
+  refuse "report of a folder that is missing" "none: no such folder@train, evaluate or embed" report run none -out new.html
+  refuse "report of nothing" "nothing to report@train, evaluate or embed" report -out new.html
+  cp -r scores uneven
+  echo surplus >>uneven/scores.csv
+  refuse "report of a table with an uneven line" "uneven/scores.csv:@1 columns where the first line has" report uneven -out new.html
   refuse "inspect a folder that is no run" "folder: no run.json" inspect -in folder
   refuse "inspect a file that is missing" "none.h5@no such" inspect -in none.h5
 }
@@ -314,7 +316,7 @@ places() {
     refuse "no write permission, baseline" "locked/new.h5ad@no permission to write" baseline -data cells.h5 -method control -out locked/new.h5ad
     refuse "no write permission, embed" "locked@no permission to" embed -data cells.h5 -out locked/new
     refuse "no write permission, evaluate" "locked@no permission to" evaluate -real cells.h5 -predicted shift.h5ad -out locked/scores
-    refuse "no write permission, report" "locked/new.html@no permission to write" report -run run -out locked/new.html
+    refuse "no write permission, report" "locked/new.html@no permission to write" report run -out locked/new.html
   fi
   mkdir -p full
   if [ "$(id -u)" -eq 0 ] && mount -t tmpfs -o size=24k none full 2>/dev/null; then
@@ -323,7 +325,7 @@ places() {
     refuse "disk full, prepare" "full/new.h5@no space left" prepare -in screen.h5ad -out full/new.h5 $screen_labels -genes all
     refuse "disk full, baseline" "full/new.h5ad@no space left" baseline -data cells.h5 -method control -out full/new.h5ad
     refuse "disk full, sample" "full/new.h5ad@no space left" sample -checkpoint run -data cells.h5 -out full/new.h5ad
-    refuse "disk full, report" "full/new.html@no space left" report -run run -evaluation scores -out full/new.html
+    refuse "disk full, report" "full/new.html@no space left" report run scores -out full/new.html
   else skip "disk full" "only root may mount a small file system"
   fi
 }

@@ -52,9 +52,9 @@ for ranks in 1 3; do
   on $ranks baseline -data cells.h5 -method additive -out additive.h5ad -quiet
   quiet "baseline, $ranks ranks" additive.h5ad
   on $ranks evaluate -real cells.h5 -predicted model=predicted.h5ad -out scores -quiet
-  quiet "evaluate, $ranks ranks" scores/scores.csv scores/summary.csv scores/deltas.csv scores/comparison.csv
+  quiet "evaluate, $ranks ranks" scores/scores.csv scores/summary.csv scores/deltas.csv scores/comparison.csv scores/cells.csv scores/calibration.csv scores/changes.csv scores/distances.csv
   if grep -q model "$out" && grep -q ceiling "$out"; then ok "evaluate prints its table, $ranks ranks"; else not_ok "evaluate prints its table, $ranks ranks" "no model or ceiling in it" "$out"; fi
-  on $ranks report -run run -evaluation scores -embedding landmarks -out report.html -quiet
+  on $ranks report run scores landmarks -out report.html -quiet
   quiet "report, $ranks ranks" report.html
   if grep -q '</html>' report.html && grep -q '<table' report.html; then ok "the page is whole, $ranks ranks"; else not_ok "the page is whole, $ranks ranks" "no table or no end"; fi
   for file in screen.h5ad:480 cells.h5:480 embedding/embedding.h5:gaussian run:30 predicted.h5ad: additive.h5ad:; do

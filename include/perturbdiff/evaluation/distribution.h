@@ -49,6 +49,11 @@ uint32_t distribution_key(const char *name);
 PetscErrorCode distribution_scores(const DistributionOptions *options, uint32_t key, PetscInt64 n, const double *real, PetscInt64 m, const double *predicted,
                                    PetscInt genes, DistributionScores *scores, GeneMarginals *marginals);
 
+/* calibration_curve - share of real values at or below the predicted quantile of level (l + 1) / (levels + 1), as the mean over cells and genes of the probability
+   integral transform for discrete values (Czado, Gneiting and Held 2009): equal distributions give the level itself. real (n, genes), predicted (m, genes), values
+   not negative; genes above 0 in at least a tenth of the real cells, counted of them; without any all NaN. Not collective. */
+PetscErrorCode calibration_curve(PetscInt n, const double *real, PetscInt m, const double *predicted, PetscInt genes, PetscInt levels, double *share, PetscInt *counted);
+
 /* logistic_decisions - decision[i] = w.x_i + b of the logistic regression fitted on all folds but that of cell i: least |w|^2/2 + sum of log losses (scikit-learn's
    C = 1), b free, by Newton steps on the dual. gram (cells, cells): inner products x_i.x_j about any common origin. Not collective. */
 PetscErrorCode logistic_decisions(PetscInt cells, const double *gram, const unsigned char *label, PetscInt folds, const PetscInt *fold, double *decision);

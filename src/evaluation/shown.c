@@ -1,0 +1,231 @@
+/* Some cells, the calibration and the changes of the strongest populations: what figures are drawn from (report). */
+#include "evaluation/analyses_internal.h"
+#include "evaluation/differential_internal.h"
+#include <math.h>
+#include <perturbdiff/hilbert/features.h>
+#include <perturbdiff/runtime.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Cells drawn of each population, predictions shown, levels of calibration; words of the random streams. */
+enum { SHOWN_CELLS = 300, SHOWN_MODELS = 4, LEVELS = 19, STEP_SHOWN = 64 };
+
+typedef struct {
+  double   strength;
+  PetscInt group;
+} Strength;
+
+static int strongest_first(const void *a, const void *b)
+{
+  const Strength *x = a, *y = b;
+  if (x->strength != y->strength) return x->strength < y->strength ? 1 : -1;
+  return (x->group > y->group) - (x->group < y->group);
+}
+
+PetscErrorCode shown_choose(Analyses *a, const ScoreTable *t, const double *strength)
+{
+  Strength *order;
+  PetscInt  models = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscCalloc3(t->groups, &a->shown, t->rows, &a->shown_row, t->groups, &a->shown_change));
+  PetscCall(PetscMalloc1(t->groups, &order));
+  for (PetscInt k = 0; k < t->groups; k++) order[k] = (Strength){strength[k], k};
+  qsort(order, (size_t)t->groups, sizeof *order, strongest_first);
+  for (PetscInt i = 0; i < PetscMin(t->groups, a->options->shown); i++) a->shown[order[i].group] = 1;
+  PetscCall(PetscFree(order));
+  for (PetscInt r = 0; r < t->rows; r++) {
+    const PetscBool control = t->kind[r] == ROW_BASELINE && !strcmp(t->model[r], baseline_name[BASELINE_CONTROL]) ? PETSC_TRUE : PETSC_FALSE;
+    if (control || (t->kind[r] == ROW_PREDICTION && t->repeat[r] == 1 && models++ < SHOWN_MODELS)) a->shown_row[r] = 1;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode shown_destroy(Analyses *a, const ScoreTable *t)
+{
+  PetscFunctionBeginUser;
+  for (PetscInt k = 0; a->shown && k < t->groups; k++) PetscCall(PetscFree(a->shown_change[k]));
+  PetscCall(PetscFree3(a->shown, a->shown_row, a->shown_change));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode shown_draw(const Analyses *a, uint32_t key, uint32_t side, PetscInt genes, PetscInt64 n, const double *cells, ShownCells *drawn)
+{
+  const RandomStream stream = random_stream(a->seed, RANDOM_RESAMPLE, STEP_SHOWN + side, key, 0);
+
+  PetscFunctionBeginUser;
+  drawn->cells = (PetscInt)PetscMin(n, SHOWN_CELLS);
+  PetscCall(PetscMalloc1((size_t)drawn->cells * (size_t)genes, &drawn->x));
+  for (PetscInt i = 0; i < drawn->cells; i++) {
+    const size_t row = (size_t)random_permuted(&stream, (uint64_t)n, (uint64_t)i);
+    PetscCall(PetscArraycpy(drawn->x + (size_t)i * (size_t)genes, cells + row * (size_t)genes, genes));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- calibration --------------------------------------------------------------------------------------------------------------- */
+
+/* Probability integral transform of discrete values (Czado, Gneiting and Held 2009): cdf[l] = mean over cells and genes of the share of level l
+   that lies within [F(x-), F(x)], F the distribution function of the predicted values. Equal distributions give cdf[l] = level l. Genes found in
+   at least a tenth of the real cells; their number is returned. */
+PetscErrorCode calibration_curve(PetscInt n, const double *real, PetscInt m, const double *predicted, PetscInt genes, PetscInt levels, double *cdf, PetscInt *counted)
+{
+  double *sorted;
+
+  PetscFunctionBeginUser;
+  *counted = 0;
+  PetscCall(PetscMalloc1(m, &sorted));
+  PetscCall(PetscArrayzero(cdf, levels));
+  for (PetscInt g = 0; g < genes; g++) {
+    PetscInt found = 0;
+
+    for (PetscInt i = 0; i < n; i++) found += real[(size_t)i * (size_t)genes + (size_t)g] > 0;
+    if (10 * found < n || !n) continue;
+    (*counted)++;
+    for (PetscInt i = 0; i < m; i++) sorted[i] = predicted[(size_t)i * (size_t)genes + (size_t)g];
+    PetscCall(PetscSortReal(m, sorted));
+    for (PetscInt i = 0; i < n; i++) {
+      const double x = real[(size_t)i * (size_t)genes + (size_t)g];
+      PetscInt     below = 0, to = m;
+      while (below < to) {
+        const PetscInt middle = (below + to) / 2;
+        if (sorted[middle] < x) below = middle + 1;
+        else to = middle;
+      }
+      while (to < m && sorted[to] == x) to++;
+      const double low = (double)below / m, high = (double)to / m;
+      for (PetscInt l = 0; l < levels; l++) {
+        const double level = (double)(l + 1) / (levels + 1);
+        cdf[l] += high > low ? PetscMin(1, PetscMax(0, (level - low) / (high - low))) : level >= low;
+      }
+    }
+  }
+  for (PetscInt l = 0; l < levels; l++) cdf[l] = *counted ? cdf[l] / ((double)n * *counted) : NAN;
+  PetscCall(PetscFree(sorted));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode write_calibration(Analyses *a, const ScoreTable *t, PetscInt group, PetscInt row)
+{
+  double   cdf[LEVELS];
+  PetscInt counted;
+
+  PetscFunctionBeginUser;
+  PetscCall(calibration_curve(a->drawn_real.cells, a->drawn_real.x, a->drawn[row].cells, a->drawn[row].x, t->genes, LEVELS, cdf, &counted));
+  for (int l = 0; counted && l < LEVELS; l++) {
+    analyses_begin_line(t, t->model[row], group, a->stream[TABLE_CALIBRATION]);
+    fprintf(a->stream[TABLE_CALIBRATION], "%.2f,%.6g,%lld\n", (l + 1.) / (LEVELS + 1), cdf[l], (long long)counted);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- principal components ------------------------------------------------------------------------------------------------------ */
+
+/* Coordinates of the cells on two components and their shares of the variance. */
+static void write_cells(const Analyses *a, const ScoreTable *t, PetscInt group, const char *model, const char *kind, const PrincipalComponents *c,
+                        const ShownCells *drawn)
+{
+  for (PetscInt i = 0; i < drawn->cells; i++) {
+    double at[2] = {0, 0};
+    for (PetscInt g = 0; g < t->genes; g++)
+      for (int d = 0; d < 2; d++) at[d] += (drawn->x[(size_t)i * (size_t)t->genes + (size_t)g] - c->mean[g]) * c->loadings[2 * g + d];
+    analyses_begin_line(t, model, group, a->stream[TABLE_CELLS]);
+    fprintf(a->stream[TABLE_CELLS], "%s,%.5g,%.5g,%.4g,%.4g\n", kind, at[0], at[1], c->variance[0] / c->total, c->variance[1] / c->total);
+  }
+}
+
+/* Components of the measured cells, perturbed and control; predicted cells are projected onto them. */
+static PetscErrorCode write_components(Analyses *a, const ScoreTable *t, PetscInt group)
+{
+  CellGroup           side[2];
+  CellFeatures       *features[2];
+  PetscInt            sides = 0, cells = a->drawn_real.cells;
+  PrincipalComponents components;
+  PetscErrorCode      code;
+
+  PetscFunctionBeginUser;
+  PetscCall(features_from_doubles(a->drawn_real.cells, t->genes, a->drawn_real.x, &features[0]));
+  side[sides++] = (CellGroup){features[0], 0, a->drawn_real.cells};
+  for (PetscInt r = 0; r < t->rows && sides < 2; r++) {
+    if (t->kind[r] != ROW_BASELINE || !a->drawn[r].x) continue;
+    PetscCall(features_from_doubles(a->drawn[r].cells, t->genes, a->drawn[r].x, &features[1]));
+    side[sides++] = (CellGroup){features[1], 0, a->drawn[r].cells};
+    cells += a->drawn[r].cells;
+  }
+  /* Cells that span no plane are no picture, and no mistake. */
+  code = cells < 3 || t->genes < 2 ? ERROR_USER : principal_components(PETSC_COMM_SELF, sides, side, 2, &components);
+  if (code && code != ERROR_USER) PetscCall(code);
+  if (!code) {
+    write_cells(a, t, group, "real", "real", &components, &a->drawn_real);
+    for (PetscInt r = 0; r < t->rows; r++)
+      if (a->drawn[r].x) write_cells(a, t, group, t->model[r], t->kind[r] == ROW_BASELINE ? "control" : "prediction", &components, &a->drawn[r]);
+    PetscCall(principal_components_free(&components));
+  }
+  for (PetscInt s = 0; s < sides; s++) PetscCall(features_destroy(&features[s]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode shown_end_group(Analyses *a, const ScoreTable *t, PetscInt group)
+{
+  PetscFunctionBeginUser;
+  if (!a->drawn_real.x) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(write_components(a, t, group));
+  for (PetscInt r = 0; r < t->rows; r++)
+    if (a->drawn[r].x) PetscCall(write_calibration(a, t, group, r));
+  for (PetscInt r = 0; r < t->rows; r++) PetscCall(PetscFree(a->drawn[r].x));
+  PetscCall(PetscFree(a->drawn_real.x));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- changes of genes ---------------------------------------------------------------------------------------------------------- */
+
+PetscErrorCode shown_keep_changes(Analyses *a, const ScoreTable *t, PetscInt group, const double *change)
+{
+  const size_t count = (size_t)(t->rows + 1) * (size_t)t->genes;
+
+  PetscFunctionBeginUser;
+  if (!a->shown || !a->shown[group]) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc1(count, &a->shown_change[group]));
+  PetscCall(PetscArraycpy(a->shown_change[group], change, count));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode shown_write_changes(const ScoreTable *t, FILE *stream)
+{
+  const Analyses *a = t->analyses;
+
+  PetscFunctionBeginUser;
+  fprintf(stream, "model,perturbation,cell_type,batch,gene,real,predicted\n");
+  for (PetscInt r = 0; r < t->rows; r++)
+    for (PetscInt k = 0; k < t->groups && t->kind[r] == ROW_PREDICTION && a->shown_row[r]; k++)
+      for (PetscInt g = 0; a->shown_change[k] && g < t->genes; g++) {
+        analyses_begin_line(t, t->model[r], k, stream);
+        csv_field(stream, t->gene[g]);
+        fprintf(stream, ",%.5g,%.5g\n", a->shown_change[k][g], a->shown_change[k][(size_t)(r + 1) * (size_t)t->genes + (size_t)g]);
+      }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode shown_write_distances(const ScoreTable *t, FILE *stream)
+{
+  const Analyses *a = t->analyses;
+
+  PetscFunctionBeginUser;
+  fprintf(stream, "model,perturbation,cell_type,batch,real_perturbation,real_cell_type,real_batch,distance\n");
+  for (PetscInt r = 0; r < t->rows; r++)
+    for (PetscInt k = 0; k < t->groups && t->kind[r] == ROW_PREDICTION && a->shown_row[r]; k++)
+      for (PetscInt j = 0; a->shown_change[k] && j < t->groups; j++) {
+        double square = 0;
+
+        if (!a->shown_change[j]) continue;
+        for (PetscInt g = 0; g < t->genes; g++)
+          square += PetscSqr(a->shown_change[k][(size_t)(r + 1) * (size_t)t->genes + (size_t)g] - a->shown_change[j][g]);
+        analyses_begin_line(t, t->model[r], k, stream);
+        for (int axis = 0; axis < 3; axis++) {
+          csv_field(stream, t->label[axis][j]);
+          fputc(',', stream);
+        }
+        fprintf(stream, "%.6g\n", sqrt(square));
+      }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

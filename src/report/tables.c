@@ -1,0 +1,307 @@
+/* What the scores say: the headline, the table of scores, the populations, cell-eval's metrics. */
+#include "report/report_internal.h"
+#include <math.h>
+#include <perturbdiff/runtime/options.h>
+#include <stdio.h>
+#include <string.h>
+
+/* Scores that every evaluation has come first; units where there are any. */
+static const struct {
+  const char *name, *title;
+} titles[] = {{"energy_distance", "energy distance"}, {"pearson_delta", "correlation of changes"}, {"r2", "R² of means"}, {"mse", "mean squared error"}, {"mae", "mean absolute error"},
+              {"mmd_squared", "MMD²"}, {"wasserstein", "Wasserstein distance"}, {"correlation_difference", "gene correlations, difference"}, {"zeros_difference", "share of zeros, difference"},
+              {"classifier_accuracy", "real or predicted? accuracy"}, {"classifier_auroc", "real or predicted? AUROC"}};
+const char *score_title(const char *name)
+{
+  for (size_t i = 0; i < sizeof titles / sizeof *titles; i++)
+    if (!strcmp(titles[i].name, name)) return titles[i].title;
+  return name;
+}
+
+PetscInt comparison_row(const Scores *s, const char *score, const char *model)
+{
+  for (PetscInt i = 0; i < s->comparison.rows; i++)
+    if (!strcmp(csv_text(&s->comparison, i, "score"), score) && !strcmp(csv_text(&s->comparison, i, "model"), model)) return i;
+  return -1;
+}
+
+PetscBool comparison_intervals(const Scores *s)
+{
+  return s->comparison.rows && csv_number(&s->comparison, 0, "perturbations") > 1 ? PETSC_TRUE : PETSC_FALSE;
+}
+
+static PetscErrorCode best_of_kind(const Scores *s, const char *kind, char **name)
+{
+  PetscInt best = -1;
+
+  PetscFunctionBeginUser;
+  for (PetscInt m = 0; m < s->models; m++) {
+    const PetscInt row = comparison_row(s, titles[0].name, s->model[m]);
+    if (row < 0 || strcmp(csv_text(&s->comparison, row, "kind"), kind) || !isfinite(csv_number(&s->comparison, row, "mean"))) continue;
+    if (best < 0 || csv_number(&s->comparison, row, "mean") < csv_number(&s->comparison, best, "mean")) best = row;
+  }
+  *name = NULL;
+  if (best >= 0) PetscCall(PetscStrallocpy(csv_text(&s->comparison, best, "model"), name));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode scores_read(const char *folder, Scores *s)
+{
+  PetscFunctionBeginUser;
+  *s = (Scores){.folder = folder};
+  PetscCall(csv_read(folder, "scores.csv", &s->scores));
+  PetscCall(csv_read(folder, "comparison.csv", &s->comparison));
+  PetscCall(csv_read(folder, "cells.csv", &s->cells));
+  PetscCall(csv_read(folder, "calibration.csv", &s->calibration));
+  PetscCall(csv_read(folder, "changes.csv", &s->changes));
+  PetscCall(csv_read(folder, "distances.csv", &s->distances));
+  PetscCall(csv_read(folder, "coverage.csv", &s->coverage));
+  PetscCall(csv_distinct(&s->scores, "model", &s->models, &s->model));
+  PetscCall(best_of_kind(s, "prediction", &s->prediction));
+  /* Of equal baselines the one that the comparison names. */
+  const PetscInt row = s->prediction ? comparison_row(s, titles[0].name, s->prediction) : -1;
+  if (row >= 0 && *csv_text(&s->comparison, row, "best_baseline")) PetscCall(PetscStrallocpy(csv_text(&s->comparison, row, "best_baseline"), &s->baseline));
+  else PetscCall(best_of_kind(s, "baseline", &s->baseline));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode scores_free(Scores *s)
+{
+  CsvTable *table[] = {&s->scores, &s->comparison, &s->cells, &s->calibration, &s->changes, &s->distances, &s->coverage};
+
+  PetscFunctionBeginUser;
+  for (int i = 0; i < 7; i++) PetscCall(csv_free(table[i]));
+  PetscCall(strings_free(s->models, &s->model));
+  PetscCall(PetscFree(s->prediction));
+  PetscCall(PetscFree(s->baseline));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- headline ------------------------------------------------------------------------------------------------------------------ */
+
+static PetscErrorCode add_code(Page *page, const char *name)
+{
+  PetscFunctionBeginUser;
+  PetscCall(text_add(&page->text, "<b>"));
+  PetscCall(text_add_escaped(&page->text, name));
+  PetscCall(text_add(&page->text, "</b>"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* "energy distance 1.93 against 2.31 (difference -0.38, 95 % interval -0.50 to -0.22)". */
+static PetscErrorCode add_difference(Page *page, const Scores *s, const char *score)
+{
+  const CsvTable *c    = &s->comparison;
+  const PetscInt  mine = comparison_row(s, score, s->prediction);
+  const char     *name = mine < 0 ? "" : csv_text(c, mine, "best_baseline");
+  const PetscInt  theirs = mine < 0 ? -1 : comparison_row(s, score, name);
+
+  PetscFunctionBeginUser;
+  if (theirs < 0) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(text_add(&page->text, "<li>%s (%s is better): %.4g, best baseline %.4g (", score_title(score), csv_text(c, mine, "direction"), csv_number(c, mine, "mean"),
+                     csv_number(c, theirs, "mean")));
+  PetscCall(text_add_escaped(&page->text, name));
+  PetscCall(text_add(&page->text, "); difference %+.3g", csv_number(c, mine, "difference")));
+  if (comparison_intervals(s))
+    PetscCall(text_add(&page->text, ", 95&nbsp;%% interval %+.3g to %+.3g, Holm-adjusted p = %.2g", csv_number(c, mine, "difference_lower_95"), csv_number(c, mine, "difference_upper_95"),
+                       csv_number(c, mine, "p_holm")));
+  if (csv_number(c, mine, "repeats") > 1) PetscCall(text_add(&page->text, ", standard deviation over %g training runs %.2g", csv_number(c, mine, "repeats"), csv_number(c, mine, "repeat_std")));
+  PetscCall(text_add(&page->text, "</li>\n"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode add_headline(Page *page, const Scores *s)
+{
+  const PetscInt mine = s->prediction ? comparison_row(s, titles[0].name, s->prediction) : -1;
+
+  PetscFunctionBeginUser;
+  if (mine < 0 || !s->baseline) PetscFunctionReturn(PETSC_SUCCESS);
+  const CsvTable *c          = &s->comparison;
+  const double    value      = csv_number(c, mine, "mean"), other = csv_number(c, comparison_row(s, titles[0].name, s->baseline), "mean");
+  const double    difference = csv_number(c, mine, "difference"), low = csv_number(c, mine, "difference_lower_95"), high = csv_number(c, mine, "difference_upper_95");
+  const double    spread     = csv_number(c, mine, "repeats") > 1 ? csv_number(c, mine, "repeat_std") : 0;
+  const PetscBool certain    = comparison_intervals(s) ? (low > 0) == (high > 0) : fabs(difference) > 2 * spread;
+  const char     *verdict    = !certain ? "cannot be told from" : difference < 0 ? "beats" : "does not beat";
+
+  PetscCall(text_add(&page->text, "<section class=\"headline\" id=\"result\"><p class=\"verdict\">"));
+  PetscCall(add_code(page, s->prediction));
+  PetscCall(text_add(&page->text, " %s the best baseline, ", verdict));
+  PetscCall(add_code(page, s->baseline));
+  if (certain && other > 0) PetscCall(text_add(&page->text, ": its cells are %.0f&nbsp;%% %s the measured ones in energy distance", 100 * fabs(1 - value / other), difference < 0 ? "closer to" : "further from"));
+  PetscCall(text_add(&page->text, ".</p><ul>\n"));
+  PetscCall(add_difference(page, s, titles[0].name));
+  PetscCall(add_difference(page, s, titles[1].name));
+  PetscCall(text_add(&page->text, "</ul><p class=\"small\">Means over %g held-out populations of %g perturbation%s. %s</p></section>\n", csv_number(c, mine, "groups"),
+                     csv_number(c, mine, "perturbations"), comparison_intervals(s) ? "s" : "",
+                     comparison_intervals(s) ? "Intervals: bootstrap over perturbations." : "With one perturbation there is no interval over perturbations: the answer holds for it alone, and 'beats' means by more than twice the spread of the training runs."));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- tables -------------------------------------------------------------------------------------------------------------------- */
+
+static PetscErrorCode table_begin(Page *page, const char *id)
+{
+  PetscFunctionBeginUser;
+  PetscCall(text_add(&page->text, "<div class=\"wide\" tabindex=\"0\"><table class=\"sortable\" id=\"%s\"><thead><tr>", id));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Is the row the best of its score among predictions and baselines? */
+static PetscBool is_best(const Scores *s, PetscInt row)
+{
+  const CsvTable *c    = &s->comparison;
+  const double    sign = strcmp(csv_text(c, row, "direction"), "lower") ? 1 : -1, mine = csv_number(c, row, "mean");
+
+  if (!strcmp(csv_text(c, row, "kind"), "ceiling") || !isfinite(mine)) return PETSC_FALSE;
+  for (PetscInt i = 0; i < c->rows; i++)
+    if (!strcmp(csv_text(c, i, "score"), csv_text(c, row, "score")) && strcmp(csv_text(c, i, "kind"), "ceiling") && sign * csv_number(c, i, "mean") > sign * mine) return PETSC_FALSE;
+  return PETSC_TRUE;
+}
+
+PetscErrorCode add_score_table(Page *page, const Scores *s)
+{
+  const CsvTable *c = &s->comparison;
+  PetscInt        scores;
+  char          **score;
+
+  PetscFunctionBeginUser;
+  if (!c->rows) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(csv_distinct(c, "score", &scores, &score));
+  /* The distance of the headline comes first. */
+  for (PetscInt i = scores - 1; i > 0; i--) {
+    if (strcmp(score[i], titles[0].name)) continue;
+    char *swap   = score[i - 1];
+    score[i - 1] = score[i];
+    score[i]     = swap;
+  }
+  PetscCall(text_add(&page->text, "<h2 id=\"scores\">Scores</h2>\n<p>Means over the held-out populations, on log1p values of 10,000 counts a cell; the best of each column is marked with a star. "
+                                  "%s The <i>ceiling</i> sets two halves of the measured cells against each other: half as many cells, so that its distances start higher.</p>\n",
+                     comparison_intervals(s) ? "Small: 95&nbsp;% interval over perturbations." : "Small: standard deviation over training runs."));
+  PetscCall(table_begin(page, "table-scores"));
+  PetscCall(text_add(&page->text, "<th>prediction</th>"));
+  for (PetscInt i = 0; i < scores; i++) {
+    const PetscInt row = comparison_row(s, score[i], csv_text(c, 0, "model"));
+    PetscCall(text_add(&page->text, "<th>%s %s</th>", score_title(score[i]), row >= 0 && !strcmp(csv_text(c, row, "direction"), "lower") ? "&darr;" : "&uarr;"));
+  }
+  PetscCall(text_add(&page->text, "</tr></thead><tbody>\n"));
+  for (PetscInt m = 0; m < s->models; m++) {
+    const PetscInt first = comparison_row(s, titles[0].name, s->model[m]);
+    PetscCall(text_add(&page->text, "<tr class=\"%s\"><td>", first < 0 ? "" : csv_text(c, first, "kind")));
+    PetscCall(text_add_escaped(&page->text, s->model[m]));
+    PetscCall(text_add(&page->text, "</td>"));
+    for (PetscInt i = 0; i < scores; i++) {
+      const PetscInt row  = comparison_row(s, score[i], s->model[m]);
+      const double   mean = row < 0 ? NAN : csv_number(c, row, "mean");
+      if (!isfinite(mean)) {
+        PetscCall(text_add(&page->text, "<td>&ndash;</td>"));
+        continue;
+      }
+      const PetscBool best = is_best(s, row);
+      PetscCall(text_add(&page->text, "<td data-value=\"%.10g\"%s>%.4g%s", mean, best ? " class=\"best\"" : "", mean, best ? "&#8239;&#9733;" : ""));
+      if (comparison_intervals(s) && isfinite(csv_number(c, row, "lower_95")))
+        PetscCall(text_add(&page->text, "<small>%.3g to %.3g</small>", csv_number(c, row, "lower_95"), csv_number(c, row, "upper_95")));
+      else if (csv_number(c, row, "repeats") > 1) PetscCall(text_add(&page->text, "<small>&plusmn; %.2g</small>", csv_number(c, row, "repeat_std")));
+      PetscCall(text_add(&page->text, "</td>"));
+    }
+    PetscCall(text_add(&page->text, "</tr>\n"));
+  }
+  PetscCall(text_add(&page->text, "</tbody></table></div>\n"));
+  PetscCall(strings_free(scores, &score));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static double population_mean(const Scores *s, const char *model, const char *label, const char *column)
+{
+  double   sum   = 0;
+  PetscInt count = 0;
+  char     other[512];
+
+  for (PetscInt i = 0; i < s->scores.rows; i++) {
+    if (strcmp(csv_text(&s->scores, i, "model"), model)) continue;
+    csv_population(&s->scores, i, "", other, sizeof other);
+    if (strcmp(other, label)) continue;
+    sum += csv_number(&s->scores, i, column);
+    count++;
+  }
+  return count ? sum / (double)count : NAN;
+}
+
+/* Populations in the page at most: longer tables are read elsewhere. */
+enum { POPULATIONS = 200 };
+
+PetscErrorCode add_populations(Page *page, const Scores *s)
+{
+  const char *const column[] = {"perturbation", "cell_type", "batch"}, *const title[] = {"perturbation", "cell type", "batch"};
+  const char       *one      = s->prediction ? s->prediction : s->models ? s->model[0] : "";
+  PetscInt          shown    = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(text_add(&page->text, "<h2 id=\"data\">Populations held out</h2>\n"));
+  PetscCall(table_begin(page, "table-populations"));
+  for (int a = 0; a < 3; a++) PetscCall(text_add(&page->text, "<th>%s</th>", title[a]));
+  PetscCall(text_add(&page->text, "<th>cells measured</th><th>cells predicted</th><th>energy distance</th><th>of %s</th><th>correlation of changes</th></tr></thead><tbody>\n", s->baseline ? s->baseline : "baseline"));
+  for (PetscInt i = 0; i < s->scores.rows; i++) {
+    char label[512];
+    if (strcmp(csv_text(&s->scores, i, "model"), one) || csv_number(&s->scores, i, "repeat") > 1 || shown++ >= POPULATIONS) continue;
+    csv_population(&s->scores, i, "", label, sizeof label);
+    PetscCall(text_add(&page->text, "<tr>"));
+    for (int a = 0; a < 3; a++) {
+      PetscCall(text_add(&page->text, "<td class=\"text\">"));
+      PetscCall(text_add_escaped(&page->text, csv_text(&s->scores, i, column[a])));
+      PetscCall(text_add(&page->text, "</td>"));
+    }
+    PetscCall(text_add(&page->text, "<td>%s</td><td>%s</td><td>%.4g</td><td>%.4g</td><td>%.3f</td></tr>\n", csv_text(&s->scores, i, "cells_real"), csv_text(&s->scores, i, "cells_predicted"),
+                       population_mean(s, one, label, "energy_distance"), s->baseline ? population_mean(s, s->baseline, label, "energy_distance") : NAN,
+                       population_mean(s, one, label, "pearson_delta")));
+  }
+  PetscCall(text_add(&page->text, "</tbody></table></div>\n"));
+  if (shown > POPULATIONS) PetscCall(text_add(&page->text, "<p class=\"small\">The first %d of %d; all are in scores.csv.</p>\n", POPULATIONS, (int)shown));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- cell-eval ----------------------------------------------------------------------------------------------------------------- */
+
+PetscErrorCode add_usual_metrics(Page *page, const Scores *s)
+{
+  static const char *const usual[][2] = {{"pearson_delta", "PDCorr"}, {"discrimination_score_l1", "PDS (L1)"}, {"overlap_at_N", "DEOver"}, {"precision_at_N", "DEPrec"}, {"de_direction_match", "DirAgr"},
+                                         {"de_spearman_lfc_sig", "LFCSpear"}, {"de_spearman_sig", "ES"}, {"roc_auc", "AUROC"}, {"pr_auc", "AUPRC"}, {"mae", "MAE"}};
+  PetscBool                begun      = PETSC_FALSE;
+
+  PetscFunctionBeginUser;
+  for (PetscInt m = 0; m < s->models; m++) {
+    CsvTable table = {0};
+    char     name[PETSC_MAX_PATH_LEN];
+    char     folder[PETSC_MAX_PATH_LEN];
+    PetscCall(PetscSNPrintf(folder, sizeof folder, "%s/%s", s->folder, s->model[m]));
+    PetscCall(file_ending(folder, "agg_results.csv", name));
+    if (*name) PetscCall(csv_read(folder, name, &table));
+    else if (s->prediction && !strcmp(s->model[m], s->prediction)) {
+      PetscCall(file_ending(s->folder, "agg_results.csv", name));
+      if (*name) PetscCall(csv_read(s->folder, name, &table));
+    }
+    for (PetscInt i = 0; i < table.rows; i++) {
+      if (strcmp(csv_text(&table, i, "statistic"), "mean")) continue;
+      if (!begun) {
+        PetscCall(text_add(&page->text, "<h3 id=\"usual\">The ten usual metrics</h3>\n<p>As cell-eval computes them (first run of a prediction), means over perturbations: larger is better but for MAE. Tests against control "
+                                        "cells: Wilcoxon rank-sum, false discovery rate 5&nbsp;%%.</p>\n"));
+        PetscCall(table_begin(page, "table-usual"));
+        PetscCall(text_add(&page->text, "<th>prediction</th>"));
+        for (int u = 0; u < 10; u++) PetscCall(text_add(&page->text, "<th title=\"%s\">%s</th>", usual[u][0], usual[u][1]));
+        PetscCall(text_add(&page->text, "</tr></thead><tbody>\n"));
+      }
+      begun = PETSC_TRUE;
+      PetscCall(text_add(&page->text, "<tr><td>"));
+      PetscCall(text_add_escaped(&page->text, s->model[m]));
+      PetscCall(text_add(&page->text, "</td>"));
+      for (int u = 0; u < 10; u++) {
+        const double value = csv_number(&table, i, usual[u][0]);
+        if (isfinite(value)) PetscCall(text_add(&page->text, "<td>%.3f</td>", value));
+        else PetscCall(text_add(&page->text, "<td>&ndash;</td>"));
+      }
+      PetscCall(text_add(&page->text, "</tr>\n"));
+    }
+    PetscCall(csv_free(&table));
+  }
+  if (begun) PetscCall(text_add(&page->text, "</tbody></table></div>\n"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
