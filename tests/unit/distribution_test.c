@@ -128,8 +128,29 @@ static void coverage(void **state)
   check_close(s.energy_p, coverage_p, 1e-14, 1);
 }
 
+/* Equal distributions are calibrated exactly, ties or not; the rest by hand. Two genes: the second is found in no real cell. */
+static void calibration(void **state)
+{
+  const double equal[8] = {0, 0, 0, 0, 1, 0, 3, 0}, middle[2] = {1, 0}, around[8] = {0, 5, 1, 5, 1, 5, 2, 5}, high[4] = {2, 0, 4, 0};
+  double       share[3];
+  PetscInt     genes;
+
+  check_call(calibration_curve(4, equal, 4, equal, 2, 3, share, &genes));
+  assert_int_equal(genes, 1);
+  for (int l = 0; l < 3; l++) check_close(share[l], 0.25 * (l + 1), 1e-15, 1);
+  /* F(1-) = 1/4, F(1) = 3/4. */
+  check_call(calibration_curve(1, middle, 4, around, 2, 3, share, &genes));
+  for (int l = 0; l < 3; l++) check_close(share[l], 0.5 * l, 1e-15, 1);
+  /* Predicted too high: every quantile lies above the real value; too low: none does. */
+  check_call(calibration_curve(1, middle, 2, high, 2, 3, share, &genes));
+  for (int l = 0; l < 3; l++) check_close(share[l], 1, 1e-15, 1);
+  check_call(calibration_curve(2, high, 1, middle, 2, 3, share, &genes));
+  for (int l = 0; l < 3; l++) check_close(share[l], 0, 1e-15, 1);
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(numbers_of_others), cmocka_unit_test(all_permutations), cmocka_unit_test(uniform_under_no_difference),
-    cmocka_unit_test(classifier),        cmocka_unit_test(small_and_large),  cmocka_unit_test(coverage)};
+    cmocka_unit_test(classifier),        cmocka_unit_test(small_and_large),  cmocka_unit_test(coverage),
+    cmocka_unit_test(calibration)};
 
 TEST_MAIN(tests)
