@@ -97,7 +97,7 @@ static PetscErrorCode cells_panel(Page *page, const Scores *s, const char *label
     }
   }
   for (int d = 0; d < 2; d++) {
-    const double margin = 0.06 * (high[d] - low[d]);
+    const double margin = 0.15 * (high[d] - low[d]);
     low[d] -= margin;
     high[d] += margin;
   }

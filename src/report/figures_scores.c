@@ -104,7 +104,7 @@ static PetscErrorCode radar(const Scores *s, Text *script, PetscInt *axes)
   if (s->baseline) model[series++] = s->baseline;
   if (!s->baseline || strcmp(s->baseline, "control")) model[series++] = "control";
   if (*axes >= 3) {
-    PetscCall(text_add(script, "set encoding utf8\nset key noenhanced below center horizontal textcolor '#222222' samplen 1.5\nunset border\nunset tics\nset size ratio -1\nset xrange [-1.75:1.75]\nset yrange [-1.3:1.3]\nset parametric\nset trange [0:2*pi]\n"));
+    PetscCall(text_add(script, "set encoding utf8\nset key noenhanced below center horizontal textcolor '#222222' samplen 1.5\nunset border\nunset tics\nset size ratio -1\nset xrange [-2.15:2.15]\nset yrange [-1.3:1.3]\nset parametric\nset trange [0:2*pi]\n"));
     for (PetscInt a = 0; a < *axes; a++) {
       const double angle = 2 * PETSC_PI * a / (double)*axes, x = sin(angle), y = cos(angle);
       PetscCall(text_add(script, "set arrow from 0,0 to %g,%g nohead linecolor '#cccccc'\nset label '%s' at %g,%g %s textcolor '#222222' font ',12'\n", x, y, score_title(axis[a]), 1.08 * x, 1.1 * y,
@@ -147,7 +147,7 @@ PetscErrorCode add_score_figures(Page *page, const Scores *s)
   PetscCall(radar(s, &script, &axes));
   if (script.used) {
     PetscCall(figure_begin(page, "radar"));
-    PetscCall(figure_panel(page, &script, 620, 470, "All scores on a radar"));
+    PetscCall(figure_panel(page, &script, 500, 350, "All scores on a radar"));
     PetscCall(figure_end(page, "All scores at once. The rim is the best of all predictions and baselines, the centre the worst; a curve further out is better everywhere it is. The scale is relative: the table has the values."));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
