@@ -210,6 +210,7 @@ static PetscErrorCode embed_all(Embed *e)
   const char *data;
   char        path[PETSC_MAX_PATH_LEN];
   PetscInt64  components;
+  double     *similarity;
   LogStage    stage;
 
   PetscFunctionBeginUser;
@@ -220,6 +221,8 @@ static PetscErrorCode embed_all(Embed *e)
   PetscCall(cellstore_open(e->comm, data, &e->store));
   e->table = cellstore_table(e->store);
   PetscCall(choose_populations(e));
+  PetscCall(embed_regression_features(e, &similarity)); /* a mistake there is found at the start */
+  PetscCall(PetscFree(similarity));
   PetscCall(features_from_store(e->store, &e->genes));
   point_groups(e, e->genes);
   PetscCall(blockgrid_create(e->comm, PetscMax(e->groups, e->landmarks), &e->grid));

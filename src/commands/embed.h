@@ -63,6 +63,8 @@ PetscErrorCode          embed_spectrum_free(Embed *embed);
 extern const OptionSpec embed_tests_options[], embed_regression_options[];
 PetscErrorCode          embed_tests_bytes(const Embed *embed, PetscInt dimension, double *bytes);
 PetscErrorCode          embed_tests(const Embed *embed);
+/* similarity of perturbations by -features (NULL without), checked before anything is computed; free with PetscFree. */
+PetscErrorCode          embed_regression_features(const Embed *embed, double **similarity);
 PetscErrorCode          embed_regression(const Embed *embed);
 
 /* Pieces of embed_write.c: a vector from rank 0, a matrix from all ranks, text printed by rank 0 into a file of the folder. Collective. */

@@ -29,11 +29,24 @@ static void print_regression(const Embed *e, const double *values, FILE *stream)
   }
 }
 
+PetscErrorCode embed_regression_features(const Embed *e, double **similarity)
+{
+  const char *path;
+  PetscInt    choice;
+
+  PetscFunctionBeginUser;
+  *similarity = NULL;
+  PetscCall(options_choice(e->options, "regression", &choice));
+  PetscCall(options_string(e->options, "features", &path));
+  if (*path && choice == REGRESSION_NO) PetscFunctionReturn(error_user("-features %s is for the regression, which -regression no leaves out", path));
+  if (*path) PetscCall(perturbation_similarity(e->comm, path, e->table, similarity));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode embed_regression(const Embed *e)
 {
   const CellStoreTable *t = e->table;
   const PetscInt        levels[COVARIATE_AXES] = {t->perturbation.count, t->cell_type.count, t->batch.count}, n = e->groups;
-  const char           *path;
   CovariateKernel       kernel[COVARIATE_KERNELS];
   Covariates           *covariates;
   Regression            r;
@@ -42,10 +55,8 @@ PetscErrorCode embed_regression(const Embed *e)
   LogStage              stage;
 
   PetscFunctionBeginUser;
+  PetscCall(embed_regression_features(e, &similarity));
   PetscCall(options_choice(e->options, "regression", &choice));
-  PetscCall(options_string(e->options, "features", &path));
-  if (*path && choice == REGRESSION_NO) PetscFunctionReturn(error_user("-features %s is for the regression, which -regression no leaves out", path));
-  if (*path) PetscCall(perturbation_similarity(e->comm, path, t, &similarity));
   if (choice == REGRESSION_NO || (choice == REGRESSION_AUTO && n < POPULATIONS_LEAST)) {
     PetscCall(PetscFree(similarity));
     PetscFunctionReturn(PETSC_SUCCESS);

@@ -296,6 +296,11 @@ embedding() {
   refuse "unbiased statistic by landmarks" "-statistic u with -landmarks@-statistic v" embed -data cells.h5 -out new -landmarks 9 -statistic u
   refuse "cell components without landmarks" "-cell_components@needs -landmarks" embed -data cells.h5 -out new -cell_components yes
   refuse "landmarks over the memory limit" "embed needs@lower -landmarks" embed -data cells.h5 -out new -landmarks 9 -memory_limit 1e-6
+  refuse "permutations below zero" "'tests' is -1@between 0 and" embed -data cells.h5 -out new -tests -1
+  refuse "test of one cell a population" "'test_cells' is 1@between 2 and" embed -data cells.h5 -out new -tests 9 -test_cells 1
+  refuse "unknown choice of regression" "'regression' takes auto|yes|no" embed -data cells.h5 -out new -regression maybe
+  refuse "features without a regression" "-features none.csv@-regression no" embed -data cells.h5 -out new -regression no -features none.csv
+  refuse "features absent" "none.csv" embed -data cells.h5 -out new -features none.csv
   refuse "embed over the memory limit" "embed needs@-memory_limit@-pair_memory" embed -data cells.h5 -out new -memory_limit 1e-6
   refuse "equal cells have no bandwidth" "median distance is 0@-bandwidths" embed -data equal.h5 -out new -kernel gaussian
   refuse "equal cells have no components" "-principal_components 1@all cells are the same" embed -data equal.h5 -out new -principal_components 1
