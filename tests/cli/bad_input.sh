@@ -235,7 +235,7 @@ evaluation() {
   refuse "genes that differ" "other_genes.h5ad@4 of its 6 genes are not in@h1, h2, h3" evaluate -real "$good" -predicted "$fixtures/other_genes.h5ad" $fixture_labels -out new
   refuse "perturbation missing from the real cells" "'p2'@'drug'@without_p2.h5ad" evaluate -real "$fixtures/without_p2.h5ad" -predicted "$good" $fixture_labels -out new
   refuse "control label absent from the real cells" "no_control.h5ad@no control label 'none' in column 'drug'" evaluate -real "$fixtures/no_control.h5ad" -predicted "$good" $fixture_labels -out new
-  refuse "predictions of control alone" "only_control.h5ad@no cells@perturbations of@-profile none" evaluate -real "$good" -predicted "$fixtures/only_control.h5ad" $fixture_labels -out new
+  refuse "predictions of control alone" "only_control.h5ad@only control cells" evaluate -real "$good" -predicted "$fixtures/only_control.h5ad" $fixture_labels -out new
   refuse "evaluation column absent" "no column 'kind'@it has" evaluate -real "$good" -predicted "$good" -perturbation_column drug -control none -cell_type_column kind -out new
   refuse "negative prediction" "negative.h5ad@value -1@not negative" evaluate -real "$good" -predicted "$fixtures/negative.h5ad" $fixture_labels -out new
   pooled="-perturbation_column drug -control none -out new"
