@@ -213,7 +213,7 @@ static PetscErrorCode add_volcanoes(Page *page, const Scores *s)
       for (int i = 0; i < 2; i++) PetscCall(volcano_panel(page, strongest.best[t].name, side[i], colour[i], v[i].count[t], v[i].gene[t], fold, score));
     }
     PetscCall(figure_end(page, "Differential expression against control for the perturbations with most significant genes, measured beside predicted on the same axes: Wilcoxon rank-sum test, coloured where the false discovery rate is below 5&nbsp;%. "
-                               "The same genes should stand out on both sides, about as high. Where there are tables for several cell types, the first is shown."));
+                               "The same genes should stand out on both sides, about as high. Fold changes beyond a factor of 1,024, infinite ones among them, are drawn at its edge. Where there are tables for several cell types, the first is shown."));
   }
   for (int i = 0; i < 2; i++)
     for (int t = 0; t < TARGETS; t++) PetscCall(PetscFree(v[i].gene[t]));

@@ -9,7 +9,7 @@ static const char page_head[] =
   "<link rel=\"icon\" href=\"data:,\">\n<style>\n"
   "*{box-sizing:border-box}body{font:17px/1.55 Helvetica,Arial,sans-serif;color:#1a1a1a;background:#fff;max-width:68rem;margin:0 auto;padding:1rem 1.2rem 3rem}\n"
   "h1{font-size:1.75rem;line-height:1.25;margin:.6rem 0 .4rem}h2{font-size:1.3rem;margin:2.6rem 0 .6rem;padding-bottom:.2rem;border-bottom:2px solid #ddd}h3{font-size:1.08rem;margin:1.8rem 0 .4rem}\n"
-  "p,ul{max-width:46rem}nav{font-size:.92rem}nav a{margin-right:1rem;white-space:nowrap}a{color:#005a8c}\n"
+  "p,ul{max-width:46rem}nav{font-size:.92rem}nav a{display:inline-block;margin-right:1rem;padding:.15rem 0}a{color:#005a8c}\n"
   ".headline{background:#f2f6fa;border-left:5px solid #0072B2;padding:.8rem 1.1rem;margin:1.2rem 0}.verdict{font-size:1.22rem;line-height:1.4;margin:.2rem 0 .6rem}.headline ul{margin:.3rem 0;padding-left:1.2rem}\n"
   ".small,small{font-size:.85rem;color:#444}td small{display:block;font-size:.76rem;white-space:nowrap}\n"
   ".wide{overflow-x:auto;margin:.8rem 0}table{border-collapse:collapse;min-width:60%;font-size:.93rem;font-variant-numeric:tabular-nums}\n"
