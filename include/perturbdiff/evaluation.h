@@ -26,10 +26,6 @@ extern const int         population_score_direction[POPULATION_SCORES];
 PetscErrorCode population_scores(PetscInt64 n, const double *real, PetscInt64 m, const double *predicted, PetscInt64 genes, const double *control_real,
                                  const double *control_predicted, PopulationScores *scores);
 
-/* mean_distance - mean Euclidean distance of all pairs of rows of x (n,G) and y (m,G); y may be x. Blocks of Gram products in double, exact zeros on the
- * diagonal when y is x. */
-PetscErrorCode mean_distance(PetscInt64 n, const double *x, PetscInt64 m, const double *y, PetscInt64 genes, double *mean);
-
 /* What is computed of every population besides its scores (distribution.h, questions.h, genesets.h), and how models are compared (comparison.h). */
 typedef struct {
   PetscBool   distribution, distribution_genes; /* distances between distributions; also a row for every gene */

@@ -82,7 +82,7 @@ static PetscErrorCode load_file(CellView *view, const unsigned char *wanted, Spa
       const int64_t at = part.offset[i - begin];
       if (group >= 0 && wanted[group]) append(view, part.offset[i - begin + 1] - at, part.column + at, part.value + at, &rows[group]);
     }
-    PetscCall(sparserows_free(&part));
+    PetscCall(groupedfile_rows_done(view->file, &part));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

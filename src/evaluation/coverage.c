@@ -3,6 +3,7 @@
 #include <perturbdiff/evaluation.h>
 #include <perturbdiff/evaluation/distribution.h>
 #include <perturbdiff/evaluation/statistics.h>
+#include <perturbdiff/hilbert/pairs.h>
 #include <perturbdiff/runtime/error.h>
 
 const char *const coverage_score_name[COVERAGE_SCORES] = {"gene_coverage_50", "gene_coverage_90", "energy_p"};
@@ -42,6 +43,9 @@ PetscErrorCode coverage_scores(PetscInt64 n, const double *real, PetscInt draws,
                                CoverageScores *scores)
 {
   const PetscInt all = draws + 1;
+  static const Kernel euclidean = {.kind = KERNEL_DISTANCE};
+  CellFeatures **features;
+  CellGroup     *group;
   double        *mean, *far, scale = 0;
   PetscInt       as_far = 1;
 
@@ -50,13 +54,15 @@ PetscErrorCode coverage_scores(PetscInt64 n, const double *real, PetscInt draws,
   PetscCall(gene_coverage(n, real, draws, cells, draw, genes, scores));
   PetscCall(PetscMalloc2((size_t)all * (size_t)all, &mean, all, &far));
   /* Population 0 is the real one. mean: mean distance of the cells of two populations. */
+  PetscCall(PetscMalloc2(all, &features, all, &group));
   for (PetscInt a = 0; a < all; a++) {
-    for (PetscInt b = 0; b <= a; b++) {
-      const PetscInt64 rows = a ? cells[a - 1] : n, columns = b ? cells[b - 1] : n;
-      PetscCall(mean_distance(rows, a ? draw[a - 1] : real, columns, b ? draw[b - 1] : real, genes, &mean[a * all + b]));
-      mean[b * all + a] = mean[a * all + b];
-    }
+    group[a] = (CellGroup){.cells = a ? cells[a - 1] : n};
+    PetscCall(features_from_doubles(group[a].cells, genes, a ? draw[a - 1] : real, &features[a]));
+    group[a].features = features[a];
   }
+  PetscCall(kernel_means(PETSC_COMM_SELF, &euclidean, all, group, mean, NULL));
+  for (PetscInt a = 0; a < all; a++) PetscCall(features_destroy(&features[a]));
+  PetscCall(PetscFree2(features, group));
   for (PetscInt a = 0; a < all; a++) {
     double across = 0, within = 0;
     for (PetscInt b = 0; b < all; b++) {

@@ -5,33 +5,37 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void write_rows(const DifferentialTable *t, FILE *stream)
+void differential_write_names(FILE *stream)
 {
-  char line[8 * NUMBER_TEXT];
-
   fputs("target,feature,target_mean,ref_mean,target_membership,ref_membership,log2_fold_change,percent_change,p_value,statistic,fdr\n", stream);
-  for (PetscInt k = 0; k < t->targets; k++) {
-    for (PetscInt g = 0; g < t->genes; g++) {
-      const size_t at = (size_t)k * (size_t)t->genes + (size_t)g;
-      const double rest[] = {t->log2_fold_change[at], t->percent_change[at], t->p_value[at], t->statistic[at], t->fdr[at]};
-      int          used = 0;
+}
 
-      if (t->dropped[at]) continue;
-      csv_field(stream, t->target[k]);
-      fputc(',', stream);
-      csv_field(stream, t->gene[g]);
+void differential_write_target(const DifferentialTable *t, PetscInt k, FILE *stream)
+{
+  char      line[8 * NUMBER_TEXT], cells[2 * NUMBER_TEXT];
+  const int cells_length = snprintf(cells, sizeof cells, ",%lld,%lld", (long long)t->target_cells[k], (long long)t->reference_cells[k]);
+
+  for (PetscInt g = 0; g < t->genes; g++) {
+    const size_t at = (size_t)k * (size_t)t->genes + (size_t)g;
+    const double rest[] = {t->log2_fold_change[at], t->percent_change[at], t->p_value[at], t->statistic[at], t->fdr[at]};
+    int          used = 0;
+
+    if (t->dropped[at]) continue;
+    csv_field(stream, t->target[k]);
+    fputc(',', stream);
+    csv_field(stream, t->gene[g]);
+    line[used++] = ',';
+    used += number_text(t->target_mean[at], t->single, line + used);
+    line[used++] = ',';
+    used += number_text(t->reference_mean[at], t->single, line + used);
+    memcpy(line + used, cells, (size_t)cells_length);
+    used += cells_length;
+    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) {
       line[used++] = ',';
-      used += number_text(t->target_mean[at], t->single, line + used);
-      line[used++] = ',';
-      used += number_text(t->reference_mean[at], t->single, line + used);
-      used += snprintf(line + used, 2 * NUMBER_TEXT, ",%lld,%lld", (long long)t->target_cells[k], (long long)t->reference_cells[k]);
-      for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) {
-        line[used++] = ',';
-        used += number_text(rest[i], PETSC_FALSE, line + used);
-      }
-      line[used++] = '\n';
-      fwrite(line, 1, (size_t)used, stream);
+      used += number_text(rest[i], PETSC_FALSE, line + used);
     }
+    line[used++] = '\n';
+    fwrite(line, 1, (size_t)used, stream);
   }
 }
 
@@ -46,7 +50,8 @@ PetscErrorCode differential_write(MPI_Comm comm, const DifferentialTable *table,
   if (!rank) {
     FILE *stream = open_memstream(&text, &size);
     PetscCheck(stream, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
-    write_rows(table, stream);
+    differential_write_names(stream);
+    for (PetscInt k = 0; k < table->targets; k++) differential_write_target(table, k, stream);
     PetscCheck(!fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
   }
   const PetscErrorCode code = file_write_text(comm, path, text);

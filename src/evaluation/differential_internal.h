@@ -12,6 +12,10 @@ void rank_sum_with_ties(const GeneValues *a, const GeneValues *b, double ties_b,
 /* log2 fold and percent change of row at from its means. */
 void differential_fold_changes(DifferentialTable *table, size_t at);
 
+/* The line of names, and the lines of one target, of the table as a file. */
+void differential_write_names(FILE *stream);
+void differential_write_target(const DifferentialTable *table, PetscInt target, FILE *stream);
+
 /* Longest text of a number, with the closing zero. */
 enum { NUMBER_TEXT = 32 };
 /* number_text - the shortest decimal text that reads back as the same number (single: the same float), as cell-eval's files hold it: "0.0",

@@ -1,71 +1,123 @@
 /* Sums of Euclidean distances in the order of numpy: pairwise summation over the row-major matrix of distances (METRICS, pearson_edistance). In single
    precision that order shows in the sixth digit of small energy distances. */
 #include "evaluation/pair_internal.h"
+#include "hilbert/distances.h"
+#include <cblas.h>
 #include <math.h>
+#include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/error.h>
-#include <petscblaslapack.h>
+#include <string.h>
 
-enum { ROWS = 128, LEAF = 128 };
+/* Distances are made for some rows at a time: at most ROWS, at most BLOCK values where that leaves LEAST rows. LEAF: of the sum's tree. */
+enum { ROWS = 256, LEAST = 16, BLOCK = 1 << 24, LEAF = 128 };
 
-/* Distances are made for ROWS rows of a at a time and taken in order. */
+PetscErrorCode densecells_create(const SparseRows *rows, PetscInt genes, PetscBool single, DenseCells *cells)
+{
+  const size_t width = (size_t)genes;
+
+  PetscFunctionBeginUser;
+  *cells = (DenseCells){.cells = rows->rows, .genes = genes};
+  PetscCall(PetscMalloc1(rows->rows, &cells->square));
+  if (single) PetscCall(PetscCalloc1((size_t)rows->rows * width, &cells->narrow));
+  else PetscCall(PetscCalloc1((size_t)rows->rows * width, &cells->wide));
+  for (PetscInt64 i = 0; i < rows->rows; i++) {
+    double sum = 0;
+    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) {
+      const size_t at = (size_t)i * width + (size_t)rows->column[e];
+      if (single) cells->narrow[at] = rows->value[e];
+      else cells->wide[at] = (double)rows->value[e];
+      sum += (double)rows->value[e] * (double)rows->value[e];
+    }
+    cells->square[i] = sum;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode densecells_destroy(DenseCells *cells)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFree(cells->narrow));
+  PetscCall(PetscFree(cells->wide));
+  PetscCall(PetscFree(cells->square));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Rows [first, first + rows) of the matrix of distances of the cells of a and b. */
 typedef struct {
-  PetscInt64    n, m, first; /* first: row of a that stands in the block's first row */
-  const double *a, *b;
-  PetscInt      genes;
-  PetscBool     same, single;
-  double       *block, *square_a, *square_b;
-  PetscInt64    rows; /* of the block */
+  const DenseCells *a, *b;
+  PetscBool         single;
+  PetscInt64        m, first, rows, most;
+  float            *narrow; /* (most, m) one of the two */
+  double           *wide;
 } Stream;
 
-static void squares(PetscInt64 n, PetscInt genes, const double *x, double *square)
+VECTOR_CLONES static double squared_difference(PetscInt n, const float *restrict x, const float *restrict y)
 {
-  for (PetscInt64 i = 0; i < n; i++) {
-    double sum = 0;
-    for (PetscInt g = 0; g < genes; g++) sum += x[i * genes + g] * x[i * genes + g];
-    square[i] = sum;
-  }
+  double sum = 0;
+
+#pragma omp simd reduction(+ : sum)
+  for (PetscInt g = 0; g < n; g++) sum += ((double)x[g] - (double)y[g]) * ((double)x[g] - (double)y[g]);
+  return sum;
 }
 
-static PetscErrorCode fill_block(Stream *s, PetscInt64 first)
+/* Products become distances; returns how many lost too many digits to be told from products (marked by -1). */
+VECTOR_CLONES static PetscInt row_distances(PetscInt64 n, double square, const double *restrict squares, float *restrict row)
 {
-  const double minus_two = -2, zero = 0;
-  PetscBLASInt columns, rows, inner;
+  PetscInt close = 0;
 
-  PetscFunctionBeginUser;
-  s->first = first;
-  s->rows = PetscMin(ROWS, s->n - first);
-  PetscCall(PetscBLASIntCast((PetscInt)s->m, &columns));
-  PetscCall(PetscBLASIntCast((PetscInt)s->rows, &rows));
-  PetscCall(PetscBLASIntCast(s->genes, &inner));
-  PetscCallBLAS("BLASgemm", BLASgemm_("T", "N", &columns, &rows, &inner, &minus_two, s->b, &inner, s->a + first * s->genes, &inner, &zero, s->block, &columns));
+#pragma omp simd reduction(+ : close)
+  for (PetscInt64 j = 0; j < n; j++) {
+    const double both = square + squares[j], value = both - 2 * (double)row[j];
+    const int    near = !(value >= CANCELLATION_SINGLE * both) || both <= 0;
+    row[j] = near ? -1 : sqrtf((float)value);
+    close += near;
+  }
+  return close;
+}
+
+/* Single precision products: their errors of 1e-7 are random and a mean over pairs has few of them left. */
+static void fill_single(Stream *s)
+{
+  const blasint rows = (blasint)s->rows, columns = (blasint)s->m, genes = (blasint)s->a->genes;
+  const float  *x = s->a->narrow + (size_t)s->first * (size_t)genes;
+
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, genes, 1, x, genes, s->b->narrow, genes, 0, s->narrow, columns);
   for (PetscInt64 i = 0; i < s->rows; i++) {
-    double      *row = s->block + i * s->m;
-    const double square = s->square_a[first + i];
-    if (s->single)
-      for (PetscInt64 j = 0; j < s->m; j++) row[j] = (double)sqrtf(PetscMax((float)(row[j] + square + s->square_b[j]), 0));
-    else
-      for (PetscInt64 j = 0; j < s->m; j++) row[j] = sqrt(PetscMax(row[j] + square + s->square_b[j], 0));
-    if (s->same) row[first + i] = 0;
+    float *row = s->narrow + i * s->m;
+    if (!row_distances(s->m, s->a->square[s->first + i], s->b->square, row)) continue;
+    for (PetscInt64 j = 0; j < s->m; j++)
+      if (row[j] < 0) row[j] = sqrtf((float)squared_difference(genes, x + i * genes, s->b->narrow + j * genes));
   }
-  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The distances at [start, start + count) of the row-major matrix, count <= LEAF. */
-static PetscErrorCode take(Stream *s, PetscInt64 start, PetscInt64 count, double *value)
+static void fill_double(Stream *s)
 {
-  PetscFunctionBeginUser;
-  for (PetscInt64 k = 0; k < count;) {
-    const PetscInt64 row = (start + k) / s->m, column = (start + k) % s->m, run = PetscMin(count - k, s->m - column);
-    if (row < s->first || row >= s->first + s->rows) PetscCall(fill_block(s, row));
-    for (PetscInt64 j = 0; j < run; j++) value[k + j] = s->block[(row - s->first) * s->m + column + j];
-    k += run;
+  const blasint rows = (blasint)s->rows, columns = (blasint)s->m, genes = (blasint)s->a->genes;
+  const double *x = s->a->wide + (size_t)s->first * (size_t)genes;
+
+  cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, genes, 1, x, genes, s->b->wide, genes, 0, s->wide, columns);
+  for (PetscInt64 i = 0; i < s->rows; i++) {
+    double *row = s->wide + i * s->m;
+    distances_finish(columns, genes, CANCELLATION_DOUBLE, x + i * genes, s->a->square[s->first + i], s->b->wide, s->b->square, row);
+    for (PetscInt64 j = 0; j < s->m; j++) row[j] = sqrt(row[j]);
   }
-  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void fill_block(Stream *s, PetscInt64 first)
+{
+  s->first = first;
+  s->rows = PetscMin(s->most, s->a->cells - first);
+  if (s->single) fill_single(s);
+  else fill_double(s);
+  for (PetscInt64 i = 0; s->a == s->b && i < s->rows; i++) {
+    if (s->single) s->narrow[i * s->m + first + i] = 0;
+    else s->wide[i * s->m + first + i] = 0;
+  }
 }
 
 /* A leaf of numpy's sum: eight running sums, then the rest. */
-#define LEAF_SUM(name, type)                                                                         \
-  static double name(PetscInt64 n, const double *x)                                                  \
+#define LEAF_SUM(name, from, type)                                                                   \
+  static double name(PetscInt64 n, const from *x)                                                    \
   {                                                                                                  \
     type       sum = 0, r[8];                                                                        \
     PetscInt64 i = 0;                                                                                \
@@ -78,8 +130,9 @@ static PetscErrorCode take(Stream *s, PetscInt64 start, PetscInt64 count, double
     for (; i < n; i++) sum += (type)x[i];                                                            \
     return (double)sum;                                                                              \
   }
-LEAF_SUM(leaf_single, float)
-LEAF_SUM(leaf_double, double)
+LEAF_SUM(leaf_single, double, float)
+LEAF_SUM(leaf_double, double, double)
+LEAF_SUM(leaf_floats, float, float)
 
 static double add(double a, double b, PetscBool single) { return single ? (double)((float)a + (float)b) : a + b; }
 
@@ -91,30 +144,40 @@ double numpy_sum(PetscInt64 n, const double *value, PetscBool single)
   return add(numpy_sum(left_half(n), value, single), numpy_sum(n - left_half(n), value + left_half(n), single), single);
 }
 
-static PetscErrorCode tree_sum(Stream *s, PetscInt64 start, PetscInt64 n, double *sum)
+/* The sum of the distances at [start, start + count) of the row-major matrix, count <= LEAF. */
+static double leaf(Stream *s, PetscInt64 start, PetscInt64 count)
 {
-  double value[LEAF], left, right;
+  float  narrow[LEAF];
+  double wide[LEAF];
 
-  PetscFunctionBeginUser;
-  if (n <= LEAF) {
-    PetscCall(take(s, start, n, value));
-    *sum = s->single ? leaf_single(n, value) : leaf_double(n, value);
-  } else {
-    PetscCall(tree_sum(s, start, left_half(n), &left));
-    PetscCall(tree_sum(s, start + left_half(n), n - left_half(n), &right));
-    *sum = add(left, right, s->single);
+  for (PetscInt64 k = 0; k < count;) {
+    const PetscInt64 row = (start + k) / s->m, column = (start + k) % s->m, run = PetscMin(count - k, s->m - column);
+    if (row < s->first || row >= s->first + s->rows) fill_block(s, row);
+    const size_t at = (size_t)(row - s->first) * (size_t)s->m + (size_t)column;
+    if (run == count) return s->single ? leaf_floats(count, s->narrow + at) : leaf_double(count, s->wide + at);
+    if (s->single) memcpy(narrow + k, s->narrow + at, (size_t)run * sizeof *narrow);
+    else memcpy(wide + k, s->wide + at, (size_t)run * sizeof *wide);
+    k += run;
   }
-  PetscFunctionReturn(PETSC_SUCCESS);
+  return s->single ? leaf_floats(count, narrow) : leaf_double(count, wide);
 }
 
-PetscErrorCode distance_part(PetscInt64 n, const double *a, PetscInt64 m, const double *b, PetscInt genes, PetscBool same, PetscBool single, PetscInt parts,
-                             PetscInt part, double *sum)
+static double tree_sum(Stream *s, PetscInt64 start, PetscInt64 n)
 {
-  Stream     s = {.n = n, .m = m, .first = -1, .a = a, .b = b, .genes = genes, .same = same, .single = single};
-  PetscInt64 start = 0, pairs = n * m;
+  if (n <= LEAF) return leaf(s, start, n);
+  const double left = tree_sum(s, start, left_half(n)), right = tree_sum(s, start + left_half(n), n - left_half(n));
+  return add(left, right, s->single);
+}
+
+PetscErrorCode distance_part(const DenseCells *a, const DenseCells *b, PetscInt parts, PetscInt part, double *sum)
+{
+  const PetscInt64 m = b->cells;
+  Stream           s = {.a = a, .b = b, .m = m, .first = -1, .single = a->narrow ? PETSC_TRUE : PETSC_FALSE};
+  PetscInt64       start = 0, pairs = a->cells * m;
 
   PetscFunctionBeginUser;
   *sum = 0;
+  PetscCheck(m <= PETSC_MPI_INT_MAX, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%lld cells", (long long)m);
   /* Down the tree to the branch: a leaf on the way is the branch of its leftmost part alone. */
   for (PetscInt half = parts / 2; half; half /= 2) {
     if (pairs <= LEAF) {
@@ -124,11 +187,13 @@ PetscErrorCode distance_part(PetscInt64 n, const double *a, PetscInt64 m, const 
     if (part & half) start += left_half(pairs);
     pairs = part & half ? pairs - left_half(pairs) : left_half(pairs);
   }
-  PetscCall(PetscMalloc3(ROWS * m, &s.block, n, &s.square_a, m, &s.square_b));
-  squares(n, genes, a, s.square_a);
-  squares(m, genes, b, s.square_b);
-  PetscCall(tree_sum(&s, start, pairs, sum));
-  PetscCall(PetscFree3(s.block, s.square_a, s.square_b));
+  /* No more rows than the part has: its last ones would be made in vain. */
+  s.most = PetscMin(PetscMax(LEAST, PetscMin(ROWS, BLOCK / m)), (start + pairs - 1) / m - start / m + 1);
+  if (s.single) PetscCall(PetscMalloc1(s.most * m, &s.narrow));
+  else PetscCall(PetscMalloc1(s.most * m, &s.wide));
+  *sum = tree_sum(&s, start, pairs);
+  PetscCall(PetscFree(s.narrow));
+  PetscCall(PetscFree(s.wide));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

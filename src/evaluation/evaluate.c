@@ -1,5 +1,6 @@
 /* Scores of predicted files, baselines and the ceiling in every group; groups dealt over ranks. */
 #include "evaluation/analyses_internal.h"
+#include "evaluation/evaluation_state.h"
 #include "evaluation/pair_internal.h"
 #include <math.h>
 #include <perturbdiff/runtime.h>
@@ -7,214 +8,6 @@
 
 /* Cells of each population that the baseline cme embeds, at most. */
 enum { EMBEDDING_CELLS = 256 };
-
-/* Everything an evaluation holds while it runs. */
-typedef struct {
-  MPI_Comm               comm;
-  PetscMPIInt            rank, size;
-  const EvaluateOptions *options;
-  const char            *column[AXES];
-  const char            *control;
-  CellStore             *store; /* NULL: the real cells come from a file */
-  double                *means; /* of the store's populations */
-  Baseline             **baseline; /* (baselines), of a store */
-  GroupedFile            real, *file;
-  Axes                   axes;
-  SlotList               slots;
-  PetscInt               groups, genes;
-  PetscInt              *group_slot; /* (groups) */
-  PetscMPIInt           *owner;      /* (groups) */
-  const char           **gene;       /* scored genes; names copied, for those of a file go when another of its matrices is selected */
-  int32_t               *position;   /* (real genes) */
-  SlotCells              real_cells, *file_cells;
-  PetscBool              contrasts;               /* the analyses need the cells of the controls */
-  PetscInt              *sorted_slot;             /* (1 + files) control whose genes are sorted, of the real cells and of each file; -1: none */
-  SortedGenes           *sorted;
-} Evaluation;
-
-PetscErrorCode evaluate_is_store(MPI_Comm comm, const char *path, PetscBool *store)
-{
-  hid_t     h5;
-  char     *format;
-  PetscBool found;
-
-  PetscFunctionBeginUser;
-  *store = PETSC_FALSE;
-  PetscCall(file_open(comm, path, "AnnData file or cell store", &h5));
-  PetscCall(h5_read_attribute_string(h5, "format", &format, &found));
-  if (found) {
-    PetscCall(PetscStrcmp(format, "perturbdiff-cells", store));
-    PetscCall(PetscFree(format));
-  }
-  H5Check(H5Fclose(h5));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode choose_columns(Evaluation *e)
-{
-  const EvaluateOptions *o = e->options;
-  const CellStoreTable  *table = e->store ? cellstore_table(e->store) : NULL;
-  const char *const      given[AXES] = {o->perturbation_column, o->cell_type_column, o->batch_column};
-  const char *const      standard[AXES] = {table ? table->perturbation_column : "perturbation", table ? table->cell_type_column : "",
-                                      table ? table->batch_column : ""};
-
-  PetscFunctionBeginUser;
-  for (int a = 0; a < AXES; a++) e->column[a] = *given[a] ? given[a] : standard[a];
-  e->control = *o->control ? o->control : table ? table->perturbation.name[table->control] : "control";
-  if (table && strcmp(e->control, table->perturbation.name[table->control])) {
-    return error_user("-control %s: the control label of %s is '%s'", e->control, o->real, table->perturbation.name[table->control]);
-  }
-  for (int a = 1; table && a < AXES; a++) {
-    if (!*e->column[a] && (a == 1 ? table->cell_type : table->batch).count > 1)
-      return error_user("%s: made without a %s column; give %s", o->real, a == 1 ? "cell type" : "batch", a == 1 ? "-cell_type_column" : "-batch_column");
-  }
-  for (PetscInt b = 0; !table && b < o->baselines; b++) {
-    if (o->baseline[b] != BASELINE_CONTROL) {
-      return error_user("-baselines %s: needs training populations; give the cell store made by prepare as -real, or -baselines control",
-                        baseline_name[o->baseline[b]]);
-    }
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode say_scales(const Evaluation *e)
-{
-  const char *log_file = NULL;
-
-  PetscFunctionBeginUser;
-  for (PetscInt f = -1; f < e->options->predictions; f++) {
-    const GroupedFile *file = f < 0 ? &e->real : &e->file[f];
-    if (f < 0 && e->store) continue;
-    if (file->counts) PetscCall(log_line(e->comm, "  %s: counts, brought to %g a cell, log1p", file->path, file->library_size));
-    if (!file->counts && f >= 0) log_file = file->path;
-  }
-  if (log_file && !e->store && e->real.counts && e->options->library_size <= 0) {
-    PetscCall(log_line(e->comm, "  note: %s holds log values and %s counts; where the log values are of 10000 a cell, give -library_size 10000", log_file,
-                       e->real.path));
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Open all files; axes, groups, genes. */
-static PetscErrorCode open_all(Evaluation *e, KeyTable *real)
-{
-  const EvaluateOptions *o = e->options;
-  PetscBool              store;
-
-  PetscFunctionBeginUser;
-  PetscCall(evaluate_is_store(e->comm, o->real, &store));
-  if (store) PetscCall(cellstore_open(e->comm, o->real, &e->store));
-  PetscCall(choose_columns(e));
-  const CellStoreTable *table = e->store ? cellstore_table(e->store) : NULL;
-  const double          library = o->library_size > 0 ? o->library_size : table ? table->library_size : 0;
-  if (!table) PetscCall(groupedfile_open(e->comm, o->real, e->column, library, &e->real));
-  if (table)
-    PetscCall(axes_of_store(table, e->column, &e->axes));
-  else
-    PetscCall(axes_of_file(&e->real, e->control, e->column, &e->axes));
-  PetscCall(PetscCalloc2(o->predictions, &e->file, o->predictions, &e->file_cells));
-  for (PetscInt f = 0; f < o->predictions; f++) {
-    PetscCall(groupedfile_open(e->comm, o->predicted[f], e->column, library, &e->file[f]));
-    PetscCall(groupedfile_keys(&e->file[f], o->real, &e->axes));
-  }
-  if (table) {
-    int64_t *key;
-    PetscCall(PetscMalloc1(table->populations, &key));
-    for (PetscInt k = 0; k < table->populations; k++) {
-      const Population *p = &table->population[k];
-      key[k] = p->cells ? axes_key(&e->axes, p->perturbation, p->cell_type, p->batch) : -1;
-    }
-    PetscCall(keytable_create(table->populations, key, real));
-    for (PetscInt k = 0; k < table->populations; k++)
-      if (key[k] >= 0) real->cells[key_find(real->count, real->key, key[k])] = table->population[k].cells;
-    PetscCall(PetscFree(key));
-  } else {
-    PetscCall(groupedfile_keys(&e->real, o->real, &e->axes));
-    PetscCall(keytable_create(e->real.cells, e->real.key, real));
-  }
-  PetscCall(say_scales(e));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode match_genes(Evaluation *e)
-{
-  const char *const *name;
-  PetscInt64         count;
-
-  PetscFunctionBeginUser;
-  if (e->store) {
-    count = cellstore_table(e->store)->gene.count;
-    name = (const char *const *)cellstore_table(e->store)->gene.name;
-  } else {
-    count = e->real.genes;
-    PetscCall(anndata_gene_names(e->real.file, &name));
-  }
-  PetscCall(PetscMalloc1(count, &e->position));
-  PetscCall(genes_match(e->options->real, count, name, e->options->predictions, e->file, e->position, &e->genes, &e->gene));
-  for (PetscInt g = 0; g < e->genes; g++) {
-    char *copy;
-    PetscCall(PetscStrallocpy(e->gene[g], &copy));
-    e->gene[g] = copy;
-  }
-  if (!e->store) PetscCall(PetscArraycpy(e->real.position, e->position, count));
-  if (e->genes < count)
-    PetscCall(log_line(e->comm, "  %s: %lld of %lld genes are predicted; the real cells are restricted to them after scaling", e->options->real,
-                       (long long)e->genes, (long long)count));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Pairs of cells are what costs. */
-static PetscErrorCode deal_groups(Evaluation *e, const KeyTable *real, const KeyTable *predicted)
-{
-  double *cost;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(e->groups, &cost));
-  for (PetscInt k = 0; k < e->groups; k++) {
-    const int64_t key = e->slots.key[e->group_slot[k]];
-    const double cells = (double)real->cells[key_find(real->count, real->key, key)] + (double)predicted->cells[key_find(predicted->count, predicted->key, key)];
-    cost[k] = cells * cells;
-  }
-  PetscCall(deal_to_least(e->groups, cost, e->size, e->owner));
-  PetscCall(PetscFree(cost));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Groups, their owners, and the cells each rank needs. */
-static PetscErrorCode load_all(Evaluation *e, const KeyTable *real)
-{
-  const EvaluateOptions *o = e->options;
-  KeyTable              *predicted;
-  int64_t               *group;
-  unsigned char         *own, *with_control;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(o->predictions, &predicted));
-  for (PetscInt f = 0; f < o->predictions; f++) PetscCall(keytable_create(e->file[f].cells, e->file[f].key, &predicted[f]));
-  PetscCall(groups_match(o->predictions, predicted, e->file, o->real, real, &e->axes, &e->groups, &group));
-  PetscCall(slots_create(e->groups, group, real, o->real, &e->axes, &e->slots));
-  PetscCall(PetscMalloc2(e->groups, &e->group_slot, e->groups, &e->owner));
-  for (PetscInt k = 0; k < e->groups; k++) e->group_slot[k] = key_find(e->slots.count, e->slots.key, group[k]);
-  PetscCall(deal_groups(e, real, &predicted[0]));
-  PetscCall(PetscCalloc2(e->slots.count, &own, e->slots.count, &with_control));
-  for (PetscInt k = 0; k < e->groups; k++) {
-    if (e->owner[k] != e->rank) continue;
-    own[e->group_slot[k]] = with_control[e->group_slot[k]] = 1;
-    /* Without a store the baseline "control" draws from these. */
-    if (e->contrasts || (!e->store && o->baselines)) with_control[e->slots.paired[e->group_slot[k]]] = 1;
-  }
-  if (e->store) PetscCall(cellstore_means(e->store, e->comm, &e->means));
-  PetscCallAgree(e->comm, e->store ? slotcells_of_store(e->store, e->means, &e->axes, &e->slots, e->position, e->genes, e->contrasts ? with_control : own, &e->real_cells)
-                                   : groupedfile_load(&e->real, &e->slots, e->genes, with_control, &e->real_cells));
-  for (PetscInt f = 0; f < o->predictions; f++) {
-    PetscCallAgree(e->comm, groupedfile_load(&e->file[f], &e->slots, e->genes, e->contrasts ? with_control : own, &e->file_cells[f]));
-    PetscCall(keytable_destroy(&predicted[f]));
-  }
-  PetscCall(PetscFree(predicted));
-  PetscCall(PetscFree(group));
-  PetscCall(PetscFree2(own, with_control));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
 
 /* Dense copy (rows, genes) of cells first, first + step, ... in the order given; order NULL: as they are. */
 static void dense_rows(const SparseRows *rows, PetscInt64 count, const PetscInt64 *order, PetscInt genes, double *dense)
@@ -371,24 +164,52 @@ static PetscErrorCode score_group(Evaluation *e, PetscInt k, ScoreTable *t, doub
 }
 
 /* Populations shown are those that move furthest: by the norm of the real mean change. */
+static PetscErrorCode own_strengths(Evaluation *e, double *strength, double *change)
+{
+  PetscFunctionBeginUser;
+  for (PetscInt begin = 0, end; begin < e->groups; begin = end) {
+    PetscCall(evaluation_load_batch(e, begin, PETSC_FALSE, &end));
+    for (PetscInt k = begin; k < end; k++) {
+      const PetscInt    slot = e->group_slot[k];
+      const SparseRows *rows = &e->real_cells.rows[slot];
+
+      if (e->owner[k] != e->rank) continue;
+      for (PetscInt g = 0; g < e->genes; g++) change[g] = -e->real_cells.mean[(size_t)e->slots.control_row[e->slots.paired[slot]] * (size_t)e->genes + (size_t)g];
+      for (int64_t i = 0; i < rows->offset[rows->rows]; i++) change[rows->column[i]] += (double)rows->value[i] / (double)rows->rows;
+      for (PetscInt g = 0; g < e->genes; g++) strength[k] += change[g] * change[g];
+      PetscCall(evaluation_free_rows(e, slot));
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode choose_shown(Evaluation *e, ScoreTable *t)
 {
   double *strength, *change;
 
   PetscFunctionBeginUser;
   PetscCall(PetscCalloc2(e->groups, &strength, e->genes, &change));
-  for (PetscInt k = 0; k < e->groups; k++) {
-    const PetscInt    slot = e->group_slot[k];
-    const SparseRows *rows = &e->real_cells.rows[slot];
-
-    if (e->owner[k] != e->rank) continue;
-    for (PetscInt g = 0; g < e->genes; g++) change[g] = -e->real_cells.mean[(size_t)e->slots.control_row[e->slots.paired[slot]] * (size_t)e->genes + (size_t)g];
-    for (int64_t i = 0; i < rows->offset[rows->rows]; i++) change[rows->column[i]] += (double)rows->value[i] / (double)rows->rows;
-    for (PetscInt g = 0; g < e->genes; g++) strength[k] += change[g] * change[g];
-  }
+  PetscCallAgree(e->comm, own_strengths(e, strength, change));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, strength, (PetscMPIInt)e->groups, MPI_DOUBLE, MPI_SUM, e->comm));
   PetscCall(shown_choose(t->analyses, t, strength));
   PetscCall(PetscFree2(strength, change));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Own groups, batch by batch; kept (own groups, width): their changes. Not collective. */
+static PetscErrorCode score_own(Evaluation *e, ScoreTable *t, size_t width, double *kept)
+{
+  PetscFunctionBeginUser;
+  PetscCall(evaluation_load_controls(e));
+  for (PetscInt begin = 0, end; begin < e->groups; begin = end) {
+    PetscCall(evaluation_load_batch(e, begin, PETSC_TRUE, &end));
+    for (PetscInt k = begin; k < end; k++) {
+      if (e->owner[k] != e->rank) continue;
+      PetscCall(score_group(e, k, t, kept, kept + e->genes));
+      PetscCall(evaluation_free_rows(e, e->group_slot[k]));
+      kept += width;
+    }
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -398,18 +219,11 @@ static PetscErrorCode score_all(Evaluation *e, ScoreTable *t)
   const PetscMPIInt width = (PetscMPIInt)((t->rows + 1) * e->genes);
   double           *change, *kept;
   PetscInt          own = 0;
-  PetscErrorCode    code = PETSC_SUCCESS;
 
   PetscFunctionBeginUser;
   for (PetscInt k = 0; k < e->groups; k++) own += e->owner[k] == e->rank;
   PetscCall(PetscCalloc2((size_t)own * (size_t)width, &kept, width, &change));
-  own = 0;
-  for (PetscInt k = 0; k < e->groups && !code; k++) {
-    if (e->owner[k] != e->rank) continue;
-    double *mine = kept + (size_t)own++ * (size_t)width;
-    code = score_group(e, k, t, mine, mine + e->genes);
-  }
-  PetscCallAgree(e->comm, code);
+  PetscCallAgree(e->comm, score_own(e, t, (size_t)width, kept));
   own = 0;
   for (PetscInt k = 0; k < e->groups; k++) {
     const double *mine = e->owner[k] == e->rank ? kept + (size_t)own++ * (size_t)width : NULL;
@@ -577,9 +391,9 @@ PetscErrorCode evaluate_files(MPI_Comm comm, const EvaluateOptions *options, Sco
   e.contrasts = options->analysis && (*options->analysis->questions || *options->analysis->genesets) ? PETSC_TRUE : PETSC_FALSE;
   PetscCall(PetscCalloc2(options->predictions + 1, &e.sorted, options->predictions + 1, &e.sorted_slot));
   for (PetscInt f = 0; f <= options->predictions; f++) e.sorted_slot[f] = -1;
-  PetscCall(open_all(&e, &real));
-  PetscCall(match_genes(&e));
-  PetscCall(load_all(&e, &real));
+  PetscCall(evaluation_open_all(&e, &real));
+  PetscCall(evaluation_match_genes(&e));
+  PetscCall(evaluation_prepare_groups(&e, &real));
   PetscCall(learn_baselines(&e));
   PetscCall(table_create(&e, table));
   if (options->analysis) PetscCall(analyses_create(comm, options->analysis, options->seed, table, &table->analyses));

@@ -32,6 +32,8 @@ typedef struct {
   PetscBool   counts;       /* values are whole numbers */
   double      library_size; /* to which counts are brought */
   int32_t    *position;     /* (genes) place of each gene among those scored, -1: not scored */
+  SparseRows  kept;         /* all cells as groupedfile_rows gives them, in memory that a node's ranks share; */
+  MPI_Win     window;       /* MPI_WIN_NULL: too large, read when needed */
 } GroupedFile;
 
 /* Populations whose cells are needed: the scored groups and their controls, by ascending key. */
@@ -45,6 +47,7 @@ typedef struct {
 /* Cells of the slots in one file: log1p values of the scored genes. */
 typedef struct {
   PetscInt64 *cells; /* (slots) in the file */
+  int64_t    *entries; /* (slots) values that are not zero, about */
   SparseRows *rows;  /* (slots) kept where wanted; columns need not ascend */
   double     *mean;  /* (controls, genes) mean of the control populations, zero without cells */
 } SlotCells;
@@ -53,12 +56,16 @@ typedef struct {
    Collective. User errors: no such column; negative, missing or too large values. */
 PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *const column[AXES], double library_size, GroupedFile *file);
 PetscErrorCode groupedfile_close(GroupedFile *file);
-/* groupedfile_rows - cells [first, first + count), counts brought to log values. Not collective. Free with sparserows_free. */
+/* groupedfile_rows - cells [first, first + count), counts brought to log values; offset[0] need not be 0. Not to be changed. Not collective. End with
+   groupedfile_rows_done. */
 PetscErrorCode groupedfile_rows(GroupedFile *file, PetscInt64 first, PetscInt64 count, SparseRows *rows);
+PetscErrorCode groupedfile_rows_done(const GroupedFile *file, SparseRows *rows);
 /* groupedfile_keys - fill key. Not collective. User error: a label that the axes do not have. */
 PetscErrorCode groupedfile_keys(GroupedFile *file, const char *real, const Axes *axes);
-/* groupedfile_load - read the file in chunks, keeping the cells of wanted slots and the means of controls. Not collective; the same means on every rank. */
-PetscErrorCode groupedfile_load(GroupedFile *file, const SlotList *slots, PetscInt genes, const unsigned char *wanted, SlotCells *cells);
+/* groupedfile_controls - numbers of cells and means of the controls, read in chunks; no rows. groupedfile_load - rows of the wanted slots. Not collective; the same
+   means on every rank. */
+PetscErrorCode groupedfile_controls(GroupedFile *file, const SlotList *slots, PetscInt genes, SlotCells *cells);
+PetscErrorCode groupedfile_load(GroupedFile *file, const SlotList *slots, PetscInt genes, const unsigned char *wanted, SparseRows *rows);
 
 PetscErrorCode axes_of_file(const GroupedFile *file, const char *control, const char *const column[AXES], Axes *axes);
 PetscErrorCode axes_of_store(const CellStoreTable *table, const char *const column[AXES], Axes *axes);
@@ -89,8 +96,10 @@ PetscErrorCode genes_match(const char *real, PetscInt64 count, const char *const
 
 PetscErrorCode slotcells_create(const SlotList *slots, PetscInt genes, SlotCells *cells);
 PetscErrorCode slotcells_destroy(const SlotList *slots, SlotCells *cells);
-/* Cells of a store in place of a file; means of its populations (cellstore_means). */
-PetscErrorCode slotcells_of_store(const CellStore *store, const double *means, const Axes *axes, const SlotList *slots, const int32_t *position, PetscInt genes,
-                                  const unsigned char *wanted, SlotCells *cells);
+/* The same of a store; means of its populations (cellstore_means). */
+PetscErrorCode storecells_controls(const CellStore *store, const double *means, const Axes *axes, const SlotList *slots, const int32_t *position, PetscInt genes,
+                                   SlotCells *cells);
+PetscErrorCode storecells_load(const CellStore *store, const Axes *axes, const SlotList *slots, const int32_t *position, PetscInt genes,
+                               const unsigned char *wanted, SparseRows *rows);
 
 #endif

@@ -12,7 +12,7 @@ typedef struct {
   const SummaryOptions *options;
   FileSummary          *summary;
   GeneColumns           control;        /* sorted */
-  double               *control_cells;  /* dense (control cells, genes) */
+  DenseCells            control_cells;
   double               *control_ties;   /* (genes) */
   double               *control_mean;   /* (genes) geometric mean in counts */
   double               *control_cpm;    /* (genes) */
@@ -64,15 +64,6 @@ static void counts_per_million(const GeneColumns *columns, double *cpm)
   for (PetscInt g = 0; g < columns->genes; g++) cpm[g] *= 1e6 / (total > 0 ? total : 1);
 }
 
-static PetscErrorCode dense_of(const SparseRows *rows, PetscInt genes, double **dense)
-{
-  PetscFunctionBeginUser;
-  PetscCall(PetscCalloc1((size_t)rows->rows * (size_t)genes, dense));
-  for (PetscInt64 i = 0; i < rows->rows; i++)
-    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) (*dense)[(size_t)i * (size_t)genes + (size_t)rows->column[e]] = (double)rows->value[e];
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* ---- control ------------------------------------------------------------------------------------------------------------------- */
 
 /* Every rank needs the control cells; the distances among them are shared out. */
@@ -100,10 +91,9 @@ static PetscErrorCode prepare_control(Work *w)
       w->control_ties[g] = tie_sum(w->control.offset[g + 1] - w->control.offset[g], w->control.value + w->control.offset[g]);
   }
   if (w->options->energy) {
-    const PetscInt64 n = view->group_cells[last];
-    PetscCall(dense_of(&rows[last], genes, &w->control_cells));
+    PetscCall(densecells_create(&rows[last], genes, view->single, &w->control_cells));
     for (PetscInt part = w->deal->rank; part < w->control_parts; part += w->deal->size)
-      PetscCall(distance_part(n, w->control_cells, n, w->control_cells, genes, PETSC_TRUE, view->single, w->control_parts, part, &w->within_control[part]));
+      PetscCall(distance_part(&w->control_cells, &w->control_cells, w->control_parts, part, &w->within_control[part]));
   }
   PetscCall(sparserows_free(&rows[last]));
   PetscCall(PetscFree2(wanted, rows));
@@ -155,18 +145,17 @@ static PetscErrorCode test_genes(Work *w, PetscInt p, GeneColumns *columns)
 
 static PetscErrorCode measure(Work *w, PetscInt p, const SparseRows *rows)
 {
-  const PetscInt   genes = w->view->genes, parts = w->deal->parts;
-  const PetscInt64 n = rows->rows, m = w->view->group_cells[w->view->perturbations];
-  double          *cells;
+  const PetscInt parts = w->deal->parts;
+  DenseCells     cells;
 
   PetscFunctionBeginUser;
-  PetscCall(dense_of(rows, genes, &cells));
+  PetscCall(densecells_create(rows, w->view->genes, w->view->single, &cells));
   for (PetscInt part = w->deal->rank - w->deal->first[p]; part < parts; part += w->deal->count[p]) {
     const size_t at = (size_t)p * (size_t)parts + (size_t)part;
-    PetscCall(distance_part(n, cells, n, cells, genes, PETSC_TRUE, w->view->single, parts, part, &w->within[at]));
-    PetscCall(distance_part(n, cells, m, w->control_cells, genes, PETSC_FALSE, w->view->single, parts, part, &w->across[at]));
+    PetscCall(distance_part(&cells, &cells, parts, part, &w->within[at]));
+    PetscCall(distance_part(&cells, &w->control_cells, parts, part, &w->across[at]));
   }
-  PetscCall(PetscFree(cells));
+  PetscCall(densecells_destroy(&cells));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -291,7 +280,7 @@ PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const 
   if (options->differential) PetscCall(join_teams(&w));
   if (options->energy) PetscCall(join_distances(&w));
   PetscCall(genecolumns_destroy(&w.control));
-  PetscCall(PetscFree(w.control_cells));
+  PetscCall(densecells_destroy(&w.control_cells));
   PetscCall(PetscFree3(w.control_ties, w.control_mean, w.control_cpm));
   PetscCall(PetscFree3(w.within, w.across, w.within_control));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -2,11 +2,14 @@
 #include "evaluation/evaluate_internal.h"
 #include <math.h>
 #include <perturbdiff/runtime.h>
+#include <perturbdiff/runtime/clones.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Memory of one chunk of a file. */
 static const double chunk_bytes = 32 << 20;
+/* Memory of a node for the cells of one file that fit into it: they are read once. */
+static const double kept_bytes = 384 << 20;
 /* Log values that are not counts lie below this (METRICS). */
 static const double largest_log_value = 15;
 /* Parts of a whole number that pass for rounding (cell-eval's epsilon). */
@@ -14,38 +17,58 @@ static const double largest_rounding = 1e-3;
 
 /* What a scan of some rows finds. */
 typedef struct {
-  double    largest;
-  PetscBool whole; /* all values whole numbers */
+  double    least, largest; /* least: of the values and 0; NaN where one is */
+  PetscBool whole;          /* all values whole numbers */
 } Scan;
 
-/* sum, entries: of the rows [begin, end). */
-static PetscErrorCode scan_rows(GroupedFile *file, PetscInt64 begin, PetscInt64 end, double *sum, int32_t *entries, Scan *scan)
+/* The sum of a row. */
+VECTOR_CLONES static double scan_row(int64_t count, const float *restrict value, Scan *scan)
 {
-  PetscInt64 step;
+  double  total = 0;
+  float   least = 0, largest = 0;
+  int64_t broken = 0, bad = 0;
 
+  for (int64_t e = 0; e < count; e++) total += (double)value[e];
+#pragma omp simd reduction(min : least) reduction(max : largest) reduction(+ : broken, bad)
+  for (int64_t e = 0; e < count; e++) {
+    const float x = value[e];
+    least = x < least ? x : least;
+    largest = x > largest ? x : largest;
+    broken += (double)x - (double)floorf(x) > largest_rounding;
+    bad += x != x;
+  }
+  scan->least = bad ? NAN : PetscMin(scan->least, (double)least);
+  scan->largest = PetscMax(scan->largest, (double)largest);
+  if (broken) scan->whole = PETSC_FALSE;
+  return total;
+}
+
+/* sum, entries: of the rows [begin, end). kept: NULL, or the chunks, one after the other. */
+static PetscErrorCode scan_rows(GroupedFile *file, PetscInt64 begin, PetscInt64 end, PetscInt64 step, double *sum, int32_t *entries, SparseRows *kept, Scan *scan)
+{
   PetscFunctionBeginUser;
-  *scan = (Scan){0, PETSC_TRUE};
-  PetscCall(anndata_rows_for_bytes(file->file, chunk_bytes, &step));
+  *scan = (Scan){0, 0, PETSC_TRUE};
   for (PetscInt64 first = begin; first < end; first += step) {
     SparseRows rows;
 
     PetscCall(anndata_read_rows(file->file, first, PetscMin(step, end - first), &rows));
     for (PetscInt64 i = 0; i < rows.rows; i++) {
-      double total = 0;
-      for (int64_t e = rows.offset[i]; e < rows.offset[i + 1]; e++) {
-        const double value = (double)rows.value[e];
-        if (!(value >= 0) || isinf(value)) {
-          return error_user("%s: value %g in row %lld, column %lld of X; counts or log values must be finite and not negative", file->path, value,
-                            (long long)(first + i + 1), (long long)rows.column[e] + 1);
-        }
-        total += value;
-        scan->largest = PetscMax(scan->largest, value);
-        if (value - floor(value) > largest_rounding) scan->whole = PETSC_FALSE;
+      const float *value = rows.value + rows.offset[i];
+      const int64_t count = rows.offset[i + 1] - rows.offset[i];
+      sum[first + i - begin] = scan_row(count, value, scan);
+      if (!(scan->least >= 0) || isinf(scan->largest)) {
+        int64_t e = 0;
+        while (value[e] >= 0 && !isinf(value[e])) e++;
+        const double wrong = (double)value[e];
+        const long long column = (long long)rows.column[rows.offset[i] + e] + 1;
+        PetscCall(sparserows_free(&rows));
+        return error_user("%s: value %g in row %lld, column %lld of X; counts or log values must be finite and not negative", file->path, wrong,
+                          (long long)(first + i + 1), column);
       }
-      sum[first + i - begin] = total;
       entries[first + i - begin] = (int32_t)(rows.offset[i + 1] - rows.offset[i]);
     }
-    PetscCall(sparserows_free(&rows));
+    if (kept) *kept++ = rows;
+    else PetscCall(sparserows_free(&rows));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -67,16 +90,77 @@ static double median_of_positive(PetscInt64 count, double *sum)
   return n ? 0.5 * (sum[zeros + (n - 1) / 2] + sum[zeros + n / 2]) : 0;
 }
 
-/* Each rank scans its share of the rows; all learn the scale. */
-static PetscErrorCode find_scale(MPI_Comm comm, double library_size, GroupedFile *file)
+/* Log value on the scale of the scores. Single precision in scanpy's order (normalize_total, log1p): it decides which values are equal. */
+static float scaled(const GroupedFile *file, float value, double total)
+{
+  const float share = (float)total / (float)file->library_size;
+  return total > 0 ? log1pf(value / share) : 0;
+}
+
+static void scale_rows(const GroupedFile *file, SparseRows *rows)
+{
+  for (PetscInt64 i = 0; i < rows->rows && file->counts; i++) {
+    double total = 0;
+    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) total += (double)rows->value[e];
+    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) rows->value[e] = scaled(file, rows->value[e], total);
+  }
+}
+
+/* Chunks of this rank's rows into memory that the ranks of a node share. */
+static PetscErrorCode keep_rows(MPI_Comm node, PetscInt chunks, SparseRows *chunk, PetscInt64 first, GroupedFile *file)
+{
+  const MPI_Aint to_columns = (MPI_Aint)(((size_t)file->cells + 1) * sizeof(int64_t));
+  int64_t        own = 0, before = 0, all;
+  PetscMPIInt    rank;
+  MPI_Aint       size;
+  int            unit;
+  char          *memory;
+
+  PetscFunctionBeginUser;
+  for (PetscInt c = 0; c < chunks; c++) own += chunk[c].offset[chunk[c].rows];
+  PetscCallMPI(MPI_Comm_rank(node, &rank));
+  PetscCallMPI(MPI_Exscan(&own, &before, 1, MPI_INT64_T, MPI_SUM, node));
+  PetscCallMPI(MPI_Allreduce(&own, &all, 1, MPI_INT64_T, MPI_SUM, node));
+  size = rank ? 0 : to_columns + (MPI_Aint)((size_t)all * (sizeof(int32_t) + sizeof(float)));
+  PetscCallMPI(MPI_Win_allocate_shared(size, 1, MPI_INFO_NULL, node, &memory, &file->window));
+  PetscCallMPI(MPI_Win_shared_query(file->window, 0, &size, &unit, &memory));
+  file->kept = (SparseRows){.rows = file->cells, .columns = file->genes};
+  file->kept.offset = (int64_t *)(void *)memory;
+  file->kept.column = (int32_t *)(void *)(memory + to_columns);
+  file->kept.value = (float *)(void *)(file->kept.column + all);
+  if (!rank) file->kept.offset[0] = 0;
+  for (PetscInt c = 0; c < chunks; c++) {
+    const size_t entries = (size_t)chunk[c].offset[chunk[c].rows];
+    scale_rows(file, &chunk[c]);
+    for (PetscInt64 i = 0; i < chunk[c].rows; i++) file->kept.offset[first + i + 1] = before + chunk[c].offset[i + 1];
+    memcpy(file->kept.column + before, chunk[c].column, entries * sizeof(int32_t));
+    memcpy(file->kept.value + before, chunk[c].value, entries * sizeof(float));
+    first += chunk[c].rows;
+    before += (int64_t)entries;
+    PetscCall(sparserows_free(&chunk[c]));
+  }
+  PetscCallMPI(MPI_Win_fence(0, file->window));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Each rank scans its share of the rows; all learn the scale. A file that fits into memory is read by the ranks of each node, which keep it. */
+static PetscErrorCode find_scale(MPI_Comm all, double library_size, GroupedFile *file)
 {
   PetscMPIInt rank, size, *counts, *offsets;
+  MPI_Comm    comm = all;
+  PetscInt64  step, fit;
+  PetscInt    chunks = 0;
   double     *own, *sum, largest;
   int32_t    *own_entries;
+  SparseRows *chunk = NULL;
   Scan        scan;
   int         whole;
 
   PetscFunctionBeginUser;
+  PetscCall(anndata_rows_for_bytes(file->file, chunk_bytes, &step));
+  PetscCall(anndata_rows_for_bytes(file->file, kept_bytes, &fit));
+  const PetscBool keep = fit >= file->cells ? PETSC_TRUE : PETSC_FALSE;
+  if (keep) PetscCallMPI(MPI_Comm_split_type(all, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &comm));
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCallMPI(MPI_Comm_size(comm, &size));
   PetscCall(PetscMalloc5(size, &counts, size, &offsets, file->cells, &own, file->cells, &sum, file->cells, &own_entries));
@@ -84,7 +168,11 @@ static PetscErrorCode find_scale(MPI_Comm comm, double library_size, GroupedFile
     offsets[r] = (PetscMPIInt)(file->cells * r / size);
     counts[r] = (PetscMPIInt)(file->cells * (r + 1) / size) - offsets[r];
   }
-  PetscCallAgree(comm, scan_rows(file, offsets[rank], offsets[rank] + counts[rank], own, own_entries, &scan));
+  if (keep) {
+    chunks = (PetscInt)((counts[rank] + step - 1) / step);
+    PetscCall(PetscCalloc1(chunks, &chunk));
+  }
+  PetscCallAgree(all, scan_rows(file, offsets[rank], offsets[rank] + counts[rank], step, own, own_entries, chunk, &scan));
   PetscCallMPI(MPI_Allgatherv(own, counts[rank], MPI_DOUBLE, sum, counts, offsets, MPI_DOUBLE, comm));
   PetscCallMPI(MPI_Allgatherv(own_entries, counts[rank], MPI_INT32_T, file->entries, counts, offsets, MPI_INT32_T, comm));
   PetscCallMPI(MPI_Allreduce(&scan.largest, &largest, 1, MPI_DOUBLE, MPI_MAX, comm));
@@ -92,6 +180,11 @@ static PetscErrorCode find_scale(MPI_Comm comm, double library_size, GroupedFile
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &whole, 1, MPI_INT, MPI_MIN, comm));
   file->counts = whole ? PETSC_TRUE : PETSC_FALSE;
   file->library_size = library_size > 0 ? library_size : median_of_positive(file->cells, sum);
+  if (keep) {
+    PetscCall(keep_rows(comm, chunks, chunk, offsets[rank], file));
+    PetscCallMPI(MPI_Comm_free(&comm));
+  }
+  PetscCall(PetscFree(chunk));
   PetscCall(PetscFree5(counts, offsets, own, sum, own_entries));
   /* A network trained too little may predict any value; its file says that they are log values. */
   if (!file->counts && largest >= largest_log_value && !anndata_exists(file->file, "uns/log1p")) {
@@ -105,6 +198,7 @@ PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *con
 {
   PetscFunctionBeginUser;
   PetscCall(PetscMemzero(file, sizeof *file));
+  file->window = MPI_WIN_NULL;
   file->path = path;
   PetscCall(anndata_open(comm, path, &file->file));
   PetscCall(anndata_shape(file->file, &file->cells, &file->genes));
@@ -123,6 +217,7 @@ PetscErrorCode groupedfile_close(GroupedFile *file)
   PetscFunctionBeginUser;
   for (int a = 0; a < AXES; a++) PetscCall(anncolumn_free(&file->column[a]));
   PetscCall(PetscFree3(file->key, file->position, file->entries));
+  if (file->window != MPI_WIN_NULL) PetscCallMPI(MPI_Win_free(&file->window));
   PetscCall(anndata_close(&file->file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -165,37 +260,32 @@ PetscErrorCode groupedfile_keys(GroupedFile *file, const char *real, const Axes 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Log value on the scale of the scores. Single precision in scanpy's order (normalize_total, log1p): it decides which values are equal. */
-static double scaled(const GroupedFile *file, double value, double total)
-{
-  if (!file->counts) return value;
-  const float share = (float)total / (float)file->library_size;
-  return total > 0 ? (double)log1pf((float)value / share) : 0;
-}
-
 PetscErrorCode groupedfile_rows(GroupedFile *file, PetscInt64 first, PetscInt64 count, SparseRows *rows)
 {
   PetscFunctionBeginUser;
-  PetscCall(anndata_read_rows(file->file, first, count, rows));
-  for (PetscInt64 i = 0; i < count && file->counts; i++) {
-    double total = 0;
-    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) total += (double)rows->value[e];
-    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) rows->value[e] = (float)scaled(file, (double)rows->value[e], total);
+  if (file->window != MPI_WIN_NULL) {
+    *rows = file->kept;
+    rows->rows = count;
+    rows->offset += first;
+  } else {
+    PetscCall(anndata_read_rows(file->file, first, count, rows));
+    scale_rows(file, rows);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Append the scored genes of row i to a slot's rows; the arrays grow by doubling. */
-static PetscErrorCode append_row(const GroupedFile *file, const SparseRows *from, PetscInt64 i, int64_t *capacity, SparseRows *to)
+PetscErrorCode groupedfile_rows_done(const GroupedFile *file, SparseRows *rows)
+{
+  PetscFunctionBeginUser;
+  if (file->window == MPI_WIN_NULL) PetscCall(sparserows_free(rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Append the scored genes of row i to a slot's rows, which have room. */
+static void append_row(const GroupedFile *file, const SparseRows *from, PetscInt64 i, SparseRows *to)
 {
   int64_t end = to->offset[to->rows];
 
-  PetscFunctionBeginUser;
-  if (end + from->offset[i + 1] - from->offset[i] > *capacity) {
-    *capacity = 2 * (end + from->offset[i + 1] - from->offset[i]);
-    PetscCall(PetscRealloc((size_t)*capacity * sizeof *to->column, &to->column));
-    PetscCall(PetscRealloc((size_t)*capacity * sizeof *to->value, &to->value));
-  }
   for (int64_t e = from->offset[i]; e < from->offset[i + 1]; e++) {
     const int32_t gene = file->position[from->column[e]];
     if (gene < 0) continue;
@@ -203,7 +293,6 @@ static PetscErrorCode append_row(const GroupedFile *file, const SparseRows *from
     to->value[end++] = from->value[e];
   }
   to->offset[++to->rows] = end;
-  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static void sum_row(const GroupedFile *file, const SparseRows *rows, PetscInt64 i, double *sum)
@@ -214,55 +303,92 @@ static void sum_row(const GroupedFile *file, const SparseRows *rows, PetscInt64 
   }
 }
 
-static PetscErrorCode load_chunk(GroupedFile *file, PetscInt64 first, PetscInt64 count, const PetscInt *slot, const SlotList *slots, PetscInt genes,
-                                 const unsigned char *wanted, int64_t *capacity, SlotCells *cells)
+/* Slot of every cell, -1: not needed. */
+static PetscErrorCode slots_of_cells(const GroupedFile *file, const SlotList *slots, const unsigned char *needed, PetscInt **slot)
 {
-  SparseRows rows;
-
   PetscFunctionBeginUser;
-  PetscCall(groupedfile_rows(file, first, count, &rows));
-  for (PetscInt64 i = 0; i < count; i++) {
-    const PetscInt s = slot[first + i];
-
-    if (s < 0) continue;
-    if (wanted[s]) PetscCall(append_row(file, &rows, i, &capacity[s], &cells->rows[s]));
-    if (slots->control_row[s] >= 0) sum_row(file, &rows, i, cells->mean + (size_t)slots->control_row[s] * (size_t)genes);
+  PetscCall(PetscMalloc1(file->cells, slot));
+  for (PetscInt64 i = 0; i < file->cells; i++) {
+    const PetscInt s = file->key[i] < 0 ? -1 : key_find(slots->count, slots->key, file->key[i]);
+    (*slot)[i] = s >= 0 && needed[s] ? s : -1;
   }
-  PetscCall(sparserows_free(&rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode groupedfile_load(GroupedFile *file, const SlotList *slots, PetscInt genes, const unsigned char *wanted, SlotCells *cells)
+/* All cells with a slot, in chunks: into the rows that have room, and into sums (controls, genes) where sum is not NULL. */
+static PetscErrorCode read_slots(GroupedFile *file, const PetscInt *slot, const SlotList *slots, PetscInt genes, SparseRows *to, double *sum)
 {
-  PetscInt  *slot;
-  int64_t   *capacity;
   PetscInt64 step;
 
   PetscFunctionBeginUser;
-  PetscCall(slotcells_create(slots, genes, cells));
-  PetscCall(PetscMalloc1(file->cells, &slot));
-  PetscCall(PetscCalloc1(slots->count, &capacity));
-  for (PetscInt64 i = 0; i < file->cells; i++) {
-    slot[i] = file->key[i] < 0 ? -1 : key_find(slots->count, slots->key, file->key[i]);
-    if (slot[i] < 0) continue;
-    cells->cells[slot[i]]++;
-    if (!wanted[slot[i]] && slots->control_row[slot[i]] < 0) slot[i] = -1;
-  }
-  for (PetscInt s = 0; s < slots->count; s++)
-    if (wanted[s]) PetscCall(PetscCalloc1(cells->cells[s] + 1, &cells->rows[s].offset));
   PetscCall(anndata_rows_for_bytes(file->file, chunk_bytes, &step));
   for (PetscInt64 first = 0; first < file->cells; first += step) {
-    const PetscInt64 count = PetscMin(step, file->cells - first);
-    PetscInt64       used = 0;
+    PetscInt64 begin = first, end = PetscMin(first + step, file->cells);
+    SparseRows rows;
 
-    for (PetscInt64 i = first; i < first + count; i++) used += slot[i] >= 0;
-    if (used) PetscCall(load_chunk(file, first, count, slot, slots, genes, wanted, capacity, cells));
+    while (begin < end && slot[begin] < 0) begin++;
+    while (end > begin && slot[end - 1] < 0) end--;
+    if (begin == end) continue;
+    PetscCall(groupedfile_rows(file, begin, end - begin, &rows));
+    for (PetscInt64 i = begin; i < end; i++) {
+      const PetscInt s = slot[i];
+      if (s < 0) continue;
+      if (to[s].offset) append_row(file, &rows, i - begin, &to[s]);
+      if (sum && slots->control_row[s] >= 0) sum_row(file, &rows, i - begin, sum + (size_t)slots->control_row[s] * (size_t)genes);
+    }
+    PetscCall(groupedfile_rows_done(file, &rows));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode groupedfile_load(GroupedFile *file, const SlotList *slots, PetscInt genes, const unsigned char *wanted, SparseRows *rows)
+{
+  PetscInt *slot;
+  int64_t  *entries;
+
+  PetscFunctionBeginUser;
+  PetscCall(slots_of_cells(file, slots, wanted, &slot));
+  PetscCall(PetscCalloc1(2 * slots->count, &entries));
+  for (PetscInt64 i = 0; i < file->cells; i++) {
+    if (slot[i] < 0) continue;
+    entries[2 * slot[i]] += file->entries[i];
+    entries[2 * slot[i] + 1]++;
   }
   for (PetscInt s = 0; s < slots->count; s++) {
-    double *mean = slots->control_row[s] >= 0 ? cells->mean + (size_t)slots->control_row[s] * (size_t)genes : NULL;
+    if (!wanted[s]) continue;
+    rows[s] = (SparseRows){.columns = genes};
+    PetscCall(PetscCalloc1(entries[2 * s + 1] + 1, &rows[s].offset));
+    PetscCall(PetscMalloc1(entries[2 * s], &rows[s].column));
+    PetscCall(PetscMalloc1(entries[2 * s], &rows[s].value));
+  }
+  PetscCall(PetscFree(entries));
+  PetscCall(read_slots(file, slot, slots, genes, rows, NULL));
+  PetscCall(PetscFree(slot));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode groupedfile_controls(GroupedFile *file, const SlotList *slots, PetscInt genes, SlotCells *cells)
+{
+  unsigned char *control;
+  PetscInt      *slot;
+
+  PetscFunctionBeginUser;
+  PetscCall(slotcells_create(slots, genes, cells));
+  for (PetscInt64 i = 0; i < file->cells; i++) {
+    const PetscInt s = file->key[i] < 0 ? -1 : key_find(slots->count, slots->key, file->key[i]);
+    if (s < 0) continue;
+    cells->cells[s]++;
+    cells->entries[s] += file->entries[i];
+  }
+  PetscCall(PetscMalloc1(slots->count, &control));
+  for (PetscInt s = 0; s < slots->count; s++) control[s] = slots->control_row[s] >= 0;
+  PetscCall(slots_of_cells(file, slots, control, &slot));
+  PetscCall(read_slots(file, slot, slots, genes, cells->rows, cells->mean));
+  for (PetscInt s = 0; s < slots->count; s++) {
+    double *mean = control[s] ? cells->mean + (size_t)slots->control_row[s] * (size_t)genes : NULL;
     for (PetscInt g = 0; mean && cells->cells[s] && g < genes; g++) mean[g] /= (double)cells->cells[s];
   }
+  PetscCall(PetscFree(control));
   PetscCall(PetscFree(slot));
-  PetscCall(PetscFree(capacity));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -2,6 +2,7 @@
 #include "evaluation/pair_internal.h"
 #include <math.h>
 #include <perturbdiff/runtime.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* Memory for cells held at once on a rank. */
@@ -39,58 +40,79 @@ static PetscErrorCode deal_pair(Pair *pair)
 
 /* ---- differential expression ------------------------------------------------------------------------------------------------------ */
 
-/* A row of the table as numbers, to send it. */
-static void pack(const DifferentialTable *t, PetscInt row, double *packed)
+/* Lines of this rank's perturbations, one after the other in the order of the file; end[k]: where those of the k-th it leads end. */
+static PetscErrorCode own_lines(Pair *pair, int side, char **text, size_t *end)
 {
-  const double *column[] = {t->target_mean, t->reference_mean, t->log2_fold_change, t->percent_change, t->p_value, t->statistic, t->fdr};
-  const size_t  genes = (size_t)t->genes, base = (size_t)row * genes;
-
-  packed[0] = (double)t->target_cells[row];
-  packed[1] = (double)t->reference_cells[row];
-  for (size_t c = 0; c < 7; c++) memcpy(packed + 2 + c * genes, column[c] + base, genes * sizeof(double));
-  for (size_t g = 0; g < genes; g++) packed[2 + 7 * genes + g] = t->dropped[base + g];
-}
-
-static void unpack(DifferentialTable *t, PetscInt row, const double *packed)
-{
-  double *const column[] = {t->target_mean, t->reference_mean, t->log2_fold_change, t->percent_change, t->p_value, t->statistic, t->fdr};
-  const size_t  genes = (size_t)t->genes, base = (size_t)row * genes;
-
-  t->target_cells[row] = (PetscInt64)packed[0];
-  t->reference_cells[row] = (PetscInt64)packed[1];
-  for (size_t c = 0; c < 7; c++) memcpy(column[c] + base, packed + 2 + c * genes, genes * sizeof(double));
-  for (size_t g = 0; g < genes; g++) t->dropped[base + g] = packed[2 + 7 * genes + g] > 0;
-}
-
-/* Rows of all ranks to rank 0, in the order of the file, and into its table. */
-static PetscErrorCode write_expression(Pair *pair, int side)
-{
-  const CellView    *view = pair->view[side];
-  const Deal        *deal = &pair->deal;
-  const PetscMPIInt  width = (PetscMPIInt)(2 + 8 * view->genes);
-  DifferentialTable  all = {0};
-  char             **target, name[32], path[PETSC_MAX_PATH_LEN];
-  double            *packed;
+  const CellView *view = pair->view[side];
+  size_t          size;
+  PetscInt        led = 0;
+  FILE           *stream = open_memstream(text, &size);
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc2(view->perturbations, &target, width, &packed));
-  for (PetscInt k = 0; k < view->perturbations; k++) target[k] = pair->label[view->order[k]];
-  if (!deal->rank) PetscCall(differential_create(view->perturbations, target, view->genes, pair->gene, &all));
-  all.single = view->single;
+  PetscCheck(stream, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
   for (PetscInt k = 0; k < view->perturbations; k++) {
     const PetscInt p = view->order[k];
-    if (deal_leads(deal, p)) pack(&pair->summary[side].de, deal->place[p], packed);
-    if (deal_leads(deal, p) && deal->rank) PetscCallMPI(MPI_Send(packed, width, MPI_DOUBLE, 0, 0, deal->comm));
-    if (deal->rank) continue;
-    if (!deal_leads(deal, p)) PetscCallMPI(MPI_Recv(packed, width, MPI_DOUBLE, deal->first[p], 0, deal->comm, MPI_STATUS_IGNORE));
-    unpack(&all, k, packed);
+    if (!deal_leads(&pair->deal, p)) continue;
+    differential_write_target(&pair->summary[side].de, pair->deal.place[p], stream);
+    end[led++] = (size_t)ftell(stream);
   }
+  PetscCheck(!fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Lines of all ranks to rank 0, in the order of the file. */
+static PetscErrorCode gather_lines(Pair *pair, int side, const char *own, const size_t *end, FILE *stream)
+{
+  const CellView *view = pair->view[side];
+  const Deal     *deal = &pair->deal;
+  PetscInt        led = 0;
+  char           *lines = NULL;
+
+  PetscFunctionBeginUser;
+  for (PetscInt k = 0; k < view->perturbations; k++) {
+    const PetscInt p = view->order[k];
+    if (deal_leads(deal, p)) {
+      const size_t begin = led ? end[led - 1] : 0, length = end[led] - begin;
+      led++;
+      if (deal->rank) PetscCallMPI(MPI_Send(own + begin, (PetscMPIInt)length, MPI_CHAR, 0, 0, deal->comm));
+      else fwrite(own + begin, 1, length, stream);
+    } else if (!deal->rank) {
+      MPI_Status  status;
+      PetscMPIInt length;
+      PetscCallMPI(MPI_Probe(deal->first[p], 0, deal->comm, &status));
+      PetscCallMPI(MPI_Get_count(&status, MPI_CHAR, &length));
+      PetscCall(PetscRealloc((size_t)length + 1, &lines));
+      PetscCallMPI(MPI_Recv(lines, length, MPI_CHAR, deal->first[p], 0, deal->comm, MPI_STATUS_IGNORE));
+      fwrite(lines, 1, (size_t)length, stream);
+    }
+  }
+  PetscCall(PetscFree(lines));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode write_expression(Pair *pair, int side)
+{
+  char    name[32], path[PETSC_MAX_PATH_LEN], *own = NULL, *text = NULL;
+  size_t *end, size;
+  FILE   *stream = NULL;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(pair->deal.own, &end));
+  PetscCall(own_lines(pair, side, &own, end));
+  if (!pair->deal.rank) {
+    stream = open_memstream(&text, &size);
+    PetscCheck(stream, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
+    differential_write_names(stream);
+  }
+  PetscCall(gather_lines(pair, side, own, end, stream));
+  free(own);
+  PetscCall(PetscFree(end));
+  PetscCheck(!stream || !fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
   PetscCall(PetscSNPrintf(name, sizeof name, "%s_de.csv", side_name[side]));
   PetscCall(table_path(pair->folder, pair->prefix, name, path));
-  PetscCall(differential_write(pair->comm, deal->rank ? NULL : &all, path));
-  PetscCall(differential_destroy(&all));
-  PetscCall(PetscFree2(target, packed));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  const PetscErrorCode code = file_write_text(pair->comm, path, text);
+  free(text);
+  PetscFunctionReturn(code);
 }
 
 /* Own rows of a table that was read, on the genes that are scored. */

@@ -88,11 +88,20 @@ PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const 
                                   FileSummary *summary);
 PetscErrorCode filesummary_destroy(FileSummary *summary);
 
-/* Part `part` of the sum of Euclidean distances of all pairs of rows of a (n,G) and b (m,G): the sum is a binary tree, cut where it has `parts`
-   (power of two) branches; distance_join adds them up. single: rounded as numpy and scikit-learn do with single precision. same: b is a.
-   Not collective. */
-PetscErrorCode distance_part(PetscInt64 n, const double *a, PetscInt64 m, const double *b, PetscInt genes, PetscBool same, PetscBool single, PetscInt parts,
-                             PetscInt part, double *sum);
+/* Cells made dense for distances; single precision where the matrix holds it. */
+typedef struct {
+  PetscInt64 cells;
+  PetscInt   genes;
+  float     *narrow; /* (cells, genes) one of the two */
+  double    *wide;
+  double    *square; /* (cells) squared norms */
+} DenseCells;
+PetscErrorCode densecells_create(const SparseRows *rows, PetscInt genes, PetscBool single, DenseCells *cells);
+PetscErrorCode densecells_destroy(DenseCells *cells);
+
+/* Part `part` of the sum of Euclidean distances of all pairs of cells of a and b, zero for a cell with itself where b is a: the sum is a binary tree, cut
+   where it has `parts` (power of two) branches; distance_join adds them up. Single precision is rounded as numpy and scikit-learn do. Not collective. */
+PetscErrorCode distance_part(const DenseCells *a, const DenseCells *b, PetscInt parts, PetscInt part, double *sum);
 /* Sum of an array in numpy's order; single: of single precision numbers. */
 double numpy_sum(PetscInt64 n, const double *value, PetscBool single);
 double distance_join(PetscInt parts, const double *sum, PetscInt64 pairs, PetscBool single);

@@ -5,7 +5,7 @@
 PetscErrorCode slotcells_create(const SlotList *slots, PetscInt genes, SlotCells *cells)
 {
   PetscFunctionBeginUser;
-  PetscCall(PetscCalloc3(slots->count, &cells->cells, slots->count, &cells->rows, (size_t)slots->controls * (size_t)genes, &cells->mean));
+  PetscCall(PetscCalloc4(slots->count, &cells->cells, slots->count, &cells->entries, slots->count, &cells->rows, (size_t)slots->controls * (size_t)genes, &cells->mean));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -13,7 +13,7 @@ PetscErrorCode slotcells_destroy(const SlotList *slots, SlotCells *cells)
 {
   PetscFunctionBeginUser;
   for (PetscInt s = 0; s < slots->count; s++) PetscCall(sparserows_free(&cells->rows[s]));
-  PetscCall(PetscFree3(cells->cells, cells->rows, cells->mean));
+  PetscCall(PetscFree4(cells->cells, cells->entries, cells->rows, cells->mean));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -49,24 +49,40 @@ static PetscErrorCode rows_of_population(const CellStore *store, const Populatio
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode slotcells_of_store(const CellStore *store, const double *means, const Axes *axes, const SlotList *slots, const int32_t *position, PetscInt genes,
-                                  const unsigned char *wanted, SlotCells *cells)
+static const Population *population_of_slot(const CellStoreTable *table, const Axes *axes, const SlotList *slots, PetscInt s)
+{
+  PetscInt code[AXES];
+
+  axes_codes(axes, slots->key[s], code);
+  return &table->population[cellstore_find(table, code[0], code[1], code[2])];
+}
+
+PetscErrorCode storecells_load(const CellStore *store, const Axes *axes, const SlotList *slots, const int32_t *position, PetscInt genes,
+                               const unsigned char *wanted, SparseRows *rows)
+{
+  PetscFunctionBeginUser;
+  for (PetscInt s = 0; s < slots->count; s++)
+    if (wanted[s]) PetscCall(rows_of_population(store, population_of_slot(cellstore_table(store), axes, slots, s), position, genes, &rows[s]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode storecells_controls(const CellStore *store, const double *means, const Axes *axes, const SlotList *slots, const int32_t *position, PetscInt genes,
+                                   SlotCells *cells)
 {
   const CellStoreTable *table = cellstore_table(store);
+  const size_t          all = (size_t)table->gene.count;
 
   PetscFunctionBeginUser;
   PetscCall(slotcells_create(slots, genes, cells));
   for (PetscInt s = 0; s < slots->count; s++) {
-    PetscInt code[AXES];
-    axes_codes(axes, slots->key[s], code);
-    const PetscInt    k = cellstore_find(table, code[0], code[1], code[2]);
-    const Population *p = &table->population[k];
+    const Population *p = population_of_slot(table, axes, slots, s);
     cells->cells[s] = p->cells;
-    if (wanted[s]) PetscCall(rows_of_population(store, p, position, genes, &cells->rows[s]));
+    /* How many are zero is not known before they are read. */
+    cells->entries[s] = p->cells * genes;
     if (slots->control_row[s] < 0) continue;
-    for (PetscInt g = 0; g < table->gene.count; g++)
+    for (size_t g = 0; g < all; g++)
       if (position[g] >= 0)
-        cells->mean[(size_t)slots->control_row[s] * (size_t)genes + (size_t)position[g]] = means[(size_t)k * (size_t)table->gene.count + (size_t)g];
+        cells->mean[(size_t)slots->control_row[s] * (size_t)genes + (size_t)position[g]] = means[(size_t)(p - table->population) * all + g];
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

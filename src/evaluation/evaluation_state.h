@@ -1,0 +1,44 @@
+/* What an evaluation holds while it runs. */
+#ifndef EVALUATION_EVALUATION_STATE_H
+#define EVALUATION_EVALUATION_STATE_H
+
+#include "evaluation/evaluate_internal.h"
+#include <perturbdiff/evaluation/contrast.h>
+
+/* Everything an evaluation holds while it runs. */
+typedef struct {
+  MPI_Comm               comm;
+  PetscMPIInt            rank, size;
+  const EvaluateOptions *options;
+  const char            *column[AXES];
+  const char            *control;
+  CellStore             *store; /* NULL: the real cells come from a file */
+  double                *means; /* of the store's populations */
+  Baseline             **baseline; /* (baselines), of a store */
+  GroupedFile            real, *file;
+  Axes                   axes;
+  SlotList               slots;
+  PetscInt               groups, genes;
+  PetscInt              *group_slot; /* (groups) */
+  PetscMPIInt           *owner;      /* (groups) */
+  const char           **gene;       /* scored genes; names copied, for those of a file go when another of its matrices is selected */
+  int32_t               *position;   /* (real genes) */
+  SlotCells              real_cells, *file_cells;
+  PetscBool              contrasts;               /* the analyses need the cells of the controls */
+  PetscInt              *sorted_slot;             /* (1 + files) control whose genes are sorted, of the real cells and of each file; -1: none */
+  SortedGenes           *sorted;
+} Evaluation;
+
+/* evaluation_open_all - all files, axes and groups of the real cells. evaluation_match_genes - scored genes. evaluation_prepare_groups - scored groups, their owners, means of their
+   controls. Collective. User errors: what does not fit together. */
+PetscErrorCode evaluation_open_all(Evaluation *e, KeyTable *real);
+PetscErrorCode evaluation_match_genes(Evaluation *e);
+PetscErrorCode evaluation_prepare_groups(Evaluation *e, const KeyTable *real);
+
+/* evaluation_load_controls - rows of the controls that own groups need as cells. evaluation_load_batch - rows of own groups from `begin` on that fit into memory, at least
+   one group, of the predicted cells too where `predicted`; evaluation_free_rows - of one slot. Not collective. User error: damaged file. */
+PetscErrorCode evaluation_load_controls(Evaluation *e);
+PetscErrorCode evaluation_load_batch(Evaluation *e, PetscInt begin, PetscBool predicted, PetscInt *end);
+PetscErrorCode evaluation_free_rows(Evaluation *e, PetscInt slot);
+
+#endif
