@@ -394,7 +394,7 @@ static int start(Buckets *b, Kind kind, int bucket, Real *flat, Real *shard)
   const double      begun = MPI_Wtime();
   const BucketPiece piece = buckets_piece(b, bucket, b->rank);
   Exchange         *e     = &b->exchange[(int)kind * b->count + bucket];
-  Real             *own = flat + piece.first, *kept = shard + piece.place;
+  Real             *own = flat + piece.first, *kept = shard ? shard + piece.place : own;
 
   if (e->state == QUEUED || e->state == ACTIVE) return MPI_ERR_REQUEST;
   if (b->under_way++ == 0) b->since = begun;

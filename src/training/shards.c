@@ -185,12 +185,11 @@ static void update_piece(Trainer *t, const Update *u, PetscInt bucket, const Buc
   }
 }
 
-/* A piece's new values go out from `sums`, whose gradients are used up. */
-static PetscErrorCode send_piece(Trainer *t, PetscInt bucket, const BucketPiece *piece, const Real *values)
+/* This rank's piece of a bucket, which lies among its parameters, goes to the others. */
+static PetscErrorCode send_piece(Trainer *t, PetscInt bucket)
 {
   PetscFunctionBeginUser;
-  PetscCall(PetscArraycpy(t->sums + piece->place, values, piece->count));
-  PetscCallMPI(buckets_gather_start(t->buckets, (int)bucket, t->sums, t->state.parameters));
+  PetscCallMPI(buckets_gather_start(t->buckets, (int)bucket, NULL, t->state.parameters));
   t->arriving[bucket] = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -211,7 +210,7 @@ PetscErrorCode shards_update(Trainer *t, const AdamWOptions *options, PetscBool 
     const BucketPiece piece = own_piece(t, b);
 
     update_piece(t, &update, b, &piece);
-    if (t->buckets) PetscCall(send_piece(t, b, &piece, t->state.parameters + piece.first));
+    if (t->buckets) PetscCall(send_piece(t, b));
     PetscCall(shards_progress(t));
   }
   PetscCall(phase_end(t, PHASE_OPTIMIZER, 14. * (double)t->shard.total));
@@ -221,7 +220,7 @@ PetscErrorCode shards_update(Trainer *t, const AdamWOptions *options, PetscBool 
 PetscErrorCode shards_gather_parameters(Trainer *t)
 {
   PetscFunctionBeginUser;
-  for (PetscInt b = 0; b < t->bucket_count && t->buckets; b++) PetscCall(send_piece(t, b, &t->shard.piece[b], t->state.parameters + t->shard.piece[b].first));
+  for (PetscInt b = 0; b < t->bucket_count && t->buckets; b++) PetscCall(send_piece(t, b));
   PetscCall(shards_wait(t));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

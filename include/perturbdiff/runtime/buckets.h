@@ -30,7 +30,7 @@ size_t      buckets_shard(const Buckets *buckets);
 int buckets_reduce_start(Buckets *buckets, int bucket, Real *flat, Real *shard);
 int buckets_reduce_finish(Buckets *buckets);
 
-/* buckets_gather_start - begin to put every rank's piece (from its shard) into `flat`'s bucket on all ranks; buckets_gather_wait: that bucket is there. */
+/* buckets_gather_start - begin to put every rank's piece (from its shard; shard NULL: it lies in flat already) into `flat`'s bucket on all ranks; buckets_gather_wait: that bucket is there. */
 int buckets_gather_start(Buckets *buckets, int bucket, const Real *shard, Real *flat);
 int buckets_gather_wait(Buckets *buckets, int bucket);
 
