@@ -246,6 +246,7 @@ static PetscErrorCode run_test(const Plan *p, PetscInt k, MPI_Comm comm)
     for (PetscInt64 i = 0; i < treated[0]; i++) p->value[p->place[k] + i] = value[i];
     PetscCall(PetscFree(value));
   }
+  if (comm != PETSC_COMM_SELF) code = error_agree(comm, code);
   for (PetscInt g = 0; g < groups; g++) {
     PetscCall(features_destroy(&drawn[g]));
     PetscCall(PetscFree(values[g]));
