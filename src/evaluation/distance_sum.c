@@ -16,16 +16,14 @@ PetscErrorCode densecells_create(const SparseRows *rows, PetscInt genes, PetscBo
   const size_t width = (size_t)genes;
 
   PetscFunctionBeginUser;
-  *cells = (DenseCells){.cells = rows->rows, .genes = genes};
+  *cells = (DenseCells){.cells = rows->rows, .genes = genes, .single = single};
   PetscCall(PetscMalloc1(rows->rows, &cells->square));
-  if (single) PetscCall(PetscCalloc1((size_t)rows->rows * width, &cells->narrow));
-  else PetscCall(PetscCalloc1((size_t)rows->rows * width, &cells->wide));
+  PetscCall(PetscCalloc1((size_t)rows->rows * width, &cells->wide));
   for (PetscInt64 i = 0; i < rows->rows; i++) {
     double sum = 0;
     for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) {
       const size_t at = (size_t)i * width + (size_t)rows->column[e];
-      if (single) cells->narrow[at] = rows->value[e];
-      else cells->wide[at] = (double)rows->value[e];
+      cells->wide[at] = (double)rows->value[e];
       sum += (double)rows->value[e] * (double)rows->value[e];
     }
     cells->square[i] = sum;
@@ -36,7 +34,6 @@ PetscErrorCode densecells_create(const SparseRows *rows, PetscInt genes, PetscBo
 PetscErrorCode densecells_destroy(DenseCells *cells)
 {
   PetscFunctionBeginUser;
-  PetscCall(PetscFree(cells->narrow));
   PetscCall(PetscFree(cells->wide));
   PetscCall(PetscFree(cells->square));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -47,50 +44,12 @@ typedef struct {
   const DenseCells *a, *b;
   PetscBool         single;
   PetscInt64        m, first, rows, most;
-  float            *narrow; /* (most, m) one of the two */
-  double           *wide;
+  float            *narrow; /* (most, m) the distances, of single precision */
+  double           *wide;   /* (most, m) the squared distances; the distances where they are not single */
 } Stream;
 
-VECTOR_CLONES static double squared_difference(PetscInt n, const float *restrict x, const float *restrict y)
-{
-  double sum = 0;
-
-#pragma omp simd reduction(+ : sum)
-  for (PetscInt g = 0; g < n; g++) sum += ((double)x[g] - (double)y[g]) * ((double)x[g] - (double)y[g]);
-  return sum;
-}
-
-/* Products become distances; returns how many lost too many digits to be told from products (marked by -1). */
-VECTOR_CLONES static PetscInt row_distances(PetscInt64 n, double square, const double *restrict squares, float *restrict row)
-{
-  PetscInt close = 0;
-
-#pragma omp simd reduction(+ : close)
-  for (PetscInt64 j = 0; j < n; j++) {
-    const double both = square + squares[j], value = both - 2 * (double)row[j];
-    const int    near = !(value >= CANCELLATION_SINGLE * both) || both <= 0;
-    row[j] = near ? -1 : sqrtf((float)value);
-    close += near;
-  }
-  return close;
-}
-
-/* Single precision products: their errors of 1e-7 are random and a mean over pairs has few of them left. */
-static void fill_single(Stream *s)
-{
-  const blasint rows = (blasint)s->rows, columns = (blasint)s->m, genes = (blasint)s->a->genes;
-  const float  *x = s->a->narrow + (size_t)s->first * (size_t)genes;
-
-  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, genes, 1, x, genes, s->b->narrow, genes, 0, s->narrow, columns);
-  for (PetscInt64 i = 0; i < s->rows; i++) {
-    float *row = s->narrow + i * s->m;
-    if (!row_distances(s->m, s->a->square[s->first + i], s->b->square, row)) continue;
-    for (PetscInt64 j = 0; j < s->m; j++)
-      if (row[j] < 0) row[j] = sqrtf((float)squared_difference(genes, x + i * genes, s->b->narrow + j * genes));
-  }
-}
-
-static void fill_double(Stream *s)
+/* Products in double: in single precision their errors show in the sixth digit of the energy distances' correlation. */
+static void fill_rows(Stream *s)
 {
   const blasint rows = (blasint)s->rows, columns = (blasint)s->m, genes = (blasint)s->a->genes;
   const double *x = s->a->wide + (size_t)s->first * (size_t)genes;
@@ -99,7 +58,8 @@ static void fill_double(Stream *s)
   for (PetscInt64 i = 0; i < s->rows; i++) {
     double *row = s->wide + i * s->m;
     distances_finish(columns, genes, CANCELLATION_DOUBLE, x + i * genes, s->a->square[s->first + i], s->b->wide, s->b->square, row);
-    for (PetscInt64 j = 0; j < s->m; j++) row[j] = sqrt(row[j]);
+    for (PetscInt64 j = 0; j < s->m && s->single; j++) s->narrow[i * s->m + j] = sqrtf((float)row[j]);
+    for (PetscInt64 j = 0; j < s->m && !s->single; j++) row[j] = sqrt(row[j]);
   }
 }
 
@@ -107,8 +67,7 @@ static void fill_block(Stream *s, PetscInt64 first)
 {
   s->first = first;
   s->rows = PetscMin(s->most, s->a->cells - first);
-  if (s->single) fill_single(s);
-  else fill_double(s);
+  fill_rows(s);
   for (PetscInt64 i = 0; s->a == s->b && i < s->rows; i++) {
     if (s->single) s->narrow[i * s->m + first + i] = 0;
     else s->wide[i * s->m + first + i] = 0;
@@ -172,7 +131,7 @@ static double tree_sum(Stream *s, PetscInt64 start, PetscInt64 n)
 PetscErrorCode distance_part(const DenseCells *a, const DenseCells *b, PetscInt parts, PetscInt part, double *sum)
 {
   const PetscInt64 m = b->cells;
-  Stream           s = {.a = a, .b = b, .m = m, .first = -1, .single = a->narrow ? PETSC_TRUE : PETSC_FALSE};
+  Stream           s = {.a = a, .b = b, .m = m, .first = -1, .single = a->single};
   PetscInt64       start = 0, pairs = a->cells * m;
 
   PetscFunctionBeginUser;
@@ -190,7 +149,7 @@ PetscErrorCode distance_part(const DenseCells *a, const DenseCells *b, PetscInt 
   /* No more rows than the part has: its last ones would be made in vain. */
   s.most = PetscMin(PetscMax(LEAST, PetscMin(ROWS, BLOCK / m)), (start + pairs - 1) / m - start / m + 1);
   if (s.single) PetscCall(PetscMalloc1(s.most * m, &s.narrow));
-  else PetscCall(PetscMalloc1(s.most * m, &s.wide));
+  PetscCall(PetscMalloc1(s.most * m, &s.wide));
   *sum = tree_sum(&s, start, pairs);
   PetscCall(PetscFree(s.narrow));
   PetscCall(PetscFree(s.wide));

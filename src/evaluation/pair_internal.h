@@ -88,12 +88,12 @@ PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const 
                                   FileSummary *summary);
 PetscErrorCode filesummary_destroy(FileSummary *summary);
 
-/* Cells made dense for distances; single precision where the matrix holds it. */
+/* Cells made dense for distances, which are rounded to single precision where the matrix holds it. */
 typedef struct {
   PetscInt64 cells;
   PetscInt   genes;
-  float     *narrow; /* (cells, genes) one of the two */
-  double    *wide;
+  PetscBool  single;
+  double    *wide;   /* (cells, genes) */
   double    *square; /* (cells) squared norms */
 } DenseCells;
 PetscErrorCode densecells_create(const SparseRows *rows, PetscInt genes, PetscBool single, DenseCells *cells);
