@@ -39,26 +39,6 @@ void differential_write_target(const DifferentialTable *t, PetscInt k, FILE *str
   }
 }
 
-PetscErrorCode differential_write(MPI_Comm comm, const DifferentialTable *table, const char *path)
-{
-  PetscMPIInt rank;
-  char       *text = NULL;
-  size_t      size;
-
-  PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  if (!rank) {
-    FILE *stream = open_memstream(&text, &size);
-    PetscCheck(stream, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
-    differential_write_names(stream);
-    for (PetscInt k = 0; k < table->targets; k++) differential_write_target(table, k, stream);
-    PetscCheck(!fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
-  }
-  const PetscErrorCode code = file_write_text(comm, path, text);
-  free(text);
-  PetscFunctionReturn(code);
-}
-
 /* ---- reading -------------------------------------------------------------------------------------------------------------------- */
 
 /* Names in the order of first appearance; found by hashing, with the last hit tried first since files are ordered. */

@@ -73,8 +73,6 @@ static PetscErrorCode forward_and_backward(Trainer *t, const Coins *coins, const
                                   .dropped = dropped,
                                   .center = t->center,
                                   .strength = 1};
-  const double           flops = (double)t->own_sets * denoiser_flops(&t->state.table.shape, &t->plan, coins->self_condition);
-  const double           first = coins->self_condition ? (double)t->own_sets * denoiser_flops(&t->state.table.shape, &t->plan, PETSC_FALSE) : 0;
 
   PetscFunctionBeginUser;
   for (PetscInt b = 0; b < t->own_sets; b++) dropped[b] = coins->drop_condition ? 1 : 0;
@@ -84,11 +82,11 @@ static PetscErrorCode forward_and_backward(Trainer *t, const Coins *coins, const
     input.self_condition = t->self_condition;
   }
   PetscCall(denoiser_forward(t->denoiser, t->state.parameters, &input, PETSC_TRUE, t->estimate, NULL));
-  PetscCall(phase_end(t, PHASE_FORWARD, first + flops));
+  PetscCall(phase_end(t, PHASE_FORWARD, 0));
   PetscCall(phase_begin(t, PHASE_BACKWARD));
   PetscCall(objective_evaluate(t->objective, t->own_sets, batch->clean, t->estimate, 1. / options->sets, t->mse, t->energy, t->d_estimate));
   PetscCall(denoiser_backward(t->denoiser, t->state.parameters, &input, t->d_estimate, t->gradients));
-  PetscCall(phase_end(t, PHASE_BACKWARD, 2 * flops));
+  PetscCall(phase_end(t, PHASE_BACKWARD, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

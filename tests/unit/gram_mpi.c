@@ -1,5 +1,6 @@
 /* Sums over pairs, Gram matrices, discrepancies and principal components against numpy, scipy and pertpy (tests/data/hilbert/make_expected.py), and against closed forms. */
 #include "check.h"
+#include "normal_quantile.h"
 #include <perturbdiff/hilbert.h>
 #include <perturbdiff/runtime/file.h>
 #include <perturbdiff/runtime/random.h>
@@ -204,21 +205,9 @@ static void components_of_a_line(void **state)
 
 /* ---- Closed forms: populations of n evenly spaced quantiles stand for N(mean, deviation^2) up to O(1/n). ---- */
 
-static double quantile(double p)
-{
-  double low = -10, high = 10;
-
-  for (int i = 0; i < 60; i++) {
-    const double middle = (low + high) / 2;
-    if (0.5 * erfc(-middle / sqrt(2)) < p) low = middle;
-    else high = middle;
-  }
-  return low;
-}
-
 static void normal_quantiles(int n, double mean, double deviation, double *x)
 {
-  for (int i = 0; i < n; i++) x[i] = mean + deviation * quantile((i + 0.5) / n);
+  for (int i = 0; i < n; i++) x[i] = mean + deviation * normal_quantile((i + 0.5) / n);
 }
 
 /* E|x-y| of N(a, s^2) and N(b, t^2): the mean of a folded normal of mean a - b and variance s^2 + t^2 (Leone, Nelson, Nottingham 1961). */

@@ -21,3 +21,4 @@ validation_hilbert_convergence_SOURCES = validation/hilbert/convergence.c
 parallel_tests += tests/unit/permutation_mpi
 tests_unit_permutation_mpi_SOURCES = tests/unit/permutation_mpi.c tests/data/hilbert/tests.h
 EXTRA_DIST += tests/data/hilbert/make_tests.py
+EXTRA_DIST += tests/unit/normal_quantile.h

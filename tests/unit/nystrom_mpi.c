@@ -1,6 +1,7 @@
 /* Nystrom features, covariance operators and components against numpy (tests/data/hilbert/make_spectrum.py), and against the spectrum of a Gaussian kernel under a Gaussian
    measure. */
 #include "check.h"
+#include "normal_quantile.h"
 #include <perturbdiff/hilbert.h>
 #include <perturbdiff/runtime/file.h>
 #include <perturbdiff/runtime/grid.h>
@@ -218,18 +219,6 @@ static void leverage_finds_the_odd_cell(void **state)
 
 /* ---- Closed forms. Evenly spaced quantiles stand for N(0, deviation^2). ---- */
 
-static double quantile(double p)
-{
-  double low = -10, high = 10;
-
-  for (int i = 0; i < 60; i++) {
-    const double middle = (low + high) / 2;
-    if (0.5 * erfc(-middle / sqrt(2)) < p) low = middle;
-    else high = middle;
-  }
-  return low;
-}
-
 /* Eigenvalue k of the operator of exp(-(x-y)^2 / (2 h^2)) under N(0, s^2) (Zhu et al. 1998; Rasmussen & Williams 2006, eq. 4.40). */
 static double mercer(int k, double h, double s)
 {
@@ -253,7 +242,7 @@ static void spectrum_of_the_gaussian_kernel(void **state)
     BlockGrid           *cells_grid;
     PopulationComponents raw, centered;
 
-    for (int i = 0; i < n; i++) x[i] = 1.2 * quantile((i + 0.5) / n);
+    for (int i = 0; i < n; i++) x[i] = 1.2 * normal_quantile((i + 0.5) / n);
     check_call(features_from_doubles(n, 1, x, &own));
     for (int i = 0; i < n; i++) one[i] = (CellGroup){own, i, 1};
     const PairPlan plan = pairs_plan(n, 1, 1, 0);
@@ -286,7 +275,7 @@ static void landmarks_against_the_tail(void **state)
   double        x[N], before = 1;
   CellFeatures *own;
 
-  for (int i = 0; i < N; i++) x[i] = s * quantile((i + 0.5) / N);
+  for (int i = 0; i < N; i++) x[i] = s * normal_quantile((i + 0.5) / N);
   check_call(features_from_doubles(N, 1, x, &own));
   const CellGroup all = {own, 0, N};
   for (int m = 4; m <= 10; m += 2) {
@@ -334,7 +323,7 @@ static void spectrum_of_populations(void **state)
 
   check_call(features_from_doubles(POPULATIONS * EACH, 1, x, &own));
   for (int p = 0; p < POPULATIONS; p++) {
-    for (int i = 0; i < EACH; i++) x[p * EACH + i] = t * quantile((p + 0.5) / POPULATIONS) + s * quantile((i + 0.5) / EACH);
+    for (int i = 0; i < EACH; i++) x[p * EACH + i] = t * normal_quantile((p + 0.5) / POPULATIONS) + s * normal_quantile((i + 0.5) / EACH);
     population[p] = (CellGroup){own, p * EACH, EACH};
   }
   check_call(landmarks_choose(PETSC_COMM_WORLD, &kernel, POPULATIONS, population, LANDMARKS_STRATIFIED, 40, 1, chosen));

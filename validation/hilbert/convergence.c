@@ -1,6 +1,7 @@
 /* convergence - the Gaussian kernel exp(-(x-y)^2 / (2 h^2)) under N(0, s^2), whose operator has known eigenvalues (Zhu et al. 1998; Rasmussen & Williams 2006, eq. 4.40):
    eigenvalues from n cells, evenly spaced quantiles or random draws, with the order of convergence in n; and what m landmarks leave out of a cell's square, against the tail of the
    eigenvalues beyond m, the least any m functions can leave. Under mpirun on any number of ranks. */
+#include "../../tests/unit/normal_quantile.h"
 #include <math.h>
 #include <perturbdiff/hilbert.h>
 #include <perturbdiff/runtime/error.h>
@@ -10,18 +11,6 @@
 enum { VALUES = 4, SEEDS = 8, MOST = 1600, MOST_LANDMARKS = 20 };
 
 static const double h = 0.9, s = 1.2;
-
-static double quantile(double p)
-{
-  double low = -10, high = 10;
-
-  for (int i = 0; i < 60; i++) {
-    const double middle = (low + high) / 2;
-    if (0.5 * erfc(-middle / sqrt(2)) < p) low = middle;
-    else high = middle;
-  }
-  return low;
-}
 
 static double mercer(int k)
 {
@@ -34,7 +23,7 @@ static void draw(PetscInt n, uint64_t seed, double *x)
 {
   const RandomStream stream = random_stream(seed, RANDOM_TEST, 0, 0, 0);
 
-  for (PetscInt i = 0; i < n; i++) x[i] = s * (seed ? random_normal(&stream, (uint32_t)i) : quantile((i + 0.5) / n));
+  for (PetscInt i = 0; i < n; i++) x[i] = s * (seed ? random_normal(&stream, (uint32_t)i) : normal_quantile((i + 0.5) / n));
 }
 
 /* Largest eigenvalues of the second moment operator of n cells. */

@@ -35,10 +35,6 @@ static inline PetscBool differential_significant(const DifferentialTable *table,
   return !table->dropped[at] && (float)table->fdr[at] < DIFFERENTIAL_SIGNIFICANT ? PETSC_TRUE : PETSC_FALSE;
 }
 
-/* differential_write - cell-eval's real_de.csv and pred_de.csv: a row per target and gene that is not dropped. The table of rank 0 is
-   written; other ranks may pass NULL. Collective. User errors as file_write_text. */
-PetscErrorCode differential_write(MPI_Comm comm, const DifferentialTable *table, const char *path);
-
 /* differential_read - such a file, or any CSV with the columns target, feature, log2_fold_change, p_value and fdr (others may be
    missing and are then NaN); the same table on all ranks, targets and genes in the order of first appearance. Collective. User errors:
    columns missing, a row twice, values that are not numbers. */
