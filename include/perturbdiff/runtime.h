@@ -7,7 +7,9 @@
 #include <perturbdiff/runtime/buckets.h>
 #include <perturbdiff/runtime/cellexchange.h>
 #include <perturbdiff/runtime/clones.h>
+#include <perturbdiff/runtime/csv.h>
 #include <perturbdiff/runtime/deadline.h>
+#include <perturbdiff/runtime/deal.h>
 #include <perturbdiff/runtime/dense.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/exponential.h>

@@ -1,7 +1,6 @@
 /* embed: conditional mean embedding regression over the covariates of the populations, and how well it foretells each from all others. */
 #include "commands/commands.h"
 #include "commands/embed.h"
-#include "evaluation/differential_internal.h"
 #include <perturbdiff/evaluation/baseline.h>
 
 enum { REGRESSION_AUTO, REGRESSION_YES, REGRESSION_NO, POPULATIONS_LEAST = 6 };

@@ -10,7 +10,6 @@
      /spectrum/cell_value    (n,r) with -cell_components: eigenfunctions at the cells of the embedded populations, one after another */
 #include "commands/commands.h"
 #include "commands/embed.h"
-#include "evaluation/differential_internal.h"
 #include <perturbdiff/report.h>
 #include <perturbdiff/runtime/grid.h>
 

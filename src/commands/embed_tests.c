@@ -4,8 +4,6 @@
      /witness  value, cell: the witness at every treated cell tested (index in the store), tests with a population one after another; gradient (those tests, dimension of the features) */
 #include "commands/commands.h"
 #include "commands/embed.h"
-#include "evaluation/differential_internal.h"
-#include "evaluation/pair_internal.h"
 #include <math.h>
 #include <perturbdiff/evaluation/distribution.h>
 #include <stdlib.h>

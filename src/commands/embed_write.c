@@ -14,7 +14,6 @@
 #include "commands/commands.h"
 #include "commands/embed.h"
 #include "config.h"
-#include "evaluation/differential_internal.h"
 #include "revision.h"
 #include <perturbdiff/runtime/grid.h>
 #include <stdlib.h>

@@ -21,24 +21,5 @@ enum { NUMBER_TEXT = 32 };
 /* number_text - the shortest decimal text that reads back as the same number (single: the same float), as cell-eval's files hold it: "0.0",
    "1e-7", "NaN", "inf". Length without the closing zero. Much faster than printf: tables have millions of numbers. */
 int number_text(double value, PetscBool single, char text[NUMBER_TEXT]);
-/* A cell of a CSV file, quoted where it must be. */
-void csv_field(FILE *stream, const char *text);
-
-/* Lines of a CSV text, cut in place. Cells stay valid as long as the text. */
-typedef struct {
-  const char *path;    /* for messages; not owned */
-  char       *cursor;  /* rest of the text */
-  PetscInt    columns, line;
-  char      **name, **cell; /* (columns) */
-} CsvLines;
-/* csvlines_open - read the line of names. User error: empty. */
-PetscErrorCode csvlines_open(const char *path, char *text, CsvLines *lines);
-PetscErrorCode csvlines_close(CsvLines *lines);
-/* Index of a column, -1: none. */
-PetscInt csvlines_column(const CsvLines *lines, const char *name);
-/* csvlines_next - the next line's cells; more is false at the end. User error: another width. */
-PetscErrorCode csvlines_next(CsvLines *lines, PetscBool *more);
-/* A number of the current line; an empty cell is NaN. User error: not a number. */
-PetscErrorCode csvlines_number(const CsvLines *lines, PetscInt column, double *value);
 
 #endif

@@ -224,7 +224,7 @@ static PetscErrorCode join_teams(Work *w)
   MPI_Comm           team;
 
   PetscFunctionBeginUser;
-  if (deal->size > deal->perturbations) {
+  if (deal->size > deal->items) {
     /* Every rank is then in one team. */
     PetscCallMPI(MPI_Comm_split(deal->comm, (int)deal->mine[0], deal->rank, &team));
     PetscCall(sum_over_ranks(team, (size_t)genes, t->p_value));

@@ -2,13 +2,12 @@
 public_headers += include/perturbdiff/evaluation.h include/perturbdiff/evaluation/differential.h include/perturbdiff/evaluation/pair.h
 library_sources += src/evaluation/baseline.c src/evaluation/evaluate.c src/evaluation/evaluate_internal.h src/evaluation/evaluation_load.c src/evaluation/evaluation_state.h src/evaluation/grouped_file.c src/evaluation/groups.c \
   src/evaluation/score_table.c src/evaluation/scores.c src/evaluation/slot_cells.c
-library_sources += src/evaluation/differential.c src/evaluation/differential_file.c src/evaluation/differential_internal.h src/evaluation/number_text.c \
-  src/evaluation/csv_lines.c
+library_sources += src/evaluation/differential.c src/evaluation/differential_file.c src/evaluation/differential_internal.h src/evaluation/number_text.c
 public_headers += include/perturbdiff/evaluation/statistics.h
 library_sources += src/evaluation/statistics.c
 public_headers += include/perturbdiff/evaluation/distribution.h
 library_sources += src/evaluation/classifier.c src/evaluation/coverage.c src/evaluation/distribution.c
-library_sources += src/evaluation/cell_view.c src/evaluation/deal.c src/evaluation/distance_sum.c src/evaluation/file_summary.c src/evaluation/metric_table.c \
+library_sources += src/evaluation/cell_view.c src/evaluation/distance_sum.c src/evaluation/file_summary.c src/evaluation/metric_table.c \
   src/evaluation/metrics_expression.c src/evaluation/metrics_means.c src/evaluation/pair.c src/evaluation/pair_internal.h src/evaluation/pair_views.c
 public_headers += include/perturbdiff/evaluation/baseline.h
 library_sources += src/evaluation/baseline_additive.c src/evaluation/baseline_features.c src/evaluation/baseline_internal.h src/evaluation/baseline_regression.c

@@ -133,7 +133,7 @@ static PetscErrorCode take_rows(Pair *pair, const char *path, const Differential
     last = place[g];
   }
   memset(own->dropped, 1, (size_t)own->targets * (size_t)own->genes);
-  for (PetscInt k = 0; k < pair->deal.perturbations; k++) {
+  for (PetscInt k = 0; k < pair->deal.items; k++) {
     const PetscInt from = differential_target(read, pair->label[k]), row = deal->place[k];
     if (from < 0) return error_user("%s: no rows of target '%s'", path, pair->label[k]);
     if (row < 0) continue;
@@ -188,10 +188,10 @@ static PetscErrorCode own_metrics(Pair *pair, PetscBool expression, MetricTable 
 
     if (!deal_leads(deal, p)) continue;
     while (target < genes && strcmp(pair->gene[target], pair->label[p])) target++;
-    PetscCall(metrics_of_means(deal->perturbations, genes, p, target < genes ? target : -1, &pair->summary[0], &pair->summary[1],
+    PetscCall(metrics_of_means(deal->items, genes, p, target < genes ? target : -1, &pair->summary[0], &pair->summary[1],
                                pair->view[0]->single && pair->view[1]->single, value));
     if (pair->columns) {
-      PetscCall(metrics_of_means(deal->perturbations, pair->columns, p, -1, &pair->embedded[0], &pair->embedded[1], PETSC_TRUE, embedded));
+      PetscCall(metrics_of_means(deal->items, pair->columns, p, -1, &pair->embedded[0], &pair->embedded[1], PETSC_TRUE, embedded));
       value[DISCRIMINATION_L2] = embedded[DISCRIMINATION_L2];
       value[DISCRIMINATION_COSINE] = embedded[DISCRIMINATION_COSINE];
     }
@@ -287,7 +287,7 @@ static PetscErrorCode make_tables(Pair *pair, PetscBool ceiling)
   PetscFunctionBeginUser;
   PetscCall(deal_pair(pair));
   PetscCall(summarise(pair, expression, precomputed));
-  PetscCall(metrictable_create(pair->deal.perturbations, pair->label, &table));
+  PetscCall(metrictable_create(pair->deal.items, pair->label, &table));
   PetscCall(all_metrics(pair, expression, &table));
   /* Reads a file that may be refused: before anything is written. */
   if (*o->score && !ceiling) PetscCall(metrictable_score(pair->comm, &table, o->score, pair->folder, pair->prefix));

@@ -5,6 +5,7 @@
 #include "evaluation/differential_internal.h"
 #include "evaluation/evaluate_internal.h"
 #include <perturbdiff/evaluation/pair.h>
+#include <perturbdiff/runtime/deal.h>
 
 /* The cells of one file that are compared: a group for each, 0 <= group < perturbations, or perturbations for the control. */
 typedef struct CellView {
@@ -48,26 +49,6 @@ PetscErrorCode genecolumns_create(const SparseRows *rows, PetscInt genes, GeneCo
 PetscErrorCode genecolumns_destroy(GeneColumns *columns);
 /* Sort each gene's values. */
 void genecolumns_sort(GeneColumns *columns, PetscInt first, PetscInt end);
-
-/* Who computes what: each perturbation has a team of ranks, of one unless there are more ranks than perturbations. The same for both files. */
-typedef struct {
-  MPI_Comm     comm;
-  PetscMPIInt  rank, size;
-  PetscInt     perturbations;
-  PetscMPIInt *first, *count; /* (perturbations) ranks of the team */
-  PetscInt     own;
-  PetscInt    *mine;          /* (own) perturbations whose team has this rank, ascending */
-  PetscInt    *place;         /* (perturbations) index in mine, -1 */
-  PetscInt     parts;         /* parts of a sum of distances that teams share, a power of two */
-} Deal;
-
-/* deal_to_least - owner (count): items by falling cost, each to the rank with the least so far. Not collective. */
-PetscErrorCode deal_to_least(PetscInt count, const double *cost, PetscMPIInt ranks, PetscMPIInt *owner);
-/* deal_create - by cost. Collective on comm only in that all ranks must give the same costs. */
-PetscErrorCode deal_create(MPI_Comm comm, PetscInt perturbations, const double *cost, Deal *deal);
-PetscErrorCode deal_destroy(Deal *deal);
-/* Is this rank the first of the perturbation's team? */
-PetscBool deal_leads(const Deal *deal, PetscInt perturbation);
 
 /* What the metrics need of one file. */
 typedef struct {

@@ -1,12 +1,14 @@
-/* CSV tables with quoted cells, and growing text. */
+/* CSV tables in memory, and growing text. */
 #include "report/report_internal.h"
-#include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/csv.h>
+#include <perturbdiff/runtime/file.h>
 #include <dirent.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 PetscErrorCode text_add(Text *text, const char *format, ...)
 {
@@ -51,61 +53,6 @@ PetscErrorCode text_add_quoted(Text *text, const char *plain)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* One cell from *cursor into text; returns the character that ended it: ',' '\n' or 0. */
-static PetscErrorCode next_cell(const char **cursor, Text *cell, char *end)
-{
-  const char *c      = *cursor;
-  PetscBool   quoted = *c == '"' ? PETSC_TRUE : PETSC_FALSE;
-
-  PetscFunctionBeginUser;
-  cell->used = 0;
-  PetscCall(text_add(cell, "%s", ""));
-  if (quoted) c++;
-  for (; *c; c++) {
-    if (quoted && *c == '"') {
-      if (c[1] != '"') {
-        quoted = PETSC_FALSE;
-        continue;
-      }
-      c++;
-    } else if (!quoted && (*c == ',' || *c == '\n')) break;
-    if (*c != '\r') PetscCall(text_add(cell, "%c", *c));
-  }
-  *end    = *c;
-  *cursor = *c ? c + 1 : c;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode parse(const char *path, const char *content, CsvTable *table)
-{
-  Text   cell  = {0};
-  size_t count = 0, capacity = 64;
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(capacity, &table->cell));
-  for (PetscInt line = 0; *content; line++) {
-    PetscInt width = 0;
-    char     end;
-    do {
-      PetscCall(next_cell(&content, &cell, &end));
-      if (count == capacity) PetscCall(PetscRealloc((capacity *= 2) * sizeof *table->cell, &table->cell));
-      PetscCall(PetscStrallocpy(cell.text, &table->cell[count++]));
-      width++;
-    } while (end == ',');
-    if (!line) {
-      table->columns = width;
-      PetscCall(PetscMalloc1(width, &table->name));
-      memcpy(table->name, table->cell, (size_t)width * sizeof *table->name);
-      count = 0;
-    } else if (width != table->columns) {
-      PetscCall(PetscFree(cell.text));
-      PetscFunctionReturn(error_user("%s:%d: %d columns where the first line has %d", path, (int)line + 1, (int)width, (int)table->columns));
-    } else table->rows++;
-  }
-  PetscCall(PetscFree(cell.text));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode file_text(const char *path, Text *content, PetscBool *found)
 {
   FILE *file = fopen(path, "r");
@@ -135,55 +82,69 @@ PetscErrorCode file_ending(const char *folder, const char *suffix, char name[PET
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode read_lines(CsvLines *lines, CsvTable *table)
+{
+  size_t    capacity = 0;
+  PetscBool more;
+
+  PetscFunctionBeginUser;
+  table->columns = lines->columns;
+  PetscCall(PetscMalloc1(table->columns, &table->name));
+  PetscCall(PetscArraycpy(table->name, lines->name, table->columns));
+  for (;; table->rows++) {
+    PetscCall(csvlines_next(lines, &more));
+    if (!more) break;
+    const size_t used = (size_t)(table->rows * table->columns), need = used + (size_t)table->columns;
+    if (need > capacity) PetscCall(PetscRealloc((capacity = 2 * need) * sizeof *table->cell, &table->cell));
+    PetscCall(PetscArraycpy(table->cell + used, lines->cell, table->columns));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode csv_read(const char *folder, const char *name, CsvTable *table)
 {
-  char      path[PETSC_MAX_PATH_LEN];
-  Text      content = {0};
-  PetscBool found;
+  char           path[PETSC_MAX_PATH_LEN];
+  size_t         length;
+  CsvLines       lines;
+  PetscErrorCode code;
 
   PetscFunctionBeginUser;
   *table = (CsvTable){0};
   PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", folder, name));
-  PetscCall(file_text(path, &content, &found));
-  if (!found) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscErrorCode code = content.used ? parse(path, content.text, table) : error_user("%s: empty", path);
-  PetscCall(PetscFree(content.text));
+  if (access(path, F_OK)) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(file_read_text(PETSC_COMM_SELF, path, &table->text, &length));
+  code = csvlines_open(path, table->text, &lines);
+  if (!code) code = read_lines(&lines, table);
+  PetscCall(csvlines_close(&lines));
   PetscFunctionReturn(code);
 }
 
 PetscErrorCode csv_scan(const char *path, PetscErrorCode (*row)(void *, const CsvTable *), void *context)
 {
-  FILE    *file = fopen(path, "r");
-  char    *line = NULL;
-  size_t   room = 0;
-  CsvTable table = {0};
-  Text     pair = {0}, head = {0};
+  FILE          *file = fopen(path, "r");
+  CsvLines       lines;
+  PetscErrorCode code;
+  PetscBool      more = PETSC_TRUE;
 
   PetscFunctionBeginUser;
   if (!file) PetscFunctionReturn(PETSC_SUCCESS);
-  if (getline(&line, &room, file) > 0) PetscCall(text_add(&head, "%s%s", line, strchr(line, '\n') ? "" : "\n"));
-  PetscErrorCode code = PETSC_SUCCESS;
-  while (!code && getline(&line, &room, file) > 0) {
-    pair.used = 0;
-    PetscCall(text_add(&pair, "%s%s", head.text, line));
-    code = parse(path, pair.text, &table);
-    if (!code) code = row(context, &table);
-    PetscCall(csv_free(&table));
+  code = csvlines_open_stream(path, file, &lines);
+  while (!code && more) {
+    code = csvlines_next(&lines, &more);
+    const CsvTable one = {.rows = 1, .columns = lines.columns, .name = lines.name, .cell = lines.cell};
+    if (!code && more) code = row(context, &one);
   }
+  PetscCall(csvlines_close(&lines));
   fclose(file);
-  free(line);
-  PetscCall(PetscFree(pair.text));
-  PetscCall(PetscFree(head.text));
   PetscFunctionReturn(code);
 }
 
 PetscErrorCode csv_free(CsvTable *table)
 {
   PetscFunctionBeginUser;
-  for (PetscInt i = 0; i < table->rows * table->columns; i++) PetscCall(PetscFree(table->cell[i]));
-  for (PetscInt i = 0; i < table->columns; i++) PetscCall(PetscFree(table->name[i]));
   PetscCall(PetscFree(table->cell));
   PetscCall(PetscFree(table->name));
+  PetscCall(PetscFree(table->text));
   *table = (CsvTable){0};
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -10,6 +10,7 @@ typedef struct {
   PetscInt rows, columns;
   char   **name; /* columns */
   char   **cell; /* rows * columns, row-major */
+  char    *text; /* (owned) what the names and cells point into */
 } CsvTable;
 
 /* Text that grows. */
@@ -26,8 +27,8 @@ PetscErrorCode text_add_quoted(Text *text, const char *plain);
 /* The whole file, if there is one. Not collective (rank 0), like all of this room but report_write. */
 PetscErrorCode file_text(const char *path, Text *content, PetscBool *found);
 
-/* csv_read - zero rows and columns where the folder has no such file. User error: a row of another width, an empty file. csv_scan - row() sees a table of one row
-   for each line in turn, none where there is no file: for tables too long to hold; names with line breaks are not supported. */
+/* csv_read - zero rows and columns where the folder has no such file. csv_scan - row() sees a table of one row for each line in turn, none where there is no
+   file: for tables too long to hold. User errors as csvlines_open and csvlines_next. */
 PetscErrorCode csv_read(const char *folder, const char *name, CsvTable *table);
 PetscErrorCode csv_scan(const char *path, PetscErrorCode (*row)(void *context, const CsvTable *one), void *context);
 PetscErrorCode csv_free(CsvTable *table);

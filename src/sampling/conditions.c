@@ -1,4 +1,5 @@
 /* Which populations to generate: those of a split, or the rows of a table. */
+#include <perturbdiff/runtime/csv.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/file.h>
 #include <perturbdiff/sampling.h>
@@ -67,47 +68,20 @@ PetscErrorCode conditions_of_split(const CellStoreTable *table, Split split, Pet
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* csv_field - the next field of a line, in place; NULL at its end. Quoted fields may hold commas and doubled quotes. */
-static char *csv_field(char **rest)
-{
-  char *field = *rest, *to, *from;
-
-  if (!field) return NULL;
-  while (*field == ' ' || *field == '\t') field++;
-  if (*field == '"') {
-    for (to = from = ++field; *from && (*from != '"' || from[1] == '"'); from++) {
-      if (*from == '"') from++;
-      *to++ = *from;
-    }
-    if (*from) from++;
-    *to = '\0';
-    from = strchr(from, ',');
-  } else {
-    from = strchr(field, ',');
-    to = from ? from : field + strlen(field);
-    while (to > field && (to[-1] == ' ' || to[-1] == '\t')) to--;
-  }
-  *rest = from ? from + 1 : NULL;
-  *to = '\0';
-  return field;
-}
-
-/* position[c] of column c in the header, -1 where absent. */
-static PetscErrorCode header_columns(const char *path, char *header, const CellStoreTable *table, int position[COLUMNS])
+/* position[c] of column c, -1 where absent. */
+static PetscErrorCode find_columns(const CsvLines *lines, const CellStoreTable *table, PetscInt position[COLUMNS])
 {
   const char *const       own[COLUMNS] = {table->perturbation_column, table->cell_type_column, table->batch_column, ""};
   const Vocabulary *const vocabulary[] = {&table->perturbation, &table->cell_type, &table->batch};
-  int                     count = 0;
 
   PetscFunctionBeginUser;
-  for (int c = 0; c < COLUMNS; c++) position[c] = -1;
-  for (char *name; (name = csv_field(&header)); count++) {
-    for (int c = 0; c < COLUMNS; c++)
-      if (!strcmp(name, column_name[c]) || (*own[c] && !strcmp(name, own[c]))) position[c] = count;
+  for (int c = 0; c < COLUMNS; c++) {
+    position[c] = csvlines_column(lines, column_name[c]);
+    if (position[c] < 0 && *own[c]) position[c] = csvlines_column(lines, own[c]);
   }
   for (int c = 0; c < COLUMN_CELLS; c++) {
     if (position[c] < 0 && (c == COLUMN_PERTURBATION || vocabulary[c]->count > 1))
-      return error_user("%s: no column '%s'; the first line must name perturbation,cell_type,batch and may name cells", path, column_name[c]);
+      return error_user("%s: no column '%s'; the first line must name perturbation,cell_type,batch and may name cells", lines->path, column_name[c]);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -124,63 +98,53 @@ static PetscErrorCode name_index(const char *where, const char *column, const Vo
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode row_condition(const char *where, char *line, const int position[COLUMNS], const CellStoreTable *table, PetscInt64 cells,
-                                    Condition *condition)
+static PetscErrorCode line_condition(const char *where, const CsvLines *lines, const PetscInt position[COLUMNS], const CellStoreTable *table, PetscInt64 cells,
+                                     Condition *condition)
 {
   const Vocabulary *const vocabulary[] = {&table->perturbation, &table->cell_type, &table->batch};
-  const char             *text[COLUMNS] = {NULL};
   PetscInt                index[3] = {0, 0, 0};
-  int                     count = 0;
 
   PetscFunctionBeginUser;
-  for (char *field; (field = csv_field(&line)); count++)
-    for (int c = 0; c < COLUMNS; c++)
-      if (position[c] == count) text[c] = field;
   for (int c = 0; c < COLUMN_CELLS; c++) {
     if (position[c] < 0) continue;
-    if (!text[c] || !*text[c]) return error_user("%s: no %s", where, column_name[c]);
-    PetscCall(name_index(where, column_name[c], vocabulary[c], text[c], &index[c]));
+    const char *text = lines->cell[position[c]];
+    if (!*text) return error_user("%s: no %s", where, column_name[c]);
+    PetscCall(name_index(where, column_name[c], vocabulary[c], text, &index[c]));
   }
   if (index[0] == table->control)
-    return error_user("%s: '%s' is the control label; control cells are written as they are, with -with_controls", where, text[0]);
+    return error_user("%s: '%s' is the control label; control cells are written as they are, with -with_controls", where, table->perturbation.name[index[0]]);
   *condition = (Condition){.perturbation = index[0], .cell_type = index[1], .batch = index[2], .cells = cells};
-  if (text[COLUMN_CELLS] && *text[COLUMN_CELLS]) {
+  const char *count = position[COLUMN_CELLS] < 0 ? "" : lines->cell[position[COLUMN_CELLS]];
+  if (*count) {
     char           *end;
-    const long long number = strtoll(text[COLUMN_CELLS], &end, 10);
-    if (*end || number < 1 || number > 1000000000) return error_user("%s: cells '%s' is not a whole number from 1 on", where, text[COLUMN_CELLS]);
+    const long long number = strtoll(count, &end, 10);
+    if (*end || number < 1 || number > 1000000000) return error_user("%s: cells '%s' is not a whole number from 1 on", where, count);
     condition->cells = number;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode parse_conditions(const char *path, char *text, const CellStoreTable *table, PetscInt64 cells, PetscInt64 otherwise, ConditionList *list)
+static PetscErrorCode parse_conditions(CsvLines *lines, const CellStoreTable *table, PetscInt64 cells, PetscInt64 otherwise, ConditionList *list)
 {
-  char where[PETSC_MAX_PATH_LEN + 32];
-  int  position[COLUMNS];
-  long number = 0;
+  char      where[PETSC_MAX_PATH_LEN + 32];
+  PetscInt  position[COLUMNS];
+  PetscBool more;
 
   PetscFunctionBeginUser;
-  for (char *line = text, *next; line; line = next) {
-    next = strchr(line, '\n');
-    if (next) *next++ = '\0';
-    line[strcspn(line, "\r")] = '\0';
-    number++;
-    if (!line[strspn(line, " \t")] || *line == '#') continue;
-    if (list->count < 0) {
-      PetscCall(header_columns(path, line, table, position));
-      list->count = 0;
-      continue;
-    }
+  PetscCall(find_columns(lines, table, position));
+  for (;;) {
+    PetscCall(csvlines_next(lines, &more));
+    if (!more) break;
     Condition *condition = &list->item[list->count];
-    snprintf(where, sizeof where, "%s line %ld", path, number);
-    PetscCall(row_condition(where, line, position, table, cells, condition));
+    snprintf(where, sizeof where, "%s:%lld", lines->path, (long long)lines->line);
+    PetscCall(line_condition(where, lines, position, table, cells, condition));
     PetscCall(condition_complete(table, where, otherwise, condition));
     for (PetscInt i = 0; i < list->count; i++)
       if (list->item[i].perturbation == condition->perturbation && list->item[i].cell_type == condition->cell_type && list->item[i].batch == condition->batch)
         return error_user("%s: the same perturbation, cell type and batch as condition %d of the table; give each once", where, (int)i + 1);
     list->count++;
   }
-  if (list->count < 1) return error_user("%s: no conditions; one line for each after the line of column names", path);
+  if (!list->count) return error_user("%s: no conditions; one line for each after the line of column names", lines->path);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -188,15 +152,18 @@ PetscErrorCode conditions_read(MPI_Comm comm, const char *path, const CellStoreT
 {
   char          *text;
   size_t         length;
-  PetscInt       lines = 1;
+  PetscInt       most = 1;
+  CsvLines       lines;
   PetscErrorCode code;
 
   PetscFunctionBeginUser;
   PetscCall(file_read_text(comm, path, &text, &length));
-  for (size_t i = 0; i < length; i++) lines += text[i] == '\n';
-  PetscCall(PetscMalloc1(lines, &list->item));
-  list->count = -1; /* until the header is read */
-  code = parse_conditions(path, text, table, cells, otherwise, list);
+  for (size_t i = 0; i < length; i++) most += text[i] == '\n';
+  PetscCall(PetscMalloc1(most, &list->item));
+  list->count = 0;
+  code = csvlines_open(path, text, &lines);
+  if (!code) code = parse_conditions(&lines, table, cells, otherwise, list);
+  PetscCall(csvlines_close(&lines));
   PetscCall(PetscFree(text));
   if (code) PetscCall(conditions_free(list));
   PetscCall(code);

@@ -212,12 +212,16 @@ sampling() {
   printf 'perturbation,cell_type,batch,cells\ndrug1,type1,donor1,many\n' >cells.csv
   printf 'perturbation,cell_type,batch\ndrug1,type1,donor1\ndrug1,type1,donor1\n' >same.csv
   printf 'perturbation,cell_type,batch\ncontrol,type1,donor1\n' >control.csv
+  printf 'perturbation,cell_type,batch\n"drug1,type1,donor1\n' >quote.csv
+  printf 'perturbation,cell_type,batch\ndrug1,type1\n' >narrow.csv
   : >empty.csv
   refuse "conditions with an unknown name" "names.csv@perturbation 'drog1'@did you mean 'drug1'" $sample -checkpoint run -conditions names.csv
   refuse "conditions without a column" "column.csv@no column 'perturbation'" $sample -checkpoint run -conditions column.csv
   refuse "conditions with a wrong count" "cells.csv@'many' is not a whole number" $sample -checkpoint run -conditions cells.csv
   refuse "conditions given twice" "same.csv@condition 1" $sample -checkpoint run -conditions same.csv
   refuse "conditions that name the control" "control.csv@'control' is the control label" $sample -checkpoint run -conditions control.csv
+  refuse "conditions with a quote left open" "quote.csv:2@a quote" $sample -checkpoint run -conditions quote.csv
+  refuse "conditions with a line too short" "narrow.csv:2@2 columns where the first line has 3" $sample -checkpoint run -conditions narrow.csv
   refuse "conditions file empty" "empty.csv" $sample -checkpoint run -conditions empty.csv
   refuse "conditions file missing" "none.csv@no such file" baseline -data cells.h5 -method control -out new.h5ad -conditions none.csv
   refuse "start past the schedule" "-start_step 500@0 to 9" $sample -checkpoint run -start_step 500

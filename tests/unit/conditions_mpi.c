@@ -62,7 +62,7 @@ static void conditions_of_a_table(void **state)
   ConditionList list, split;
 
   check_call(
-      read_text("cells,batch,note,perturbation,cell_type\r\n\r\n12,d1,x,interferon,T\r\n, d2 ,\"a \"\"b\"\"\", \"drug, strong\" ,B\n,d2,,interferon,T", &list));
+      read_text("cells,batch,note,perturbation,cell_type\r\n\r\n12,d1,x,interferon,T\r\n,d2,\"a \"\"b\"\"\",\"drug, strong\",B\n,d2,,interferon,T", &list));
   assert_int_equal(list.count, 3);
   assert_int_equal(list.item[0].cells, 12);
   assert_int_equal(list.item[0].control, 2);
@@ -89,15 +89,17 @@ static void refused(const char *text, const char *a, const char *b)
 
 static void mistakes(void **state)
 {
-  refused("", "no conditions", "conditions_test.csv");
+  refused("", "empty", "conditions_test.csv");
   refused("perturbation,cell_type,batch\n", "no conditions", "conditions_test.csv");
   refused("perturbation,cell_type\ninterferon,B\n", "no column 'batch'", "conditions_test.csv");
-  refused("perturbation,cell_type,batch\ninterferon,B,d1\ninterfron,B,d1\n", "line 3", "'interferon'");
-  refused("perturbation,cell_type,batch\ninterferon,Q,d1\n", "line 2", "cell_type 'Q'");
-  refused("perturbation,cell_type,batch\nctrl,B,d1\n", "line 2", "control label");
-  refused("perturbation,cell_type,batch\ninterferon,B\n", "line 2", "no batch");
-  refused("perturbation,cell_type,batch,cells\ninterferon,B,d1,-3\n", "line 2", "'-3'");
-  refused("perturbation,cell_type,batch\ninterferon,B,d1\ninterferon,B,d1\n", "line 3", "same");
+  refused("perturbation,cell_type,batch\ninterferon,B,d1\ninterfron,B,d1\n", "conditions_test.csv:3:", "'interferon'");
+  refused("perturbation,cell_type,batch\ninterferon,B,\n", "conditions_test.csv:2:", "no batch");
+  refused("perturbation,cell_type,batch\ninterferon,B, d1\n", "conditions_test.csv:2:", "did you mean 'd1'?");
+  refused("perturbation,cell_type,batch\ninterferon,Q,d1\n", "conditions_test.csv:2:", "cell_type 'Q'");
+  refused("perturbation,cell_type,batch\nctrl,B,d1\n", "conditions_test.csv:2:", "control label");
+  refused("perturbation,cell_type,batch\ninterferon,B\n", "conditions_test.csv:2:", "2 columns where the first line has 3");
+  refused("perturbation,cell_type,batch,cells\ninterferon,B,d1,-3\n", "conditions_test.csv:2:", "'-3'");
+  refused("perturbation,cell_type,batch\ninterferon,B,d1\ninterferon,B,d1\n", "conditions_test.csv:3:", "same");
 }
 
 static const struct CMUnitTest tests[] = {cmocka_unit_test(conditions_of_splits), cmocka_unit_test(conditions_of_a_table), cmocka_unit_test(mistakes)};

@@ -27,3 +27,5 @@ parallel_tests += tests/unit/buckets_mpi
 tests_unit_buckets_mpi_SOURCES = tests/unit/buckets_mpi.c
 check_PROGRAMS += validation/scaling/step_delays
 validation_scaling_step_delays_SOURCES = validation/scaling/step_delays.c
+unit_tests += tests/unit/csv_test
+tests_unit_csv_test_SOURCES = tests/unit/csv_test.c

@@ -1,5 +1,5 @@
-/* Perturbations dealt out to ranks, or teams of ranks where there are more of these. */
-#include "evaluation/pair_internal.h"
+/* Items of work dealt out to ranks, or to teams of ranks where there are more of these. */
+#include <perturbdiff/runtime/deal.h>
 #include <perturbdiff/runtime/error.h>
 #include <stdlib.h>
 
@@ -37,27 +37,27 @@ PetscErrorCode deal_to_least(PetscInt count, const double *cost, PetscMPIInt ran
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode deal_create(MPI_Comm comm, PetscInt perturbations, const double *cost, Deal *deal)
+PetscErrorCode deal_create(MPI_Comm comm, PetscInt items, const double *cost, Deal *deal)
 {
   PetscFunctionBeginUser;
-  *deal = (Deal){.comm = comm, .perturbations = perturbations, .parts = 1};
+  *deal = (Deal){.comm = comm, .items = items, .parts = 1};
   PetscCallMPI(MPI_Comm_rank(comm, &deal->rank));
   PetscCallMPI(MPI_Comm_size(comm, &deal->size));
-  PetscCall(PetscMalloc4(perturbations, &deal->first, perturbations, &deal->count, perturbations, &deal->mine, perturbations, &deal->place));
-  if (deal->size <= perturbations) {
-    PetscCall(deal_to_least(perturbations, cost, deal->size, deal->first));
-    for (PetscInt p = 0; p < perturbations; p++) deal->count[p] = 1;
+  PetscCall(PetscMalloc4(items, &deal->first, items, &deal->count, items, &deal->mine, items, &deal->place));
+  if (deal->size <= items) {
+    PetscCall(deal_to_least(items, cost, deal->size, deal->first));
+    for (PetscInt i = 0; i < items; i++) deal->count[i] = 1;
   } else {
-    for (PetscInt p = 0; p < perturbations; p++) {
-      deal->first[p] = (PetscMPIInt)((PetscInt64)p * deal->size / perturbations);
-      deal->count[p] = (PetscMPIInt)((PetscInt64)(p + 1) * deal->size / perturbations) - deal->first[p];
+    for (PetscInt i = 0; i < items; i++) {
+      deal->first[i] = (PetscMPIInt)((PetscInt64)i * deal->size / items);
+      deal->count[i] = (PetscMPIInt)((PetscInt64)(i + 1) * deal->size / items) - deal->first[i];
     }
   }
-  for (PetscInt p = 0; p < perturbations; p++) {
-    const PetscBool in = deal->rank >= deal->first[p] && deal->rank < deal->first[p] + deal->count[p] ? PETSC_TRUE : PETSC_FALSE;
-    deal->place[p] = in ? deal->own : -1;
-    if (in) deal->mine[deal->own++] = p;
-    while (deal->parts < deal->count[p]) deal->parts *= 2;
+  for (PetscInt i = 0; i < items; i++) {
+    const PetscBool in = deal->rank >= deal->first[i] && deal->rank < deal->first[i] + deal->count[i] ? PETSC_TRUE : PETSC_FALSE;
+    deal->place[i] = in ? deal->own : -1;
+    if (in) deal->mine[deal->own++] = i;
+    while (deal->parts < deal->count[i]) deal->parts *= 2;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -69,4 +69,4 @@ PetscErrorCode deal_destroy(Deal *deal)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscBool deal_leads(const Deal *deal, PetscInt perturbation) { return deal->first[perturbation] == deal->rank ? PETSC_TRUE : PETSC_FALSE; }
+PetscBool deal_leads(const Deal *deal, PetscInt item) { return deal->first[item] == deal->rank ? PETSC_TRUE : PETSC_FALSE; }
