@@ -16,7 +16,7 @@ typedef struct {
    uneven lines, nothing to report, as file_write_text. */
 PetscErrorCode report_write(MPI_Comm comm, const ReportOptions *options);
 
-/* report_embedding_figures - populations.svg (distances, ordered by average linkage), spectrum.svg, components.svg in a folder that embed wrote its tables into; drawn: how many, 0 where
+/* report_embedding_figures - populations.svg (distances, ordered by average linkage), tests.svg (volcano, where there are tests), components.svg, spectrum.svg in a folder that embed wrote its tables into; drawn: how many, 0 where
    there is no gnuplot. Collective; rank 0 does the work. User error: as file_write_text. */
 PetscErrorCode report_embedding_figures(MPI_Comm comm, const char *folder, PetscInt *drawn);
 

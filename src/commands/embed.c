@@ -235,6 +235,7 @@ static PetscErrorCode embed_all(Embed *e)
   PetscCall(file_make_folder(e->comm, e->folder));
   PetscCall(PetscSNPrintf(path, sizeof path, "%s/embedding.h5", e->folder));
   PetscCall(file_draft_create(e->comm, path, &e->draft));
+  PetscCall(embed_remove_old(e));
   PetscCall(e->landmarks ? embed_by_landmarks(e) : gram_of_pairs(e));
   PetscCall(embed_spectrum(e));
   PetscCall(embed_tests(e));

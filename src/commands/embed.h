@@ -75,6 +75,9 @@ PetscErrorCode embed_write_text(const Embed *embed, const char *name, const doub
 PetscErrorCode embed_against_control(const Embed *embed, const BlockMatrix *matrix, double *value);
 PetscInt       embed_control_row(const Embed *embed, PetscInt row);
 
+/* embed_remove_old - tables and figures an earlier run left in the folder. Collective. */
+PetscErrorCode embed_remove_old(const Embed *embed);
+
 /* embed_write_file - everything of the struct into embedding.h5 (draft open). embed_write_tables - energy_distance.csv, mmd.csv, to_control.csv. Collective. */
 PetscErrorCode embed_write_file(Embed *embed);
 PetscErrorCode embed_write_tables(Embed *embed);

@@ -22,8 +22,8 @@ static void print_regression(const Embed *e, const double *values, FILE *stream)
     csv_field(stream, e->table->cell_type.name[p->cell_type]);
     fputc(',', stream);
     csv_field(stream, e->table->batch.name[p->batch]);
-    fprintf(stream, ",%lld,%.9g,", (long long)p->cells, values[2 * i]);
-    if (embed_control_row(e, i) >= 0 && embed_control_row(e, i) != i) fprintf(stream, "%.9g", values[2 * i + 1]);
+    fprintf(stream, ",%lld,%.12g,", (long long)p->cells, values[2 * i]);
+    if (embed_control_row(e, i) >= 0 && embed_control_row(e, i) != i) fprintf(stream, "%.12g", values[2 * i + 1]);
     fputc('\n', stream);
   }
 }

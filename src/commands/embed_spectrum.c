@@ -323,7 +323,7 @@ PetscErrorCode embed_figures(const Embed *e)
   if (!wanted) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(log_stage_begin(e->comm, "figures", &stage));
   PetscCall(report_embedding_figures(e->comm, e->folder, &drawn));
-  if (drawn) PetscCall(log_stage_end(&stage, "%d in %s: populations.svg, spectrum.svg, components.svg", (int)drawn, e->folder));
+  if (drawn) PetscCall(log_stage_end(&stage, "%d in %s: populations.svg, components.svg, spectrum.svg%s", (int)drawn, e->folder, drawn > 3 ? ", tests.svg" : ""));
   else PetscCall(log_stage_end(&stage, "none: gnuplot was not found"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

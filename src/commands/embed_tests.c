@@ -319,11 +319,11 @@ static void print_tests(const Embed *e, const double *result, FILE *stream)
   const size_t n = (size_t)p->tests;
 
   (void)e;
-  fputs("perturbation,cell_type,batch,cells,control_cells,blocks,energy_distance,energy_p,energy_fdr,mmd,mmd_p,mmd_fdr\n", stream);
+  fputs("perturbation,cell_type,batch,cells,control_cells,blocks,energy_distance,energy_p,energy_fdr,mmd,mmd_p,mmd_fdr,permutations\n", stream);
   for (size_t k = 0; k < n; k++) {
     print_names(p, &p->test[k], stream);
-    fprintf(stream, ",%lld,%lld,%d,%.12g,%.12g,%.12g,%.12g,%.12g,%.12g\n", (long long)p->test[k].cells, (long long)p->test[k].control_cells, (int)p->test[k].batches, result[k], result[n + k],
-            p->fdr[k], result[2 * n + k], result[3 * n + k], p->fdr[n + k]);
+    fprintf(stream, ",%lld,%lld,%d,%.12g,%.12g,%.12g,%.12g,%.12g,%.12g,%lld\n", (long long)p->test[k].cells, (long long)p->test[k].control_cells, (int)p->test[k].batches, result[k], result[n + k],
+            p->fdr[k], result[2 * n + k], result[3 * n + k], p->fdr[n + k], (long long)p->permutations);
   }
 }
 
@@ -359,7 +359,7 @@ static void print_witness(const Embed *e, const double *gradient, FILE *stream)
       print_names(p, &p->test[k], stream);
       fprintf(stream, ",%d,", (int)r + 1);
       csv_field(stream, e->table->gene.name[ranked[r].gene]);
-      fprintf(stream, ",%.9g\n", ranked[r].gradient);
+      fprintf(stream, ",%.12g\n", ranked[r].gradient);
     }
   }
   free(ranked);

@@ -149,6 +149,22 @@ PetscErrorCode embed_write_file(Embed *e)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Tables and figures of an earlier run, which this one may not write anew, go: no figure shows numbers of another kernel. */
+PetscErrorCode embed_remove_old(const Embed *e)
+{
+  static const char *const name[] = {"energy_distance.csv", "mmd.csv", "to_control.csv", "tests.csv", "witness.csv", "cme.csv", "spectrum.csv", "components.csv", "populations.svg", "tests.svg", "spectrum.svg", "components.svg"};
+  char                     path[PETSC_MAX_PATH_LEN];
+  int                      rank;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(e->comm, &rank));
+  for (size_t k = 0; k < sizeof name / sizeof *name && !rank; k++) {
+    PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", e->folder, name[k]));
+    (void)remove(path); /* what is not there, or not ours to remove, shows when the table is written */
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Text made on rank 0 by `print`, written to a file of the folder. */
 PetscErrorCode embed_write_text(const Embed *e, const char *name, const double *numbers, void (*print)(const Embed *, const double *, FILE *))
 {

@@ -10,7 +10,7 @@ PetscErrorCode add_embedding(Page *page, const char *folder)
 {
   static const char *const column[] = {"perturbation", "cell_type", "batch", "split", "cells", "control_cells", "energy_distance", "mmd"};
   static const char *const title[]  = {"perturbation", "cell type", "batch", "part", "cells", "control cells", "energy distance to control", "squared MMD to control"};
-  static const char *const id[EMBEDDING_FIGURES] = {"populations", "spectrum", "embedding"};
+  static const char *const id[EMBEDDING_FIGURES] = {"populations", "tests", "embedding", "spectrum"};
   EmbeddingFigure          figure[EMBEDDING_FIGURES];
   static const char *const part[]   = {"train", "validation", "test"};
   PetscInt                 populations[3] = {0};

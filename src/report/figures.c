@@ -33,6 +33,15 @@ static PetscErrorCode add_svg_line(Text *page, const char *line, PetscInt panel)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Titles, which browsers would show as hints, stand within the line that opens a group. */
+static void cut_title(char *line)
+{
+  static const char close[] = "</title>";
+  char             *from    = strstr(line, "<title>"), *end = from ? strstr(from, close) : NULL;
+
+  if (end) memmove(from, end + sizeof close - 1, strlen(end + sizeof close - 1) + 1);
+}
+
 PetscErrorCode figure_draw(const char *script, int width, int height, PetscInt panel, Text *page, PetscBool *drawn)
 {
   char  path[] = "/tmp/perturbdiff-figure-XXXXXX", block[8192];
@@ -52,7 +61,8 @@ PetscErrorCode figure_draw(const char *script, int width, int height, PetscInt p
       PetscBool inside = PETSC_FALSE;
       while (fgets(block, sizeof block, svg)) {
         if (!inside && strstr(block, "<svg")) inside = PETSC_TRUE;
-        if (!inside || strstr(block, "<title>")) continue;
+        if (!inside) continue;
+        cut_title(block);
         PetscCall(panel ? add_svg_line(page, block, panel) : text_add(page, "%s", block));
         *drawn = PETSC_TRUE;
       }
@@ -69,6 +79,15 @@ PetscErrorCode figure_style(Text *script)
   PetscCall(text_add(script, "set border 3 linecolor '#666666'\nset tics nomirror textcolor '#222222'\nset xlabel textcolor '#222222'\nset ylabel textcolor '#222222'\n"
                              "set title textcolor '#222222' noenhanced\nset grid xtics ytics linecolor '#e6e6e6' linetype 1 linewidth 0.6\nset key noenhanced textcolor '#222222' samplen 1.5\n"));
   for (int i = 0; i < 8; i++) PetscCall(text_add(script, "set linetype %d linecolor '%s' linewidth 2 pointtype 7 pointsize 0.5\n", i + 1, report_colours[i]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode legend_entry(Text *script, const char *name, int shape, const char *colour, double x, double y)
+{
+  PetscFunctionBeginUser;
+  PetscCall(text_add(script, "set label "));
+  PetscCall(text_add_quoted(script, name));
+  PetscCall(text_add(script, " at screen %g,%g left noenhanced point pointtype %d pointsize 1 linecolor '%s' offset 1,-0.25 textcolor '#222222' font ',13'\n", x, y, shape, colour));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -7,10 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const figure_name[EMBEDDING_FIGURES] = {"populations.svg", "spectrum.svg", "components.svg"};
+static const char *const figure_name[EMBEDDING_FIGURES] = {"populations.svg", "tests.svg", "components.svg", "spectrum.svg"};
 
-/* Populations up to which each has its label beside the distances, and up to which the distances are drawn at all; levels told apart. */
-enum { LABELS_MOST = 80, POPULATIONS_MOST = 1000, LEVELS_MOST = 64 };
+/* Populations up to which each has its label beside the distances, and up to which the distances are drawn at all. */
+enum { LABELS_MOST = 80, POPULATIONS_MOST = 1000 };
 
 /* Labels of both axes in the order of the rows, and room for them: the matrix stays square, the figure is as high as it needs. */
 static PetscErrorCode add_labels(const CsvTable *table, const PetscInt *order, EmbeddingFigure *figure)
@@ -112,73 +112,119 @@ static PetscErrorCode figure_spectrum(const CsvTable *table, Text *script)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Number of a row's value in a column among the column's values in order of appearance; the last of `most` stands for all further ones. */
-static PetscInt level_of(const CsvTable *table, PetscInt row, const char *column, PetscInt most, PetscInt *count, const char **level)
-{
-  const char *text = csv_text(table, row, column);
+/* Names that have a colour of their own in a panel; further ones share "others". */
+enum { COLOURS = 7, NAMED_MOST = 14 };
+static const int shape[] = {7, 5, 9, 13, 11, 15}; /* filled circle, square, triangle, diamond, triangle, pentagon */
 
-  for (PetscInt k = 0; k < *count; k++)
-    if (!strcmp(level[k], text)) return k;
-  if (*count == most) return most - 1;
-  level[(*count)++] = text;
-  return *count - 1;
+typedef struct {
+  PetscInt    count;
+  const char *name[NAMED_MOST];
+  double      value[NAMED_MOST];
+} Names;
+
+static PetscInt name_place(const Names *names, const char *name)
+{
+  for (PetscInt k = 0; k < names->count; k++)
+    if (!strcmp(names->name[k], name)) return k;
+  return names->count;
 }
 
-/* First two components: colour by cell type, shape by perturbation, controls as stars. */
-static PetscErrorCode figure_components(const CsvTable *table, Text *script)
+/* The names with the largest values, each by its largest, in order of appearance. */
+static void keep_largest(Names *names, PetscInt most, const char *name, double value)
 {
-  enum { SHAPES = 6, TITLES = 12 };
-  static const int shape[SHAPES] = {7, 5, 9, 11, 13, 15}; /* filled circle, square, triangles, diamond, pentagon */
-  const char      *type[LEVELS_MOST], *perturbation[LEVELS_MOST];
-  PetscInt         types = 0, perturbations = 0, controls = 0;
+  PetscInt place = name_place(names, name), least = 0;
+
+  if (place == names->count && names->count < most) {
+    names->name[names->count]    = name;
+    names->value[names->count++] = value;
+    return;
+  }
+  for (PetscInt k = 1; k < names->count; k++)
+    if (names->value[k] < names->value[least]) least = k;
+  if (place < names->count) names->value[place] = PetscMax(names->value[place], value);
+  else if (names->value[least] < value) {
+    names->name[least]  = name;
+    names->value[least] = value;
+  }
+}
+
+/* One panel and its legend in the `below` pixels under it: columns of $panel are the components, colour, shape, and 0 a named point, 1 another, 2 a control. */
+static PetscErrorCode components_panel(const CsvTable *table, const char *column, const Names *names, int panel, double left, double below, double height, Text *script)
+{
+  const PetscBool by_type  = !strcmp(column, "cell_type") ? PETSC_TRUE : PETSC_FALSE;
+  PetscInt        controls = 0, others = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(text_add(script, "unset label\n$panel%d << EOD\n", panel));
+  for (PetscInt i = 0; i < table->rows; i++) {
+    const int      control = csv_number(table, i, "control") > 0;
+    const PetscInt place   = name_place(names, csv_text(table, i, column));
+    const int      kind    = control ? 2 : place == names->count;
+
+    controls += control;
+    others += kind == 1;
+    PetscCall(text_add(script, "%s %s %d %d %d\n", csv_text(table, i, "component_1"), csv_text(table, i, "component_2"), place == names->count || (control && !by_type) ? 8 : (int)(place % COLOURS) + 1,
+                       shape[by_type ? place / COLOURS % 6 : place % 6], kind));
+  }
+  PetscCall(text_add(script, "EOD\n"));
+  const PetscInt entries = names->count + (controls > 0) + (others > 0);
+  for (PetscInt k = 0; k < entries; k++) {
+    const PetscBool named = k < names->count ? PETSC_TRUE : PETSC_FALSE, control = !named && k == names->count && controls ? PETSC_TRUE : PETSC_FALSE;
+    PetscCall(legend_entry(script, named ? names->name[k] : control ? "control" : "others", named ? shape[by_type ? k / COLOURS % 6 : k % 6] : control ? 3 : 6,
+                           named ? report_colours[k % COLOURS] : COLOUR_CONTROL, left + 0.22 * (double)(k % 2), (below - 78. - 20. * (double)(k / 2)) / height));
+  }
+  PetscCall(text_add(script, "plot $panel%d using ($5 == 1 ? $1 : NaN):2 with points pointtype 6 pointsize 0.6 linewidth 1 linecolor '%s' notitle, $panel%d using ($5 == 2 ? $1 : NaN):2:3 with points pointtype 3 "
+                     "pointsize 1.3 linewidth 1.3 linecolor variable notitle, $panel%d using ($5 == 0 ? $1 : NaN):2:4:3 with points pointtype variable linecolor variable pointsize 0.9 notitle",
+                     panel, COLOUR_CONTROL, panel, panel));
+  PetscCall(text_add(script, "\n"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* First two components, by cell type and by perturbation; to_control chooses the perturbations named. */
+static PetscErrorCode figure_components(const CsvTable *table, const CsvTable *to_control, EmbeddingFigure *figure)
+{
+  Text  *script = &figure->script;
+  Names  names[2] = {{0}, {0}};
 
   PetscFunctionBeginUser;
   if (table->rows < 2 || csv_column(table, "component_2") < 0) PetscFunctionReturn(PETSC_SUCCESS);
+  for (PetscInt i = 0; i < table->rows; i++)
+    if (names[0].count < NAMED_MOST) keep_largest(&names[0], NAMED_MOST, csv_text(table, i, "cell_type"), 0);
+  for (PetscInt i = 0; i < to_control->rows; i++) keep_largest(&names[1], COLOURS, csv_text(to_control, i, "perturbation"), csv_number(to_control, i, "mmd"));
+  const int rows = (int)PetscMax((names[0].count + 3) / 2, (names[1].count + 3) / 2), below = 80 + 20 * rows;
+  figure->height = 400 + below;
   PetscCall(figure_style(script));
-  PetscCall(text_add(script, "set grid xtics linecolor '#eeeeee'\nset xlabel 'first component'\nset ylabel 'second component'\nset key outside right top noenhanced\n$points << EOD\n"));
-  for (PetscInt i = 0; i < table->rows; i++) {
-    const int      control = csv_number(table, i, "control") > 0;
-    const PetscInt colour  = level_of(table, i, "cell_type", LEVELS_MOST, &types, type) % 8;
-    const PetscInt mark    = control ? 0 : level_of(table, i, "perturbation", LEVELS_MOST, &perturbations, perturbation) % SHAPES;
-
-    controls += control;
-    PetscCall(text_add(script, "%g %g %d %d %d\n", csv_number(table, i, "component_1"), csv_number(table, i, "component_2"), (int)colour + 1, shape[mark], control));
+  PetscCall(text_add(script, "set grid xtics linecolor '#eeeeee'\nset xlabel 'first component'\nset ylabel 'second component' offset 1,0\nset offsets graph 0.04, graph 0.04, graph 0.04, graph 0.04\n"
+                             "set multiplot\nset tmargin at screen %g\nset bmargin at screen %g\n", 1 - 34. / figure->height, (double)below / figure->height));
+  for (int panel = 0; panel < 2; panel++) {
+    const double left = panel ? 0.575 : 0.075;
+    PetscCall(text_add(script, "set lmargin at screen %g\nset rmargin at screen %g\nset title 'by %s'\n", left, left + 0.405, panel ? "perturbation" : "cell type"));
+    PetscCall(components_panel(table, panel ? "perturbation" : "cell_type", &names[panel], panel, left, below, figure->height, script));
   }
-  PetscCall(text_add(script, "EOD\nplot $points using ($5 > 0 ? NaN : $1):2:4:3 with points pointtype variable linecolor variable pointsize 0.9 notitle"));
-  if (controls) PetscCall(text_add(script, ", $points using ($5 > 0 ? $1 : NaN):2:3 with points pointtype 3 pointsize 1.6 linewidth 1.5 linecolor variable notitle"));
-  for (PetscInt k = 0; k < PetscMin(types, TITLES); k++) {
-    PetscCall(text_add(script, ", NaN with points pointtype 7 pointsize 1 linecolor %d title ", (int)(k % 8) + 1));
-    PetscCall(text_add_quoted(script, type[k]));
-  }
-  for (PetscInt k = 0; k < perturbations && perturbations <= SHAPES; k++) {
-    PetscCall(text_add(script, ", NaN with points pointtype %d pointsize 1 linecolor '#555555' title ", shape[k]));
-    PetscCall(text_add_quoted(script, perturbation[k]));
-  }
-  if (controls) PetscCall(text_add(script, ", NaN with points pointtype 3 pointsize 1.4 linecolor '#555555' title 'control'"));
-  PetscCall(text_add(script, "\n"));
+  PetscCall(text_add(script, "unset multiplot\n"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode embedding_figures(const char *folder, EmbeddingFigure *figure)
 {
-  static const char *const file[4] = {"energy_distance.csv", "mmd.csv", "spectrum.csv", "components.csv"};
-  CsvTable                 table[4];
-  PetscBool                found[4];
+  enum { MMD, TESTS, COMPONENTS, SPECTRUM, CONTROL, TABLES };
+  static const char *const file[TABLES] = {"mmd.csv", "tests.csv", "components.csv", "spectrum.csv", "to_control.csv"};
+  CsvTable                 table[TABLES];
 
   PetscFunctionBeginUser;
-  for (int k = 0; k < 4; k++) {
-    PetscCall(csv_read(folder, file[k], &table[k]));
-    found[k] = table[k].columns ? PETSC_TRUE : PETSC_FALSE;
-  }
-  figure[0] = (EmbeddingFigure){"Distance between the cells of any two populations, alike ones side by side (average linkage).", 900, 820, {0}};
-  figure[1] = (EmbeddingFigure){"Covariance operators of the embeddings: eigenvalues, and the effective dimension at regularisation lambda, both against the trace.", 900, 380, {0}};
-  figure[2] = (EmbeddingFigure){"First two kernel principal components of the populations: colour is the cell type, shape the perturbation, stars are controls.", 900, 560, {0}};
-  if (found[0]) PetscCall(figure_populations(&table[0], "root of the energy distance", &figure[0]));
-  else if (found[1]) PetscCall(figure_populations(&table[1], "maximum mean discrepancy", &figure[0]));
-  if (found[2]) PetscCall(figure_spectrum(&table[2], &figure[1].script));
-  if (found[3]) PetscCall(figure_components(&table[3], &figure[2].script));
-  for (int k = 0; k < 4; k++)
-    if (found[k]) PetscCall(csv_free(&table[k]));
+  for (int k = 0; k < TABLES; k++) PetscCall(csv_read(folder, file[k], &table[k]));
+  figure[0] = (EmbeddingFigure){"Distance between any two populations in the kernel's Hilbert space (root of mmd.csv), alike ones side by side (average linkage).", 900, 820, {0}};
+  figure[1] = (EmbeddingFigure){"Permutation E-test of every perturbed population against its control: energy distance, and p adjusted for the false discovery rate. Controls are not tested against "
+                                "themselves. No p is below one in the number of permutations and one; points on that line differ in distance only, and more permutations (embed -tests) would lift them.",
+                                0, 0, {0}};
+  figure[2] = (EmbeddingFigure){"First two kernel principal components of the populations, left by cell type, right by perturbation (those farthest from their controls have a colour); stars are controls.",
+                                900, 480, {0}};
+  figure[3] = (EmbeddingFigure){"Covariance operators of the embeddings: eigenvalues, and the effective dimension at regularisation lambda, both against the trace.", 900, 380, {0}};
+  PetscCall(figure_populations(&table[MMD], "maximum mean discrepancy", &figure[0]));
+  PetscCall(figure_tests(&table[TESTS], &figure[1]));
+  PetscCall(figure_components(&table[COMPONENTS], &table[CONTROL], &figure[2]));
+  PetscCall(figure_spectrum(&table[SPECTRUM], &figure[3].script));
+  for (int k = 0; k < TABLES; k++) PetscCall(csv_free(&table[k]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

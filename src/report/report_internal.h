@@ -65,6 +65,8 @@ PetscErrorCode figure_panel(Page *page, Text *script, int width, int height, con
 PetscErrorCode figure_end(Page *page, const char *caption);
 /* One svg element drawn by gnuplot from a script, appended to text; its ids begin with the panel's number unless that is 0. drawn: PETSC_FALSE where gnuplot is missing or failed. */
 PetscErrorCode figure_draw(const char *script, int width, int height, PetscInt panel, Text *text, PetscBool *drawn);
+/* One entry of a legend at a place of the screen (gnuplot's own drops those it finds no room for): a mark, then its name. colour: '#rrggbb'. */
+PetscErrorCode legend_entry(Text *script, const char *name, int shape, const char *colour, double x, double y);
 /* Axes, grid, line types. */
 PetscErrorCode figure_style(Text *script);
 
@@ -100,12 +102,14 @@ PetscErrorCode add_reproduction(Page *page, const char *run);
 PetscErrorCode add_embedding(Page *page, const char *folder);
 
 /* Figures of an embedding folder, in the order they are shown; a script's used is 0 where a table is missing. Width and height in pixels. Not collective. */
-enum { EMBEDDING_FIGURES = 3 };
+enum { EMBEDDING_FIGURES = 4 };
 typedef struct {
   const char *caption; /* static */
   int         width, height;
   Text        script;
 } EmbeddingFigure;
 PetscErrorCode embedding_figures(const char *folder, EmbeddingFigure *figures);
+/* figures_tests.c: energy distance against adjusted p of tests.csv, the strongest named; no script where the table has no test. */
+PetscErrorCode figure_tests(const CsvTable *table, EmbeddingFigure *figure);
 
 #endif

@@ -12,7 +12,7 @@ equals() { if [ "$2" = "$3" ]; then ok "$1"; else not_ok "$1" "$2, not $3"; fi; 
 
 on 1 simulate -out screen.h5ad -cells 960 -genes 30 -perturbations 4 -cell_types 2 -batches 1 -effect_genes 6 -quiet
 on 1 prepare -in screen.h5ad -out cells.h5 $labels -genes all -holdout 'drug1|type1|*' -holdout 'drug2|type1|*' -quiet
-on 1 embed -data cells.h5 -out embedding -quiet
+on 1 embed -data cells.h5 -out embedding -tests 99 -quiet
 on 1 train -data cells.h5 -out run $size -train_steps 20 -quiet
 on 1 sample -checkpoint run -data cells.h5 -out predicted.h5ad -quiet
 on 1 evaluate -real cells.h5 -predicted model=predicted.h5ad -out scores -quiet
@@ -22,11 +22,19 @@ if command -v gnuplot >/dev/null; then
   on 1 report scores embedding run -out report.html -title 'A <title> & "quotes"' -quiet
   done_or_fail "the page with figures"
   holds "the title is escaped" '<h1>A &lt;title&gt; &amp; &quot;quotes&quot;</h1>' report.html
-  for id in scores radar components calibration distances changes volcanoes populations training; do holds "figure $id" "<figure id=\"figure-$id\">" report.html; done
+  for id in scores radar components calibration distances changes volcanoes populations tests embedding spectrum training; do holds "figure $id" "<figure id=\"figure-$id\">" report.html; done
   lacks "gnuplot drew every figure" 'could not draw' report.html
   panels=$(sed -n 's/.*data-panels="\([0-9]*\)".*/\1/p' report.html)
   equals "as many drawings as panels" "$(grep -c '<svg' report.html)" "$panels"
   equals "as many figures as the page counts" "$(grep -c '<figure ' report.html)" "$(sed -n 's/.*data-figures="\([0-9]*\)".*/\1/p' report.html)"
+  # The volcano names the farthest population, shows the floor of p and no control; files of their own are whole XML.
+  holds "the floor of permutations" 'least p that 99 permutations can give' embedding/tests.svg
+  holds "the farthest population by name" "$(sort -t, -k7,7gr embedding/tests.csv | sed -n 's/^\([^,]*\),\([^,]*\),.*/\1, \2/p' | head -n 1)" embedding/tests.svg
+  lacks "no control in the volcano" '>control' embedding/tests.svg
+  for figure in populations tests components spectrum; do
+    equals "groups of $figure.svg close" "$(grep -oE '<g[ >]' embedding/$figure.svg | wc -l)" "$(grep -o '</g>' embedding/$figure.svg | wc -l)"
+    lacks "no title within $figure.svg" '<title' embedding/$figure.svg
+  done
   # Drawings that show something have paths or points beyond their axes.
   equals "no drawing is empty" "$(awk '/<svg/ { n = 0 } /<path|<use|<polygon|<image/ { n++ } /<\/svg>/ { if (n < 8) bad++ } END { print bad + 0 }' report.html)" 0
 else
@@ -37,7 +45,7 @@ lacks "nothing is fetched from elsewhere" '(src|href)=["'"'"']?(https?:)?//|@imp
 equals "ids are unique" "$(grep -oE ' id=["'"'"'][^"'"'"']+' report.html | sort | uniq -d | wc -l)" 0
 equals "references have their ids" "$(comm -23 <(grep -oE "href=[\"']#[^\"']+" report.html | sed "s/.*#//" | sort -u) <(grep -oE " id=[\"'][^\"']+" report.html | sed "s/.*[\"']//" | sort -u) | wc -l)" 0
 if [ "$(stat -c %s report.html)" -lt 5000000 ]; then ok "the page is below 5 MB"; else not_ok "the page is below 5 MB" "$(stat -c %s report.html) bytes"; fi
-for tag in table tr figure section div svg details; do equals "every <$tag> is closed" "$(grep -oE "<$tag[ >]" report.html | wc -l)" "$(grep -o "</$tag>" report.html | wc -l)"; done
+for tag in table tr figure section div svg g details; do equals "every <$tag> is closed" "$(grep -oE "<$tag[ >]" report.html | wc -l)" "$(grep -o "</$tag>" report.html | wc -l)"; done
 
 # The folders in another order give the same page but for their list.
 on 1 report run scores embedding -out other.html -title 'A <title> & "quotes"' -quiet
