@@ -70,7 +70,8 @@ typedef struct {
   PetscInt          genes;
   char            **gene;                 /* (genes) */
   double           *change_real, *change; /* (genes), (rows, genes): mean change from control, averaged over groups; rank 0 only */
-  struct Analyses *analyses; /* NULL: none */
+  struct Analyses    *analyses; /* NULL: none */
+  struct PairMetrics *metrics;  /* of cell-eval; NULL: none */
 } ScoreTable;
 
 /* evaluate_is_store - is the file of real cells a cell store, not AnnData? Collective. User errors as file_open. */

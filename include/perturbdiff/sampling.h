@@ -88,6 +88,7 @@ typedef struct {
   const PetscInt *step;
   double          eta, noise_weight, guidance;
   double          cut;          /* clean values below it are 0 */
+  PetscBool       whole_counts; /* values between 0 and the smallest one of the paired control cell, its one count, become one of the two at random with the same mean */
   PetscInt        draws;        /* times each population is generated */
   PetscInt        sets_at_once; /* in one pass of the network */
   uint64_t        seed;

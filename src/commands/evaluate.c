@@ -14,7 +14,7 @@ static const OptionSpec own[] = {
     {"batch_column", VALUE_STRING, "", 0, 0, "", "Column with the batch; none: the store's, else batches are not told apart"},
     {"baselines", VALUE_LIST, "all", 0, 0, "", "Among control, mean_shift, perturbation_mean, additive, ridge, nearest, cme; all: what -real allows; none"},
     {"ceiling", VALUE_SWITCH, "true", 0, 0, "", "Score two halves of the real cells against each other"},
-    {"library_size", VALUE_NUMBER, "0", 0, 1e9, "counts", "Counts of a cell are brought to this; 0: the store's, else the median of each file"},
+    {"library_size", VALUE_NUMBER, "0", 0, 1e9, "counts", "Counts of a cell are brought to this; 0: the store's, else the median of each file (of each cell type with -cell_type_column)"},
     {"profile", VALUE_CHOICE, "full", 0, 0, PROFILE_NAMES,
      "Metrics of cell-eval's tables, results.csv, agg_results.csv, real_de.csv, pred_de.csv (all but clustering_agreement, which draws at random)"},
     {"prefix", VALUE_STRING, "", 0, 0, "", "Put before the names of cell-eval's tables"},

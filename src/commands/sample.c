@@ -26,6 +26,8 @@ static const OptionSpec sample_options[] = {
     {"eta", VALUE_NUMBER, "0", 0, 1, "", "Noise of ddim: 0 deterministic, 1 ancestral"},
     {"noise_weight", VALUE_NUMBER, "0.5", 0, 10, "", "Noise of ddpm is scaled by exp(noise_weight * log variance)"},
     {"cut", VALUE_NUMBER, "1e-4", 0, 1, "", "Clean values below it become 0 at every step (log1p divided by the value scale)"},
+    {"whole_counts", VALUE_SWITCH, "false", 0, 0, "",
+     "Values below one count of the paired control cell become one count or 0 at random, with the same mean: as many zeros as cells have"},
     {"sample_batch", VALUE_INTEGER, "0", 0, 65536, "sets", "Cell sets in one pass of the network; 0: about 1,000 cells"},
     {"grid_cells", VALUE_INTEGER, "0", 0, 1e6, "ranks", "Ranks that share the cells of each set; 0: one, more if a set does not fit or there are more ranks than sets"},
     {"seed", VALUE_INTEGER, "0", 0, 9e15, "", "Seed; a cell's numbers depend on it, its condition, number and draw only"},
@@ -143,6 +145,7 @@ static PetscErrorCode choose_steps(Sample *sample)
   PetscCall(options_number(sample->options, "noise_weight", &settings->noise_weight));
   PetscCall(options_number(sample->options, "guidance", &settings->guidance));
   PetscCall(options_number(sample->options, "cut", &settings->cut));
+  PetscCall(options_switch(sample->options, "whole_counts", &settings->whole_counts));
   settings->seed = (uint64_t)seed;
   settings->draws = (PetscInt)draws;
   if (start < 0) start = sample->schedule.steps - 1;

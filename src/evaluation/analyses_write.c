@@ -1,6 +1,6 @@
 /* Tables of the analyses and the comparison of all models. */
 #include "evaluation/analyses_internal.h"
-#include "evaluation/differential_internal.h"
+#include "evaluation/pair_internal.h"
 #include <math.h>
 #include <perturbdiff/evaluation/comparison.h>
 #include <perturbdiff/runtime.h>
@@ -135,17 +135,74 @@ static PetscInt distinct(PetscInt n, char *const *text, PetscInt *index, PetscIn
   return count;
 }
 
-static PetscErrorCode write_comparison(const ScoreTable *t, FILE *stream)
+/* Lines of one score for all models. whole: one number for all units of the table, of which there are no intervals and no tests. */
+static PetscErrorCode write_compared(const ScoreTable *t, const char *name, const ComparedScores *s, const PetscInt *first, PetscBool whole, FILE *stream)
 {
   static const char *const kind_name[] = {[ROW_PREDICTION] = "prediction", [ROW_BASELINE] = "baseline", [ROW_CEILING] = "ceiling"};
-  PetscInt                *model, *first, *unit, *first_group;
-  unsigned char           *baseline, *tested;
-  double                  *value;
   ComparedModel           *result;
 
   PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(s->models, &result));
+  PetscCall(compare_models(s, t->analyses->options->bootstrap, t->analyses->seed, result));
+  for (PetscInt m = 0; m < s->models; m++) {
+    ComparedModel *c = &result[m];
+    if (!c->groups) continue;
+    if (whole) c->interval[0] = c->interval[1] = c->difference_interval[0] = c->difference_interval[1] = c->p_value = c->adjusted = NAN;
+    fprintf(stream, "%s,%s,", name, s->direction > 0 ? "higher" : "lower");
+    csv_field(stream, t->model[first[m]]);
+    fprintf(stream, ",%s,%lld,%lld,%lld,%.10g,%.10g,%.10g,%.10g,", kind_name[t->kind[first[m]]], (long long)c->repeats, (long long)c->groups, (long long)s->units,
+            c->mean, c->over_repeats, c->interval[0], c->interval[1]);
+    if (c->best >= 0) csv_field(stream, t->model[first[c->best]]);
+    fprintf(stream, ",%.10g,%.10g,%.10g,%.10g,%.10g\n", c->difference, c->difference_interval[0], c->difference_interval[1], c->p_value, c->adjusted);
+  }
+  PetscCall(PetscFree(result));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Metrics of cell-eval, whose groups are perturbations of a cell type. */
+static PetscErrorCode compare_metrics(const ScoreTable *t, ComparedScores *s, const PetscInt *first, FILE *stream)
+{
+  const PairMetrics *metrics = t->metrics;
+  PetscInt          *unit, *first_group;
+  double            *value;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc3(metrics->groups, &unit, metrics->groups, &first_group, (size_t)t->rows * (size_t)metrics->groups, &value));
+  s->groups = metrics->groups;
+  s->unit = unit;
+  s->value = value;
+  s->units = distinct(metrics->groups, metrics->perturbation, unit, first_group);
+  for (int i = 0; i < METRICS; i++) {
+    const PetscBool whole = metric_shared((Metric)i);
+    char            name[64];
+
+    if (metric_info[i].best == BEST_NONE) continue;
+    for (PetscInt r = 0; r < t->rows; r++)
+      for (PetscInt k = 0; k < metrics->groups; k++) {
+        const size_t at = (size_t)r * (size_t)metrics->groups + (size_t)k;
+        PetscBool    again = PETSC_FALSE;
+
+        for (PetscInt j = 0; whole && j < k && !again; j++)
+          if (!strcmp(metrics->cell_type[j], metrics->cell_type[k])) again = PETSC_TRUE;
+        value[at] = again ? NAN : metrics->value[at * METRICS + (size_t)i];
+      }
+    s->direction = metric_info[i].best == BEST_ONE ? 1 : -1;
+    PetscCall(PetscSNPrintf(name, sizeof name, "celleval_%s", metric_info[i].name));
+    PetscCall(write_compared(t, name, s, first, whole, stream));
+  }
+  PetscCall(PetscFree3(unit, first_group, value));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode write_comparison(const ScoreTable *t, FILE *stream)
+{
+  PetscInt      *model, *first, *unit, *first_group;
+  unsigned char *baseline, *tested;
+  double        *value;
+
+  PetscFunctionBeginUser;
   PetscCall(PetscMalloc6(t->rows, &model, t->rows, &first, t->groups, &unit, t->groups, &first_group, t->rows, &baseline, t->rows, &tested));
-  PetscCall(PetscMalloc2((size_t)t->rows * (size_t)t->groups, &value, t->rows, &result));
+  PetscCall(PetscMalloc1((size_t)t->rows * (size_t)t->groups, &value));
   ComparedScores s = {.rows = t->rows, .groups = t->groups, .model = model, .unit = unit, .value = value, .baseline = baseline, .tested = tested};
   s.models = distinct(t->rows, t->model, model, first);
   s.units = distinct(t->groups, t->label[0], unit, first_group);
@@ -165,20 +222,11 @@ static PetscErrorCode write_comparison(const ScoreTable *t, FILE *stream)
         const size_t at = (size_t)r * (size_t)t->groups + (size_t)k;
         value[at] = i < POPULATION_SCORES ? ((const double *)&t->scores[at])[i] : value_of(t, r, k, i - POPULATION_SCORES);
       }
-    PetscCall(compare_models(&s, t->analyses->options->bootstrap, t->analyses->seed, result));
-    for (PetscInt m = 0; m < s.models; m++) {
-      const ComparedModel *c = &result[m];
-      if (!c->groups) continue;
-      fprintf(stream, "%s,%s,", name, s.direction > 0 ? "higher" : "lower");
-      csv_field(stream, t->model[first[m]]);
-      fprintf(stream, ",%s,%lld,%lld,%lld,%.10g,%.10g,%.10g,%.10g,", kind_name[t->kind[first[m]]], (long long)c->repeats, (long long)c->groups,
-              (long long)s.units, c->mean, c->over_repeats, c->interval[0], c->interval[1]);
-      if (c->best >= 0) csv_field(stream, t->model[first[c->best]]);
-      fprintf(stream, ",%.10g,%.10g,%.10g,%.10g,%.10g\n", c->difference, c->difference_interval[0], c->difference_interval[1], c->p_value, c->adjusted);
-    }
+    PetscCall(write_compared(t, name, &s, first, PETSC_FALSE, stream));
   }
+  if (t->metrics) PetscCall(compare_metrics(t, &s, first, stream));
   PetscCall(PetscFree6(model, first, unit, first_group, baseline, tested));
-  PetscCall(PetscFree2(value, result));
+  PetscCall(PetscFree(value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

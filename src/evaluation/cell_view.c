@@ -11,6 +11,7 @@ PetscErrorCode cellview_destroy(CellView *view)
   PetscFunctionBeginUser;
   PetscCall(PetscFree2(view->group, view->order));
   PetscCall(PetscFree2(view->group_cells, view->group_entries));
+  PetscCall(PetscFree(view->code));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -110,8 +111,11 @@ PetscErrorCode cellview_load(CellView *view, const unsigned char *wanted, Sparse
   PetscFunctionBeginUser;
   for (PetscInt k = 0; k <= view->perturbations; k++) {
     rows[k] = (SparseRows){0};
-    if (wanted[k]) PetscCall(rows_create(view, k, &rows[k]));
+    if (!wanted[k]) continue;
+    if (view->maker) PetscCall(view->maker->make(view->maker->context, view->code[k], view->type, &rows[k]));
+    else PetscCall(rows_create(view, k, &rows[k]));
   }
+  if (view->maker) PetscFunctionReturn(PETSC_SUCCESS);
   if (view->store)
     PetscCall(load_store(view, wanted, rows));
   else

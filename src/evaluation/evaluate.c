@@ -46,14 +46,9 @@ static PetscErrorCode prediction_cells(Evaluation *e, PetscInt f, PetscInt slot,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* As many cells as are real. */
-static PetscErrorCode predict_by_baseline(Evaluation *e, PetscInt baseline, PetscInt group, PetscInt slot, PetscInt64 count, Candidate *candidate)
+PetscErrorCode evaluation_baseline_cells(Evaluation *e, PetscInt baseline, PetscInt group, PetscInt64 count, double *predicted)
 {
-  const SparseRows *controls = &e->real_cells.rows[e->slots.paired[slot]];
-
   PetscFunctionBeginUser;
-  candidate->count = count;
-  PetscCall(PetscMalloc1(count * e->genes, &candidate->cells));
   if (e->store) {
     const PetscInt all = cellstore_table(e->store)->gene.count;
     double        *cells;
@@ -62,16 +57,18 @@ static PetscErrorCode predict_by_baseline(Evaluation *e, PetscInt baseline, Pets
     PetscCall(baseline_cells(e->baseline[baseline], group, count, cells));
     for (PetscInt64 i = 0; i < count; i++)
       for (PetscInt g = 0; g < all; g++)
-        if (e->position[g] >= 0) candidate->cells[i * e->genes + e->position[g]] = cells[i * all + g];
+        if (e->position[g] >= 0) predicted[i * e->genes + e->position[g]] = cells[i * all + g];
     PetscCall(PetscFree(cells));
   } else {
-    PetscInt64 *order;
+    const SparseRows *controls = &e->real_cells.rows[e->slots.paired[e->group_slot[group]]];
+    PetscInt64       *order;
+
     PetscCall(PetscMalloc1(count, &order));
     for (PetscInt64 i = 0; i < count; i++) {
       const RandomStream stream = random_stream(e->options->seed, RANDOM_EVALUATE, 1, (uint32_t)group, (uint32_t)(i / controls->rows));
       order[i] = (PetscInt64)random_permuted(&stream, (uint64_t)controls->rows, (uint64_t)(i % controls->rows));
     }
-    dense_rows(controls, count, order, e->genes, candidate->cells);
+    dense_rows(controls, count, order, e->genes, predicted);
     PetscCall(PetscFree(order));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -146,10 +143,14 @@ static PetscErrorCode score_group(Evaluation *e, PetscInt k, ScoreTable *t, doub
       for (PetscInt g = 0; g < e->genes; g++) change[(size_t)r * e->genes + g] = change_real[g];
       continue;
     }
-    if (t->kind[r] == ROW_PREDICTION)
+    if (t->kind[r] == ROW_PREDICTION) {
       PetscCall(prediction_cells(e, r, slot, control, &candidate));
-    else
-      PetscCall(predict_by_baseline(e, r - e->options->predictions, k, slot, rows->rows, &candidate));
+    } else {
+      /* As many cells as are real. */
+      candidate.count = rows->rows;
+      PetscCall(PetscMalloc1(rows->rows * e->genes, &candidate.cells));
+      PetscCall(evaluation_baseline_cells(e, r - e->options->predictions, k, rows->rows, candidate.cells));
+    }
     PetscCall(population_scores(rows->rows, real, candidate.count, candidate.cells, e->genes, control, candidate.control, &t->scores[at]));
     t->cells_predicted[at] = candidate.count;
     if (e->contrasts) PetscCall(sorted_control(e, r < e->options->predictions ? r : -1, slot, &sorted));
@@ -312,6 +313,7 @@ PetscErrorCode scoretable_destroy(ScoreTable *t)
 {
   PetscFunctionBeginUser;
   PetscCall(analyses_destroy(t, &t->analyses));
+  PetscCall(pairmetrics_destroy(&t->metrics));
   for (PetscInt r = 0; r < t->rows; r++) PetscCall(PetscFree(t->model[r]));
   for (PetscInt g = 0; g < t->genes; g++) PetscCall(PetscFree(t->gene[g]));
   for (int a = 0; a < AXES; a++) PetscCall(strings_free(t->groups, &t->label[a]));
@@ -349,36 +351,6 @@ static PetscErrorCode close_all(Evaluation *e, KeyTable *real)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The tables of each prediction: into the folder, or a sub-folder for each of several. */
-static PetscErrorCode make_pair_tables(Evaluation *e)
-{
-  const EvaluateOptions *o = e->options;
-  const RealCells        real = {.real = o->real,
-                                 .axes = &e->axes,
-                                 .file = e->store ? NULL : &e->real,
-                                 .store = e->store,
-                                 .position = e->position,
-                                 .all_genes = e->store ? 0 : e->real.genes,
-                                 .genes = e->genes,
-                                 .gene = e->gene};
-
-  PetscFunctionBeginUser;
-  for (PetscInt f = 0; f < o->predictions; f++) {
-    char     folder[PETSC_MAX_PATH_LEN];
-    PetscInt repeat = 1;
-
-    for (PetscInt q = 0; q < f; q++) repeat += !strcmp(o->model[q], o->model[f]);
-    if (o->predictions == 1)
-      PetscCall(PetscStrncpy(folder, o->pair->folder, sizeof folder));
-    else if (repeat == 1)
-      PetscCall(PetscSNPrintf(folder, sizeof folder, "%s/%s", o->pair->folder, o->model[f]));
-    else
-      PetscCall(PetscSNPrintf(folder, sizeof folder, "%s/%s_%lld", o->pair->folder, o->model[f], (long long)repeat));
-    PetscCall(pair_evaluate(e->comm, &real, &e->file[f], o->pair, folder));
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode evaluate_files(MPI_Comm comm, const EvaluateOptions *options, ScoreTable *table)
 {
   Evaluation e = {.comm = comm, .options = options};
@@ -398,7 +370,7 @@ PetscErrorCode evaluate_files(MPI_Comm comm, const EvaluateOptions *options, Sco
   PetscCall(table_create(&e, table));
   if (options->analysis) PetscCall(analyses_create(comm, options->analysis, options->seed, table, &table->analyses));
   /* Writes files: after all that a mistake of the user may stop. */
-  if (options->pair && options->pair->profile != PROFILE_NONE) PetscCall(make_pair_tables(&e));
+  if (options->pair && options->pair->profile != PROFILE_NONE) PetscCall(evaluation_pairs(&e, table, &table->metrics));
   if (options->analysis && options->analysis->shown > 0) PetscCall(choose_shown(&e, table));
   PetscCall(score_all(&e, table));
   PetscCall(close_all(&e, &real));

@@ -31,6 +31,7 @@ typedef struct {
   int32_t    *entries;      /* (cells) values that are not zero */
   PetscBool   counts;       /* values are whole numbers */
   double      library_size; /* to which counts are brought */
+  double     *type_library; /* (levels of the cell type column) the same of each cell type; NULL: library_size for all */
   int32_t    *position;     /* (genes) place of each gene among those scored, -1: not scored */
   SparseRows  kept;         /* all cells as groupedfile_rows gives them, in memory that a node's ranks share; */
   MPI_Win     window;       /* MPI_WIN_NULL: too large, read when needed */
@@ -52,7 +53,8 @@ typedef struct {
   double     *mean;  /* (controls, genes) mean of the control populations, zero without cells */
 } SlotCells;
 
-/* groupedfile_open - matrix, columns, and which scale the values have: whole numbers are counts, brought to library_size (0: the median of the file).
+/* groupedfile_open - matrix, columns, and which scale the values have: whole numbers are counts, brought to library_size (0: the median of the file, of each of its cell
+   types where that axis is used: cell-eval splits files by type first).
    Collective. User errors: no such column; negative, missing or too large values. */
 PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *const column[AXES], double library_size, GroupedFile *file);
 PetscErrorCode groupedfile_close(GroupedFile *file);

@@ -60,7 +60,8 @@ static PetscErrorCode say_scales(const Evaluation *e)
   for (PetscInt f = -1; f < e->options->predictions; f++) {
     const GroupedFile *file = f < 0 ? &e->real : &e->file[f];
     if (f < 0 && e->store) continue;
-    if (file->counts) PetscCall(log_line(e->comm, "  %s: counts, brought to %g a cell, log1p", file->path, file->library_size));
+    if (file->counts && file->type_library) PetscCall(log_line(e->comm, "  %s: counts, brought to the median of their cell type, log1p", file->path));
+    else if (file->counts) PetscCall(log_line(e->comm, "  %s: counts, brought to %g a cell, log1p", file->path, file->library_size));
     if (!file->counts && f >= 0) log_file = file->path;
   }
   if (log_file && !e->store && e->real.counts && e->options->library_size <= 0) {

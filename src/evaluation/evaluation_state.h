@@ -35,6 +35,11 @@ PetscErrorCode evaluation_open_all(Evaluation *e, KeyTable *real);
 PetscErrorCode evaluation_match_genes(Evaluation *e);
 PetscErrorCode evaluation_prepare_groups(Evaluation *e, const KeyTable *real);
 
+/* evaluation_baseline_cells - cells (count, genes) that a baseline predicts for a group; without a store drawn from the group's control cells, whose rows must be loaded. Not
+   collective. evaluation_pairs - the tables of cell-eval, of each prediction and baseline; metrics: of all rows. Collective. User errors as pair_evaluate. */
+PetscErrorCode evaluation_baseline_cells(Evaluation *e, PetscInt baseline, PetscInt group, PetscInt64 count, double *cells);
+PetscErrorCode evaluation_pairs(Evaluation *e, const ScoreTable *table, struct PairMetrics **metrics);
+
 /* evaluation_load_controls - rows of the controls that own groups need as cells. evaluation_load_batch - rows of own groups from `begin` on that fit into memory, at least
    one group, of the predicted cells too where `predicted`; evaluation_free_rows - of one slot. Not collective. User error: damaged file. */
 PetscErrorCode evaluation_load_controls(Evaluation *e);

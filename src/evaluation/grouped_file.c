@@ -91,18 +91,25 @@ static double median_of_positive(PetscInt64 count, double *sum)
 }
 
 /* Log value on the scale of the scores. Single precision in scanpy's order (normalize_total, log1p): it decides which values are equal. */
-static float scaled(const GroupedFile *file, float value, double total)
+static float scaled(double library_size, float value, double total)
 {
-  const float share = (float)total / (float)file->library_size;
+  const float share = (float)total / (float)library_size;
   return total > 0 ? log1pf(value / share) : 0;
 }
 
-static void scale_rows(const GroupedFile *file, SparseRows *rows)
+static double library_of(const GroupedFile *file, PetscInt64 cell)
+{
+  const int32_t type = file->type_library ? file->column[1].code[cell] : -1;
+  return type < 0 ? file->library_size : file->type_library[type];
+}
+
+/* Rows of the cells from `first` on. */
+static void scale_rows(const GroupedFile *file, PetscInt64 first, SparseRows *rows)
 {
   for (PetscInt64 i = 0; i < rows->rows && file->counts; i++) {
     double total = 0;
     for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) total += (double)rows->value[e];
-    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) rows->value[e] = scaled(file, rows->value[e], total);
+    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) rows->value[e] = scaled(library_of(file, first + i), rows->value[e], total);
   }
 }
 
@@ -131,7 +138,7 @@ static PetscErrorCode keep_rows(MPI_Comm node, PetscInt chunks, SparseRows *chun
   if (!rank) file->kept.offset[0] = 0;
   for (PetscInt c = 0; c < chunks; c++) {
     const size_t entries = (size_t)chunk[c].offset[chunk[c].rows];
-    scale_rows(file, &chunk[c]);
+    scale_rows(file, first, &chunk[c]);
     for (PetscInt64 i = 0; i < chunk[c].rows; i++) file->kept.offset[first + i + 1] = before + chunk[c].offset[i + 1];
     memcpy(file->kept.column + before, chunk[c].column, entries * sizeof(int32_t));
     memcpy(file->kept.value + before, chunk[c].value, entries * sizeof(float));
@@ -140,6 +147,25 @@ static PetscErrorCode keep_rows(MPI_Comm node, PetscInt chunks, SparseRows *chun
     PetscCall(sparserows_free(&chunk[c]));
   }
   PetscCallMPI(MPI_Win_fence(0, file->window));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Median of the sums of each cell type. */
+static PetscErrorCode find_type_libraries(GroupedFile *file, const double *sum)
+{
+  const AnnColumn *type = &file->column[1];
+  double          *of_type;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(type->levels, &file->type_library));
+  PetscCall(PetscMalloc1(file->cells, &of_type));
+  for (PetscInt l = 0; l < type->levels; l++) {
+    PetscInt64 count = 0;
+    for (PetscInt64 i = 0; i < file->cells; i++)
+      if (type->code[i] == (int32_t)l) of_type[count++] = sum[i];
+    file->type_library[l] = median_of_positive(count, of_type);
+  }
+  PetscCall(PetscFree(of_type));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -179,6 +205,7 @@ static PetscErrorCode find_scale(MPI_Comm all, double library_size, GroupedFile 
   whole = scan.whole;
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &whole, 1, MPI_INT, MPI_MIN, comm));
   file->counts = whole ? PETSC_TRUE : PETSC_FALSE;
+  if (file->counts && library_size <= 0 && file->column[1].levels) PetscCall(find_type_libraries(file, sum));
   file->library_size = library_size > 0 ? library_size : median_of_positive(file->cells, sum);
   if (keep) {
     PetscCall(keep_rows(comm, chunks, chunk, offsets[rank], file));
@@ -217,6 +244,7 @@ PetscErrorCode groupedfile_close(GroupedFile *file)
   PetscFunctionBeginUser;
   for (int a = 0; a < AXES; a++) PetscCall(anncolumn_free(&file->column[a]));
   PetscCall(PetscFree3(file->key, file->position, file->entries));
+  PetscCall(PetscFree(file->type_library));
   if (file->window != MPI_WIN_NULL) PetscCallMPI(MPI_Win_free(&file->window));
   PetscCall(anndata_close(&file->file));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -269,7 +297,7 @@ PetscErrorCode groupedfile_rows(GroupedFile *file, PetscInt64 first, PetscInt64 
     rows->offset += first;
   } else {
     PetscCall(anndata_read_rows(file->file, first, count, rows));
-    scale_rows(file, rows);
+    scale_rows(file, first, rows);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

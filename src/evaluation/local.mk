@@ -15,3 +15,4 @@ public_headers += include/perturbdiff/evaluation/comparison.h include/perturbdif
   include/perturbdiff/evaluation/questions.h
 library_sources += src/evaluation/comparison.c src/evaluation/contrast.c src/evaluation/genesets.c src/evaluation/questions.c
 library_sources += src/evaluation/analyses.c src/evaluation/analyses_internal.h src/evaluation/analyses_write.c src/evaluation/shown.c
+library_sources += src/evaluation/evaluation_pairs.c src/evaluation/pair_metrics.c

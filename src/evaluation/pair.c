@@ -12,6 +12,7 @@ typedef struct {
   MPI_Comm           comm;
   const PairOptions *options;
   const char        *folder, *prefix;
+  const PairPlace   *place;
   CellView          *view[2]; /* real, predicted */
   char             **label;
   char *const       *gene;
@@ -24,12 +25,16 @@ typedef struct {
 static const char *const side_name[2] = {"real", "pred"};
 
 /* Cells and pairs of cells: reading and sorting against the distances from the control. */
-static PetscErrorCode deal_pair(Pair *pair)
+static PetscErrorCode deal_pair(Pair *pair, const RealSummary *kept)
 {
   const PetscInt n = pair->view[0]->perturbations;
   double        *cost;
 
   PetscFunctionBeginUser;
+  if (kept && kept->there) {
+    pair->deal = kept->deal;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(PetscCalloc1(n, &cost));
   for (PetscInt p = 0; p < n; p++)
     for (int s = 0; s < 2; s++) cost[p] += (double)pair->view[s]->group_cells[p] * (double)(pair->view[s]->group_cells[p] + pair->view[s]->group_cells[n] + 1000);
@@ -254,7 +259,8 @@ static PetscErrorCode all_metrics(Pair *pair, PetscBool expression, MetricTable 
 
 /* ---- the whole -------------------------------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode summarise(Pair *pair, PetscBool expression, const char *const precomputed[2])
+/* kept: of the real cells, NULL: nothing is. */
+static PetscErrorCode summarise(Pair *pair, PetscBool expression, const char *const precomputed[2], RealSummary *kept)
 {
   const Profile profile = pair->options->profile;
 
@@ -264,8 +270,13 @@ static PetscErrorCode summarise(Pair *pair, PetscBool expression, const char *co
                                     .energy = profile_has(profile, PEARSON_EDISTANCE),
                                     .cpm_filter = pair->options->cpm_filter,
                                     .bytes = batch_bytes};
+    if (!s && kept && kept->there) {
+      pair->summary[0] = kept->summary;
+      continue;
+    }
     PetscCall(filesummary_create(pair->view[s], &pair->deal, pair->label, pair->gene, &options, &pair->summary[s]));
     if (expression && *precomputed[s]) PetscCall(read_expression(pair, s, precomputed[s]));
+    if (!s && kept) *kept = (RealSummary){PETSC_TRUE, pair->deal, pair->summary[0]};
   }
   if (!*pair->options->embedding) PetscFunctionReturn(PETSC_SUCCESS);
   PetscInt columns[2];
@@ -282,32 +293,36 @@ static PetscErrorCode make_tables(Pair *pair, PetscBool ceiling)
   const PairOptions *o = pair->options;
   const PetscBool    expression = o->profile != PROFILE_PDS ? PETSC_TRUE : PETSC_FALSE;
   const char *const  precomputed[2] = {ceiling ? "" : o->real_de, ceiling ? "" : o->predicted_de};
+  const PairPlace   *place = pair->place;
+  RealSummary       *kept = ceiling ? NULL : &place->metrics->real[place->type];
+  const PetscInt     row = ceiling ? place->ceiling : place->row;
   MetricTable        table;
 
   PetscFunctionBeginUser;
-  PetscCall(deal_pair(pair));
-  PetscCall(summarise(pair, expression, precomputed));
+  PetscCall(deal_pair(pair, kept));
+  PetscCall(summarise(pair, expression, precomputed, kept));
   PetscCall(metrictable_create(pair->deal.items, pair->label, &table));
   PetscCall(all_metrics(pair, expression, &table));
+  if (row >= 0) PetscCall(pairmetrics_keep(place->metrics, row, place->cell_type, &table));
   /* Reads a file that may be refused: before anything is written. */
   if (*o->score && !ceiling) PetscCall(metrictable_score(pair->comm, &table, o->score, pair->folder, pair->prefix));
   PetscCall(file_make_folder(pair->comm, pair->folder));
-  for (int s = 0; s < 2 && expression && !ceiling; s++)
+  for (int s = 0; s < 2 && expression && place->write_expression && !ceiling; s++)
     if (!*precomputed[s]) PetscCall(write_expression(pair, s));
   PetscCall(metrictable_write(pair->comm, &table, pair->folder, pair->prefix, ceiling));
   PetscCall(metrictable_destroy(&table));
   for (int s = 0; s < 2; s++) {
-    PetscCall(filesummary_destroy(&pair->summary[s]));
+    if (s || !kept) PetscCall(filesummary_destroy(&pair->summary[s]));
     PetscCall(PetscFree(pair->embedded[s].mean));
   }
-  PetscCall(deal_destroy(&pair->deal));
+  if (!kept) PetscCall(deal_destroy(&pair->deal));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode pair_tables(MPI_Comm comm, CellView *real, CellView *predicted, char **label, char *const *gene, const PairOptions *options, const char *folder,
-                           const char *prefix)
+PetscErrorCode pair_tables(MPI_Comm comm, CellView *real, CellView *predicted, char **label, char *const *gene, const PairPlace *place,
+                           const PairOptions *options, const char *folder, const char *prefix)
 {
-  Pair     pair = {.comm = comm, .options = options, .folder = folder, .prefix = prefix, .view = {real, predicted}, .label = label, .gene = gene};
+  Pair     pair = {.comm = comm, .options = options, .folder = folder, .prefix = prefix, .place = place, .view = {real, predicted}, .label = label, .gene = gene};
   CellView half[2];
 
   PetscFunctionBeginUser;

@@ -7,12 +7,23 @@
 #include <perturbdiff/evaluation/pair.h>
 #include <perturbdiff/runtime/deal.h>
 
+/* Cells that are made when they are needed, not read: a baseline's. */
+typedef struct {
+  const char *name;
+  void       *context;
+  /* Number of cells of a perturbation (code of the axes) in a cell type (-1: in all); their rows, free with sparserows_free. Not collective. */
+  PetscInt64 (*count)(const void *context, PetscInt perturbation, PetscInt type);
+  PetscErrorCode (*make)(void *context, PetscInt perturbation, PetscInt type, SparseRows *rows);
+} CellMaker;
+
 /* The cells of one file that are compared: a group for each, 0 <= group < perturbations, or perturbations for the control. */
 typedef struct CellView {
   const char      *path;       /* for messages; not owned */
   GroupedFile     *file;       /* one of the two, not owned */
   const CellStore *store;
   struct CellView *lender;     /* has the control cells of a file without any, NULL: the file's own; not owned */
+  const CellMaker *maker;      /* NULL: cells are read; not owned */
+  PetscInt        *code, type; /* (perturbations) the maker's; NULL */
   const int32_t   *position;   /* (genes of the file) place among those scored, -1: not scored; not owned */
   PetscInt         perturbations, genes;
   PetscInt64       cells;
@@ -141,10 +152,42 @@ PetscErrorCode metrictable_score(MPI_Comm comm, const MetricTable *table, const 
 /* "FOLDER/PREFIX_NAME", slashes in the prefix as dashes; without "PREFIX_" where prefix is empty. */
 PetscErrorCode table_path(const char *folder, const char *prefix, const char *name, char path[PETSC_MAX_PATH_LEN]);
 
+/* What the metrics need of the real cells of one cell type, which all predictions are set against. */
+typedef struct {
+  PetscBool   there;
+  Deal        deal;
+  FileSummary summary;
+} RealSummary;
+
+/* Metrics of every row of a score table (prediction, baseline, ceiling) in every perturbation, of each cell type where that axis is used. */
+typedef struct PairMetrics {
+  PetscInt     rows, groups;
+  char       **perturbation, **cell_type; /* (groups) of the score table, not owned */
+  double      *value;                     /* (rows, groups, METRICS) NaN: none */
+  PetscInt     types;
+  RealSummary *real;                      /* (types) kept until pairmetrics_release */
+} PairMetrics;
+
+/* pairmetrics_create - groups from the table's. types: cell types, 1 where that axis is not used. pairmetrics_keep - a pair's table into a row. Not collective. */
+PetscErrorCode pairmetrics_create(const ScoreTable *table, PetscInt types, PairMetrics **metrics);
+PetscErrorCode pairmetrics_release(PairMetrics *metrics);
+PetscErrorCode pairmetrics_destroy(PairMetrics **metrics);
+PetscErrorCode pairmetrics_keep(PairMetrics *metrics, PetscInt row, const char *cell_type, const MetricTable *table);
+/* Is the metric one number for all perturbations of a table? */
+PetscBool metric_shared(Metric metric);
+
+/* What a pair is: its row in the table of all, that of the ceiling (-1: not kept), and whether its tables of differential expression are written. */
+typedef struct {
+  PairMetrics *metrics;
+  PetscInt     row, ceiling, type;
+  const char  *cell_type;
+  PetscBool    write_expression;
+} PairPlace;
+
 /* pair_tables - all tables of one prediction (COMMANDS, evaluate). real, predicted: the same perturbations (label, the control's last) and genes.
    Collective. User errors: tables that cannot be read or written, or do not fit. */
-PetscErrorCode pair_tables(MPI_Comm comm, CellView *real, CellView *predicted, char **label, char *const *gene, const PairOptions *options, const char *folder,
-                           const char *prefix);
+PetscErrorCode pair_tables(MPI_Comm comm, CellView *real, CellView *predicted, char **label, char *const *gene, const PairPlace *place,
+                           const PairOptions *options, const char *folder, const char *prefix);
 
 /* What the files of an evaluation are, for pair_evaluate. Nothing is owned. */
 typedef struct {
@@ -160,7 +203,9 @@ typedef struct {
 
 /* pair_evaluate - the tables of one prediction, a set for each cell type where that axis is used. AnnData files must have the same genes,
    perturbations, cell types and control cells, as cell-eval wants; of a store the part that is predicted is taken, and its control cells where
-   the prediction has none. Collective. User errors: such differences. */
-PetscErrorCode pair_evaluate(MPI_Comm comm, const RealCells *real, GroupedFile *predicted, const PairOptions *options, const char *folder);
+   the prediction has none. maker: not NULL: in place of the file's cells those it makes, with the real control cells. place: all but the type. Collective.
+   User errors: such differences. */
+PetscErrorCode pair_evaluate(MPI_Comm comm, const RealCells *real, GroupedFile *predicted, const CellMaker *maker, PairPlace place, const PairOptions *options,
+                             const char *folder);
 
 #endif

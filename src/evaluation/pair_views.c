@@ -19,17 +19,32 @@ static PetscErrorCode count_cells(const Axes *axes, PetscInt64 cells, const int6
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Key of every cell of a store. */
-static PetscErrorCode keys_of_store(const CellStore *store, const Axes *axes, int64_t **key)
+/* Key of every cell of a store that the predicted cells are set against, -1 of others: populations that are not predicted, and controls of other batches than the predicted
+   file has, where it has some of the cell type. */
+static PetscErrorCode keys_of_store(const CellStore *store, const Axes *axes, const GroupedFile *predicted, int64_t **key)
 {
   const CellStoreTable *table = cellstore_table(store);
+  KeyTable              there;
+  unsigned char        *controls; /* (cell types) */
+  PetscInt              code[AXES];
 
   PetscFunctionBeginUser;
+  PetscCall(keytable_create(predicted->cells, predicted->key, &there));
+  PetscCall(PetscCalloc1(axes->count[1], &controls));
+  for (PetscInt k = 0; k < there.count; k++) {
+    axes_codes(axes, there.key[k], code);
+    if (code[0] == axes->control) controls[code[1]] = 1;
+  }
   PetscCall(PetscMalloc1(table->cells, key));
   for (PetscInt k = 0; k < table->populations; k++) {
     const Population *p = &table->population[k];
-    for (PetscInt64 i = 0; i < p->cells; i++) (*key)[p->first_cell + i] = axes_key(axes, p->perturbation, p->cell_type, p->batch);
+    const int64_t     of_population = axes_key(axes, p->perturbation, p->cell_type, p->batch);
+    const PetscBool   any = p->perturbation == axes->control && !controls[p->cell_type] ? PETSC_TRUE : PETSC_FALSE;
+    const PetscBool   kept = any || key_find(there.count, there.key, of_population) >= 0 ? PETSC_TRUE : PETSC_FALSE;
+    for (PetscInt64 i = 0; i < p->cells; i++) (*key)[p->first_cell + i] = kept ? of_population : -1;
   }
+  PetscCall(PetscFree(controls));
+  PetscCall(keytable_destroy(&there));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -149,6 +164,26 @@ static PetscErrorCode view_create(const Axes *axes, GroupedFile *file, CellStore
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A view of cells that are made, with the control cells of the real ones. */
+static PetscErrorCode view_create_made(const CellMaker *maker, CellView *real, PetscInt type, const Labelled *list, CellView *view)
+{
+  const PetscInt n = real->perturbations;
+
+  PetscFunctionBeginUser;
+  *view = (CellView){.path = maker->name, .lender = real, .maker = maker, .type = type, .perturbations = n, .genes = real->genes, .single = PETSC_TRUE};
+  PetscCall(PetscMalloc1(n, &view->code));
+  PetscCall(PetscMalloc2(0, &view->group, n + 1, &view->order));
+  PetscCall(PetscCalloc2(n + 1, &view->group_cells, n + 1, &view->group_entries));
+  for (PetscInt k = 0; k < n; k++) {
+    view->code[k] = list[k].code;
+    view->order[k] = k;
+    view->group_cells[k] = maker->count(maker->context, list[k].code, type);
+    view->group_entries[k] = view->group_cells[k] * view->genes;
+  }
+  view->group_cells[n] = real->group_cells[n];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Perturbations and control cells of one cell type, -1: of all cells; AnnData files must have the same. */
 static PetscErrorCode match_type(const RealCells *real, const GroupedFile *predicted, const int64_t *real_key, PetscInt type, PetscInt64 *in_real,
                                  PetscInt64 *in_predicted)
@@ -167,8 +202,8 @@ static PetscErrorCode match_type(const RealCells *real, const GroupedFile *predi
 }
 
 /* The tables of one cell type, or with check_only what match_type refuses. */
-static PetscErrorCode evaluate_type(MPI_Comm comm, const RealCells *real, GroupedFile *predicted, const int64_t *real_key, PetscInt type,
-                                    PetscBool check_only, const PairOptions *options, const char *folder)
+static PetscErrorCode evaluate_type(MPI_Comm comm, const RealCells *real, GroupedFile *predicted, const CellMaker *maker, const int64_t *real_key, PetscInt type,
+                                    PairPlace place, PetscBool check_only, const PairOptions *options, const char *folder)
 {
   const Axes      *axes = real->axes;
   PetscInt64      *in_real, *in_predicted;
@@ -190,7 +225,8 @@ static PetscErrorCode evaluate_type(MPI_Comm comm, const RealCells *real, Groupe
                        perturbations ? "real control" : "perturbed"));
   } else {
     PetscCall(view_create(axes, real->file, real->store, real->position, real->genes, real_key, type, perturbations, list, &view[0]));
-    PetscCall(view_create(axes, predicted, NULL, predicted->position, real->genes, predicted->key, type, perturbations, list, &view[1]));
+    if (maker) PetscCall(view_create_made(maker, &view[0], type, list, &view[1]));
+    else PetscCall(view_create(axes, predicted, NULL, predicted->position, real->genes, predicted->key, type, perturbations, list, &view[1]));
     if (!in_predicted[axes->control]) {
       view[1].lender = &view[0];
       view[1].group_cells[perturbations] = view[0].group_cells[perturbations];
@@ -199,7 +235,9 @@ static PetscErrorCode evaluate_type(MPI_Comm comm, const RealCells *real, Groupe
     for (PetscInt k = 0; k <= perturbations; k++) label[k] = axes->label[0][list[k].code];
     PetscCall(PetscSNPrintf(prefix, sizeof prefix, "%s%s%s", options->prefix, type >= 0 && *options->prefix ? "_" : "",
                             type >= 0 ? axes->label[1][type] : ""));
-    PetscCall(pair_tables(comm, &view[0], &view[1], label, (char *const *)real->gene, options, folder, prefix));
+    place.type = PetscMax(type, 0);
+    place.cell_type = type < 0 ? "" : axes->label[1][type];
+    PetscCall(pair_tables(comm, &view[0], &view[1], label, (char *const *)real->gene, &place, options, folder, prefix));
     PetscCall(PetscFree(label));
     for (int s = 0; s < 2; s++) PetscCall(cellview_destroy(&view[s]));
   }
@@ -237,7 +275,8 @@ static PetscErrorCode refuse_genes(const RealCells *real, const GroupedFile *pre
                     (long long)missing, (long long)real->all_genes, real->real, first[0], missing > 1 ? ", " : "", first[1], missing > 2 ? ", " : "", first[2]);
 }
 
-PetscErrorCode pair_evaluate(MPI_Comm comm, const RealCells *real, GroupedFile *predicted, const PairOptions *options, const char *folder)
+PetscErrorCode pair_evaluate(MPI_Comm comm, const RealCells *real, GroupedFile *predicted, const CellMaker *maker, PairPlace place, const PairOptions *options,
+                             const char *folder)
 {
   const Axes *axes = real->axes;
   int64_t    *key = NULL;
@@ -248,13 +287,13 @@ PetscErrorCode pair_evaluate(MPI_Comm comm, const RealCells *real, GroupedFile *
     PetscCall(refuse_empty(real->file, axes->column[0]));
     PetscCall(refuse_empty(predicted, axes->column[0]));
   } else {
-    PetscCall(keys_of_store(real->store, axes, &key));
+    PetscCall(keys_of_store(real->store, axes, predicted, &key));
   }
   /* All that can be refused first: no table is written of an input that will be refused. */
   for (int pass = 0; pass < 2; pass++) {
     const PetscBool check_only = pass ? PETSC_FALSE : PETSC_TRUE;
 
-    if (!*axes->column[1]) PetscCall(evaluate_type(comm, real, predicted, key ? key : real->file->key, -1, check_only, options, folder));
+    if (!*axes->column[1]) PetscCall(evaluate_type(comm, real, predicted, maker, key ? key : real->file->key, -1, place, check_only, options, folder));
     for (PetscInt type = 0; *axes->column[1] && type < axes->count[1]; type++) {
       PetscBool in_real = PETSC_FALSE, in_predicted;
       PetscCall(has_type(axes, predicted, type, &in_predicted));
@@ -262,7 +301,7 @@ PetscErrorCode pair_evaluate(MPI_Comm comm, const RealCells *real, GroupedFile *
       if (in_real && !in_predicted)
         return error_user("%s: no cells of %s '%s', which %s has; give files with the same, or -profile none", predicted->path, axes->column[1],
                           axes->label[1][type], real->real);
-      if (in_predicted) PetscCall(evaluate_type(comm, real, predicted, key ? key : real->file->key, type, check_only, options, folder));
+      if (in_predicted) PetscCall(evaluate_type(comm, real, predicted, maker, key ? key : real->file->key, type, place, check_only, options, folder));
     }
   }
   PetscCall(PetscFree(key));

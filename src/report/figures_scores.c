@@ -63,69 +63,125 @@ static PetscErrorCode score_panel(const Scores *s, const char *score, Text *scri
 
 /* ---- radar --------------------------------------------------------------------------------------------------------------------- */
 
-enum { AXES_MOST = 12, SERIES_MOST = 5 };
+enum { SERIES_MOST = 9 };
 
-/* Share of the way from the worst to the best of all rows but the ceiling; NaN where they do not differ. */
-static double share_of_best(const Scores *s, const char *score, const char *model)
+/* A curve of the radar. */
+typedef struct {
+  const char *model, *colour;
+  double      width;
+  int         point, dash;
+} Series;
+
+static double mean_of(const Scores *s, const char *score, const char *model)
 {
-  const CsvTable *c = &s->comparison;
-  double          least = INFINITY, most = -INFINITY, value = NAN;
-  PetscBool       lower = PETSC_FALSE;
-
-  for (PetscInt i = 0; i < c->rows; i++) {
-    const double mean = csv_number(c, i, "mean");
-    if (strcmp(csv_text(c, i, "score"), score) || !strcmp(csv_text(c, i, "kind"), "ceiling") || !isfinite(mean)) continue;
-    least = fmin(least, mean);
-    most  = fmax(most, mean);
-    lower = strcmp(csv_text(c, i, "direction"), "lower") ? PETSC_FALSE : PETSC_TRUE;
-    if (!strcmp(csv_text(c, i, "model"), model)) value = mean;
-  }
-  if (!(most > least)) return NAN;
-  return lower ? (most - value) / (most - least) : (value - least) / (most - least);
+  const PetscInt row = comparison_row(s, score, model);
+  return row < 0 ? NAN : csv_number(&s->comparison, row, "mean");
 }
 
-static PetscErrorCode radar(const Scores *s, Text *script, PetscInt *axes)
+/* Distance from the centre: the metric itself where 1 is best, negative ones at the centre; an error as the share by which it is below the largest of all rows. */
+static double radius_of(const Scores *s, int u, const char *model)
 {
-  PetscInt    scores, series = 0;
-  char      **score;
-  const char *axis[AXES_MOST], *model[SERIES_MOST] = {NULL};
+  const char    *score = usual_metric[u].score;
+  const double   value = mean_of(s, score, model);
+  const PetscInt row = comparison_row(s, score, model);
+  double         most = 0;
+
+  if (!usual_says_something(s, u) || !isfinite(value)) return NAN;
+  if (strcmp(csv_text(&s->comparison, row, "direction"), "lower")) return fmin(1, fmax(0, value));
+  for (PetscInt m = 0; m < s->models; m++) {
+    const double other = mean_of(s, score, s->model[m]);
+    if (isfinite(other)) most = fmax(most, other);
+  }
+  return most > 0 ? 1 - value / most : NAN;
+}
+
+static PetscBool same_curve(const Scores *s, const char *a, const char *b)
+{
+  for (int u = 0; u < USUAL_METRICS; u++) {
+    const double x = radius_of(s, u, a), y = radius_of(s, u, b);
+    if (isfinite(x) != isfinite(y) || fabs(x - y) > 1e-9) return PETSC_FALSE;
+  }
+  return PETSC_TRUE;
+}
+
+static const char *kind_of(const Scores *s, const char *model)
+{
+  const PetscInt row = comparison_row(s, "energy_distance", model);
+  return row < 0 ? "" : csv_text(&s->comparison, row, "kind");
+}
+
+/* Predictions, the best baseline, the others whose curves differ from those before, the ceiling. */
+static PetscInt choose_series(const Scores *s, Series *series)
+{
+  static const char *const prediction[] = {COLOUR_PREDICTED, "#009E73", "#CC79A7"}, *const other[] = {"#56B4E9", "#E69F00", "#CC79A7", "#000000"};
+  PetscInt                 count = 0, others = 0;
+
+  for (PetscInt m = 0; m < s->models && count < 3; m++)
+    if (!strcmp(kind_of(s, s->model[m]), "prediction")) {
+      series[count] = (Series){s->model[m], prediction[count], 3.2, 7, 1};
+      count++;
+    }
+  if (s->baseline) series[count++] = (Series){s->baseline, COLOUR_REAL, 2.4, 5, 1};
+  for (PetscInt m = 0; m < s->models && count < SERIES_MOST - 1; m++) {
+    const PetscBool control = strcmp(s->model[m], "control") ? PETSC_FALSE : PETSC_TRUE;
+    PetscBool       again = strcmp(kind_of(s, s->model[m]), "baseline") ? PETSC_TRUE : PETSC_FALSE;
+    for (PetscInt i = 0; i < count && !again; i++) again = same_curve(s, s->model[m], series[i].model);
+    if (again || (!control && others == 4)) continue;
+    series[count++] = (Series){s->model[m], control ? COLOUR_CONTROL : other[others], 1.4, control ? 2 : (int)(9 + 2 * others), control ? 1 : 4};
+    others += !control;
+  }
+  for (PetscInt m = 0; m < s->models; m++)
+    if (!strcmp(kind_of(s, s->model[m]), "ceiling")) series[count++] = (Series){s->model[m], "#000000", 1.4, 1, 3};
+  return count;
+}
+
+static PetscErrorCode add_axes(const Scores *s, Text *script)
+{
+  PetscFunctionBeginUser;
+  for (int u = 0; u < USUAL_METRICS; u++) {
+    const double    angle = 2 * PETSC_PI * u / USUAL_METRICS, x = sin(angle), y = cos(angle);
+    const PetscBool there = usual_says_something(s, u);
+    PetscCall(text_add(script, "set arrow from 0,0 to %g,%g nohead linecolor '#cccccc'\nset label '%s%s' at %g,%g %s textcolor '%s' font ',14'\n", x, y, usual_metric[u].title,
+                       there ? "" : "\\n(not defined)", 1.1 * x, 1.12 * y, x > 0.1 ? "left" : x < -0.1 ? "right" : "center", there ? "#222222" : "#8c8c8c"));
+  }
+  for (int ring = 1; ring <= 4; ring++)
+    PetscCall(text_add(script, "set object %d circle at 0,0 size first %g fillstyle empty border linecolor '%s'\n", ring, 0.25 * ring, ring == 4 ? "#aaaaaa" : "#e0e0e0"));
+  PetscCall(text_add(script, "set label '0.5' at 0.03,0.545 left textcolor '#777777' font ',11'\nset label '1' at 0.03,0.955 left textcolor '#777777' font ',11'\n"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The usual metrics of cell-eval; script stays empty where they were not computed. */
+static PetscErrorCode radar(const Scores *s, Text *script)
+{
+  Series   series[SERIES_MOST + 1];
+  PetscInt count, axes = 0;
+  Text     plot = {0};
 
   PetscFunctionBeginUser;
-  *axes = 0;
-  PetscCall(csv_distinct(&s->comparison, "score", &scores, &score));
-  for (PetscInt i = 0; i < scores && *axes < AXES_MOST; i++) {
-    const double share = s->prediction ? share_of_best(s, score[i], s->prediction) : NAN;
-    if (isfinite(share)) axis[(*axes)++] = score[i];
-  }
-  for (PetscInt m = 0; m < s->models && series < SERIES_MOST - 2; m++) {
-    const PetscInt row = comparison_row(s, "energy_distance", s->model[m]);
-    if (row >= 0 && !strcmp(csv_text(&s->comparison, row, "kind"), "prediction")) model[series++] = s->model[m];
-  }
-  if (s->baseline) model[series++] = s->baseline;
-  if (!s->baseline || strcmp(s->baseline, "control")) model[series++] = "control";
-  if (*axes >= 3) {
-    PetscCall(text_add(script, "set encoding utf8\nset key noenhanced below center horizontal textcolor '#222222' samplen 1.5\nunset border\nunset tics\nset size ratio -1\nset xrange [-2.15:2.15]\nset yrange [-1.3:1.3]\nset parametric\nset trange [0:2*pi]\n"));
-    for (PetscInt a = 0; a < *axes; a++) {
-      const double angle = 2 * PETSC_PI * a / (double)*axes, x = sin(angle), y = cos(angle);
-      PetscCall(text_add(script, "set arrow from 0,0 to %g,%g nohead linecolor '#cccccc'\nset label '%s' at %g,%g %s textcolor '#222222' font ',12'\n", x, y, score_title(axis[a]), 1.08 * x, 1.1 * y,
-                         x > 0.1 ? "left" : x < -0.1 ? "right" : "center"));
+  for (int u = 0; u < USUAL_METRICS; u++) axes += usual_says_something(s, u);
+  if (axes < 3 || !s->prediction) PetscFunctionReturn(PETSC_SUCCESS);
+  count = choose_series(s, series);
+  PetscCall(text_add(script, "set encoding utf8\nset key noenhanced below center horizontal maxcols 4 textcolor '#222222' samplen 2.5\nunset border\nunset tics\nset size ratio -1\nset xrange [-1.75:1.75]\n"
+                             "set yrange [-1.2:1.2]\n"));
+  PetscCall(add_axes(s, script));
+  for (PetscInt i = 0; i < count; i++) {
+    PetscCall(text_add(script, "$series%d << EOD\n", (int)i));
+    for (int u = 0; u <= USUAL_METRICS; u++) {
+      const double angle = 2 * PETSC_PI * (u % USUAL_METRICS) / USUAL_METRICS, radius = radius_of(s, u % USUAL_METRICS, series[i].model);
+      /* A gap where there is no number. */
+      if (isfinite(radius)) PetscCall(text_add(script, "%g %g\n", radius * sin(angle), radius * cos(angle)));
+      else PetscCall(text_add(script, "\n"));
     }
-    Text plot = {0};
-    for (PetscInt i = 0; i < series; i++) {
-      const char *colour = i == series - 1 && !strcmp(model[i], "control") ? COLOUR_CONTROL : s->baseline && !strcmp(model[i], s->baseline) ? COLOUR_REAL : report_colours[i ? i + 1 : 0];
-      PetscCall(text_add(script, "$series%d << EOD\n", (int)i));
-      for (PetscInt a = 0; a <= *axes; a++) {
-        const double angle = 2 * PETSC_PI * (a % *axes) / (double)*axes, share = share_of_best(s, axis[a % *axes], model[i]);
-        if (isfinite(share)) PetscCall(text_add(script, "%g %g\n", share * sin(angle), share * cos(angle)));
-      }
-      PetscCall(text_add(script, "EOD\n"));
-      PetscCall(text_add(&plot, ", $series%d using 1:2 with linespoints linewidth 2.2 linecolor '%s' pointtype %d pointsize 0.6 title ", (int)i, colour, (int)(2 * i + 5)));
-      PetscCall(text_add_quoted(&plot, model[i]));
-    }
-    PetscCall(text_add(script, "plot cos(t),sin(t) with lines linecolor '#cccccc' notitle, 0.5*cos(t),0.5*sin(t) with lines linecolor '#e4e4e4' notitle%s\n", plot.text));
-    PetscCall(PetscFree(plot.text));
+    PetscCall(text_add(script, "EOD\n"));
   }
-  PetscCall(strings_free(scores, &score));
+  /* What matters most is drawn last, on top. */
+  for (PetscInt i = count - 1; i >= 0; i--) {
+    PetscCall(text_add(&plot, "%s $series%d using 1:2 with linespoints linewidth %g linecolor '%s' dashtype %d pointtype %d pointsize 0.7 title ", i < count - 1 ? "," : "", (int)i, series[i].width,
+                       series[i].colour, series[i].dash, series[i].point));
+    PetscCall(text_add_quoted(&plot, series[i].model));
+  }
+  PetscCall(text_add(script, "plot%s\n", plot.text));
+  PetscCall(PetscFree(plot.text));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -133,7 +189,6 @@ PetscErrorCode add_score_figures(Page *page, const Scores *s)
 {
   static const char *const shown[] = {"energy_distance", "pearson_delta", "r2", "mae"};
   Text                     script  = {0};
-  PetscInt                 axes;
 
   PetscFunctionBeginUser;
   if (!s->comparison.rows) PetscFunctionReturn(PETSC_SUCCESS);
@@ -144,11 +199,19 @@ PetscErrorCode add_score_figures(Page *page, const Scores *s)
   }
   PetscCall(figure_end(page, comparison_intervals(s) ? "Scores on the held-out populations. Grey: one population and run; coloured: mean with its 95&nbsp;% interval over perturbations (orange the best prediction, blue the best baseline)."
                                                      : "Scores on the held-out populations. Grey: one population and run; coloured: mean, with the standard deviation over training runs as a bar (orange the best prediction, blue the best baseline)."));
-  PetscCall(radar(s, &script, &axes));
-  if (script.used) {
-    PetscCall(figure_begin(page, "radar"));
-    PetscCall(figure_panel(page, &script, 500, 350, "All scores on a radar"));
-    PetscCall(figure_end(page, "All scores at once. The rim is the best of all predictions and baselines, the centre the worst; a curve further out is better everywhere it is. The scale is relative: the table has the values."));
-  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode add_radar(Page *page, const Scores *s)
+{
+  Text script = {0};
+
+  PetscFunctionBeginUser;
+  PetscCall(radar(s, &script));
+  if (!script.used) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(figure_begin(page, "radar"));
+  PetscCall(figure_panel(page, &script, 560, 500, "The ten usual metrics on a radar"));
+  PetscCall(figure_end(page, "The ten usual metrics of predictions and baselines. Further out is better everywhere, the rim is perfect: the values themselves (negative ones at the centre), of MAE the share by which it is below the largest. "
+                             "Baselines whose curve is another's are left out; dotted: ceiling, half of the measured cells against the other half."));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

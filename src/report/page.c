@@ -67,6 +67,7 @@ static PetscErrorCode add_evaluation(Page *page, const char *folder)
   PetscCall(add_score_table(page, &s));
   PetscCall(add_score_figures(page, &s));
   PetscCall(add_usual_metrics(page, &s));
+  PetscCall(add_radar(page, &s));
   PetscCall(add_cell_figures(page, &s));
   PetscCall(add_gene_figures(page, &s));
   PetscCall(add_populations(page, &s));

@@ -87,6 +87,17 @@ PetscBool comparison_intervals(const Scores *s);
 /* How a score is called in the page, its unit and its table's name. */
 const char *score_title(const char *name);
 
+/* The ten metrics of cell-eval that papers show, by their names there; several: of one perturbation they say nothing. */
+enum { USUAL_METRICS = 10 };
+typedef struct {
+  const char *score, *title;
+  PetscBool   several;
+} UsualMetric;
+extern const UsualMetric usual_metric[USUAL_METRICS];
+PetscBool metric_of_celleval(const char *score);
+/* Is there a number of the metric, that means something? */
+PetscBool usual_says_something(const Scores *s, int usual);
+
 /* Sections: headline and tables (tables.c), figures of scores (figures_scores.c), of cells and genes (figures_cells.c), of runs (training.c), embeddings (embedding.c). */
 PetscErrorCode scores_read(const char *folder, Scores *s);
 PetscErrorCode scores_free(Scores *s);
@@ -95,6 +106,7 @@ PetscErrorCode add_populations(Page *page, const Scores *s);
 PetscErrorCode add_score_table(Page *page, const Scores *s);
 PetscErrorCode add_usual_metrics(Page *page, const Scores *s);
 PetscErrorCode add_score_figures(Page *page, const Scores *s);
+PetscErrorCode add_radar(Page *page, const Scores *s);
 PetscErrorCode add_cell_figures(Page *page, const Scores *s);
 PetscErrorCode add_gene_figures(Page *page, const Scores *s);
 PetscErrorCode add_runs(Page *page, PetscInt runs, const char *const *run);

@@ -110,6 +110,30 @@ static PetscErrorCode add_difference(Page *page, const Scores *s, const char *sc
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* In which of the ten usual metrics the prediction is ahead of all baselines, and in which one is ahead of it. */
+static PetscErrorCode add_usual_verdict(Page *page, const Scores *s)
+{
+  const CsvTable *c = &s->comparison;
+  PetscInt        count[2] = {0, 0};
+  Text            names[2] = {{0}, {0}};
+
+  PetscFunctionBeginUser;
+  for (int u = 0; u < USUAL_METRICS; u++) {
+    const PetscInt row = comparison_row(s, usual_metric[u].score, s->prediction);
+    if (row < 0 || !usual_says_something(s, u) || !*csv_text(c, row, "best_baseline")) continue;
+    const double difference = csv_number(c, row, "difference") * (strcmp(csv_text(c, row, "direction"), "lower") ? 1 : -1);
+    if (!isfinite(difference) || difference == 0) continue;
+    const int behind = difference < 0;
+    PetscCall(text_add(&names[behind], "%s%s", count[behind]++ ? ", " : "", usual_metric[u].title));
+    if (behind) PetscCall(text_add(&names[1], " (%s)", csv_text(c, row, "best_baseline")));
+  }
+  if (count[0] + count[1])
+    PetscCall(text_add(&page->text, "<li>of the <a href=\"#usual\">usual metrics of cell-eval</a> ahead of every baseline in %d%s%s; behind the best baseline in %d%s%s</li>\n", (int)count[0],
+                       count[0] ? ": " : "", count[0] ? names[0].text : "", (int)count[1], count[1] ? ": " : "", count[1] ? names[1].text : ""));
+  for (int b = 0; b < 2; b++) PetscCall(PetscFree(names[b].text));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode add_headline(Page *page, const Scores *s)
 {
   const PetscInt mine = s->prediction ? comparison_row(s, titles[0].name, s->prediction) : -1;
@@ -131,6 +155,7 @@ PetscErrorCode add_headline(Page *page, const Scores *s)
   PetscCall(text_add(&page->text, ".</p><ul>\n"));
   PetscCall(add_difference(page, s, titles[0].name));
   PetscCall(add_difference(page, s, titles[1].name));
+  PetscCall(add_usual_verdict(page, s));
   PetscCall(text_add(&page->text, "</ul><p class=\"small\">Means over %g held-out populations of %g perturbation%s. %s</p></section>\n", csv_number(c, mine, "groups"),
                      csv_number(c, mine, "perturbations"), comparison_intervals(s) ? "s" : "",
                      comparison_intervals(s) ? "Intervals: bootstrap over perturbations." : "With one perturbation there is no interval over perturbations: the answer holds for it alone, and 'beats' means by more than twice the spread of the training runs."));
@@ -158,30 +183,38 @@ static PetscBool is_best(const Scores *s, PetscInt row)
   return PETSC_TRUE;
 }
 
-PetscErrorCode add_score_table(Page *page, const Scores *s)
+/* The value of one score of one model, with its interval or spread. */
+static PetscErrorCode add_score_cell(Page *page, const Scores *s, const char *score, const char *model)
 {
-  const CsvTable *c = &s->comparison;
-  PetscInt        scores;
-  char          **score;
+  const CsvTable *c    = &s->comparison;
+  const PetscInt  row  = comparison_row(s, score, model);
+  const double    mean = row < 0 ? NAN : csv_number(c, row, "mean");
 
   PetscFunctionBeginUser;
-  if (!c->rows) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(csv_distinct(c, "score", &scores, &score));
-  /* The distance of the headline comes first. */
-  for (PetscInt i = scores - 1; i > 0; i--) {
-    if (strcmp(score[i], titles[0].name)) continue;
-    char *swap   = score[i - 1];
-    score[i - 1] = score[i];
-    score[i]     = swap;
+  if (!isfinite(mean)) {
+    PetscCall(text_add(&page->text, "<td>&ndash;</td>"));
+    PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(text_add(&page->text, "<h2 id=\"scores\">Scores</h2>\n<p>Means over the held-out populations, on log1p values of 10,000 counts a cell; the best of each column is marked with a star. "
-                                  "%s The <i>ceiling</i> sets two halves of the measured cells against each other: half as many cells, so that its distances start higher.</p>\n",
-                     comparison_intervals(s) ? "Small: 95&nbsp;% interval over perturbations." : "Small: standard deviation over training runs."));
-  PetscCall(table_begin(page, "table-scores"));
+  const PetscBool best = is_best(s, row);
+  PetscCall(text_add(&page->text, "<td data-value=\"%.10g\"%s>%.4g%s", mean, best ? " class=\"best\"" : "", mean, best ? "&#8239;&#9733;" : ""));
+  if (comparison_intervals(s) && isfinite(csv_number(c, row, "lower_95")))
+    PetscCall(text_add(&page->text, "<small>%.3g to %.3g</small>", csv_number(c, row, "lower_95"), csv_number(c, row, "upper_95")));
+  else if (csv_number(c, row, "repeats") > 1) PetscCall(text_add(&page->text, "<small>&plusmn; %.2g</small>", csv_number(c, row, "repeat_std")));
+  PetscCall(text_add(&page->text, "</td>"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A row for each model, a column for each score; title: of the columns, as HTML. */
+static PetscErrorCode add_score_rows(Page *page, const Scores *s, const char *id, PetscInt scores, const char *const *score, const char *const *title)
+{
+  const CsvTable *c = &s->comparison;
+
+  PetscFunctionBeginUser;
+  PetscCall(table_begin(page, id));
   PetscCall(text_add(&page->text, "<th>prediction</th>"));
   for (PetscInt i = 0; i < scores; i++) {
     const PetscInt row = comparison_row(s, score[i], csv_text(c, 0, "model"));
-    PetscCall(text_add(&page->text, "<th>%s %s</th>", score_title(score[i]), row >= 0 && !strcmp(csv_text(c, row, "direction"), "lower") ? "&darr;" : "&uarr;"));
+    PetscCall(text_add(&page->text, "<th title=\"%s\">%s %s</th>", score[i], title[i], row >= 0 && !strcmp(csv_text(c, row, "direction"), "lower") ? "&darr;" : "&uarr;"));
   }
   PetscCall(text_add(&page->text, "</tr></thead><tbody>\n"));
   for (PetscInt m = 0; m < s->models; m++) {
@@ -189,23 +222,33 @@ PetscErrorCode add_score_table(Page *page, const Scores *s)
     PetscCall(text_add(&page->text, "<tr class=\"%s\"><td>", first < 0 ? "" : csv_text(c, first, "kind")));
     PetscCall(text_add_escaped(&page->text, s->model[m]));
     PetscCall(text_add(&page->text, "</td>"));
-    for (PetscInt i = 0; i < scores; i++) {
-      const PetscInt row  = comparison_row(s, score[i], s->model[m]);
-      const double   mean = row < 0 ? NAN : csv_number(c, row, "mean");
-      if (!isfinite(mean)) {
-        PetscCall(text_add(&page->text, "<td>&ndash;</td>"));
-        continue;
-      }
-      const PetscBool best = is_best(s, row);
-      PetscCall(text_add(&page->text, "<td data-value=\"%.10g\"%s>%.4g%s", mean, best ? " class=\"best\"" : "", mean, best ? "&#8239;&#9733;" : ""));
-      if (comparison_intervals(s) && isfinite(csv_number(c, row, "lower_95")))
-        PetscCall(text_add(&page->text, "<small>%.3g to %.3g</small>", csv_number(c, row, "lower_95"), csv_number(c, row, "upper_95")));
-      else if (csv_number(c, row, "repeats") > 1) PetscCall(text_add(&page->text, "<small>&plusmn; %.2g</small>", csv_number(c, row, "repeat_std")));
-      PetscCall(text_add(&page->text, "</td>"));
-    }
+    for (PetscInt i = 0; i < scores; i++) PetscCall(add_score_cell(page, s, score[i], s->model[m]));
     PetscCall(text_add(&page->text, "</tr>\n"));
   }
   PetscCall(text_add(&page->text, "</tbody></table></div>\n"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode add_score_table(Page *page, const Scores *s)
+{
+  PetscInt     scores, shown = 0;
+  char       **score;
+  const char **column, **title;
+
+  PetscFunctionBeginUser;
+  if (!s->comparison.rows) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(csv_distinct(&s->comparison, "score", &scores, &score));
+  PetscCall(PetscMalloc2(scores + 1, &column, scores + 1, &title));
+  /* The distance of the headline comes first; cell-eval's have a table of their own. */
+  column[shown++] = titles[0].name;
+  for (PetscInt i = 0; i < scores; i++)
+    if (strcmp(score[i], titles[0].name) && !metric_of_celleval(score[i])) column[shown++] = score[i];
+  for (PetscInt i = 0; i < shown; i++) title[i] = score_title(column[i]);
+  PetscCall(text_add(&page->text, "<h2 id=\"scores\">Scores</h2>\n<p>Means over the held-out populations, on log1p values of 10,000 counts a cell; the best of each column is marked with a star. "
+                                  "%s The <i>ceiling</i> sets two halves of the measured cells against each other: half as many cells, so that its distances start higher.</p>\n",
+                     comparison_intervals(s) ? "Small: 95&nbsp;% interval over perturbations." : "Small: standard deviation over training runs."));
+  PetscCall(add_score_rows(page, s, "table-scores", shown, column, title));
+  PetscCall(PetscFree2(column, title));
   PetscCall(strings_free(scores, &score));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -261,47 +304,45 @@ PetscErrorCode add_populations(Page *page, const Scores *s)
 
 /* ---- cell-eval ----------------------------------------------------------------------------------------------------------------- */
 
+const UsualMetric usual_metric[USUAL_METRICS] = {{"celleval_pearson_delta", "PDCorr", PETSC_FALSE},
+                                                 {"celleval_mae", "MAE", PETSC_FALSE},
+                                                 {"celleval_discrimination_score_l1", "PDS", PETSC_TRUE},
+                                                 {"celleval_overlap_at_N", "DEOver", PETSC_FALSE},
+                                                 {"celleval_precision_at_N", "DEPrec", PETSC_FALSE},
+                                                 {"celleval_de_direction_match", "DirAgr", PETSC_FALSE},
+                                                 {"celleval_de_spearman_lfc_sig", "LFCSpear", PETSC_FALSE},
+                                                 {"celleval_de_spearman_sig", "ES", PETSC_TRUE},
+                                                 {"celleval_roc_auc", "AUROC", PETSC_FALSE},
+                                                 {"celleval_pr_auc", "AUPRC", PETSC_FALSE}};
+
+PetscBool metric_of_celleval(const char *score) { return strncmp(score, "celleval_", 9) ? PETSC_FALSE : PETSC_TRUE; }
+
+PetscBool usual_says_something(const Scores *s, int u)
+{
+  for (PetscInt m = 0; m < s->models; m++) {
+    const PetscInt row = comparison_row(s, usual_metric[u].score, s->model[m]);
+    if (row >= 0 && isfinite(csv_number(&s->comparison, row, "mean")) && (!usual_metric[u].several || comparison_intervals(s))) return PETSC_TRUE;
+  }
+  return PETSC_FALSE;
+}
+
 PetscErrorCode add_usual_metrics(Page *page, const Scores *s)
 {
-  static const char *const usual[][2] = {{"pearson_delta", "PDCorr"}, {"discrimination_score_l1", "PDS (L1)"}, {"overlap_at_N", "DEOver"}, {"precision_at_N", "DEPrec"}, {"de_direction_match", "DirAgr"},
-                                         {"de_spearman_lfc_sig", "LFCSpear"}, {"de_spearman_sig", "ES"}, {"roc_auc", "AUROC"}, {"pr_auc", "AUPRC"}, {"mae", "MAE"}};
-  PetscBool                begun      = PETSC_FALSE;
+  const char *score[USUAL_METRICS], *title[USUAL_METRICS];
+  PetscInt    shown = 0;
 
   PetscFunctionBeginUser;
-  for (PetscInt m = 0; m < s->models; m++) {
-    CsvTable table = {0};
-    char     name[PETSC_MAX_PATH_LEN];
-    char     folder[PETSC_MAX_PATH_LEN];
-    PetscCall(PetscSNPrintf(folder, sizeof folder, "%s/%s", s->folder, s->model[m]));
-    PetscCall(file_ending(folder, "agg_results.csv", name));
-    if (*name) PetscCall(csv_read(folder, name, &table));
-    else if (s->prediction && !strcmp(s->model[m], s->prediction)) {
-      PetscCall(file_ending(s->folder, "agg_results.csv", name));
-      if (*name) PetscCall(csv_read(s->folder, name, &table));
-    }
-    for (PetscInt i = 0; i < table.rows; i++) {
-      if (strcmp(csv_text(&table, i, "statistic"), "mean")) continue;
-      if (!begun) {
-        PetscCall(text_add(&page->text, "<h3 id=\"usual\">The ten usual metrics</h3>\n<p>As cell-eval computes them (first run of a prediction), means over perturbations: larger is better but for MAE. Tests against control "
-                                        "cells: Wilcoxon rank-sum, false discovery rate 5&nbsp;%%.</p>\n"));
-        PetscCall(table_begin(page, "table-usual"));
-        PetscCall(text_add(&page->text, "<th>prediction</th>"));
-        for (int u = 0; u < 10; u++) PetscCall(text_add(&page->text, "<th title=\"%s\">%s</th>", usual[u][0], usual[u][1]));
-        PetscCall(text_add(&page->text, "</tr></thead><tbody>\n"));
-      }
-      begun = PETSC_TRUE;
-      PetscCall(text_add(&page->text, "<tr><td>"));
-      PetscCall(text_add_escaped(&page->text, s->model[m]));
-      PetscCall(text_add(&page->text, "</td>"));
-      for (int u = 0; u < 10; u++) {
-        const double value = csv_number(&table, i, usual[u][0]);
-        if (isfinite(value)) PetscCall(text_add(&page->text, "<td>%.3f</td>", value));
-        else PetscCall(text_add(&page->text, "<td>&ndash;</td>"));
-      }
-      PetscCall(text_add(&page->text, "</tr>\n"));
-    }
-    PetscCall(csv_free(&table));
+  for (int u = 0; u < USUAL_METRICS; u++) {
+    if (!usual_says_something(s, u)) continue;
+    score[shown] = usual_metric[u].score;
+    title[shown++] = usual_metric[u].title;
   }
-  if (begun) PetscCall(text_add(&page->text, "</tbody></table></div>\n"));
+  if (!shown) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(text_add(&page->text, "<h3 id=\"usual\">The ten usual metrics</h3>\n<p>As cell-eval computes them, means over perturbations; a star marks the best of a column, the ceiling left out. PDCorr: correlation of mean "
+                                  "changes. MAE: of means. PDS: how near a prediction is to its own perturbation among all. DEOver and DEPrec: overlap of the lists of changed genes, as long as the measured and as the predicted one. "
+                                  "DirAgr and LFCSpear: direction and ranks of the fold changes of genes that do change. ES: numbers of changed genes, ranked. AUROC, AUPRC: which genes change. A gene changes where the "
+                                  "rank-sum test against control cells has a false discovery rate below 5&nbsp;%%.%s</p>\n",
+                     shown < USUAL_METRICS ? " PDS and ES say nothing of a single perturbation and are left out." : ""));
+  PetscCall(add_score_rows(page, s, "table-usual", shown, score, title));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

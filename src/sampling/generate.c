@@ -248,6 +248,37 @@ static PetscErrorCode estimate_clean(void *context, double step, const double *x
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The smallest value of a control cell is its one count, log1p(s / depth): what is measured of a gene is nothing or at least that. A value between becomes the one or the
+   other, that with the value's share as its probability, so that means stay. Uniforms of a gene are stratified over the cells of the population (Latin hypercube,
+   McKay 1979): where the cells agree, the gene's sum moves by one count, not by the root of their number. */
+static void round_to_counts(Generator *g)
+{
+  const PetscInt genes = g->model->table->shape.genes;
+
+  for (PetscInt b = 0; b < g->sets; b++) {
+    const GeneratedSet *set = &g->set[b];
+    const uint64_t      cells = (uint64_t)g->conditions->item[set->condition].cells;
+
+    for (PetscInt s = 0; s < set->cells; s++) {
+      const size_t   at = ((size_t)b * (size_t)g->own + (size_t)s) * (size_t)genes;
+      const uint64_t number = (uint64_t)(set->first_cell + s);
+      double         one = 0;
+
+      for (PetscInt i = 0; i < genes; i++) {
+        const double value = (double)g->control[at + (size_t)i];
+        if (value > 0 && (one == 0 || value < one)) one = value;
+      }
+      for (PetscInt i = 0; i < genes; i++) {
+        double *value = &g->state[at + (size_t)i];
+        if (*value <= 0 || *value >= one) continue;
+        const RandomStream order = condition_stream(g, RANDOM_SAMPLE_WHOLE, (uint32_t)i, set, 0), within = condition_stream(g, RANDOM_SAMPLE_WHOLE, (uint32_t)i, set, 1);
+        const double       uniform = ((double)random_permuted(&order, cells, number) + random_uniform(&within, (uint32_t)number)) / (double)cells;
+        *value = uniform < *value / one ? one : 0;
+      }
+    }
+  }
+}
+
 PetscErrorCode generator_run(Generator *g, PetscInt64 first, PetscInt64 stride, PetscInt count, GeneratedSet *sets, const double **cells)
 {
   const SampleSettings *settings = g->settings;
@@ -278,6 +309,7 @@ PetscErrorCode generator_run(Generator *g, PetscInt64 first, PetscInt64 stride, 
   PetscCall(TSReverseSolve(ts, x));
   PetscCall(TSDestroy(&ts));
   PetscCall(VecDestroy(&x));
+  if (settings->whole_counts) round_to_counts(g);
   PetscCall(PetscArraycpy(sets, g->set, count));
   *cells = g->state;
   PetscFunctionReturn(PETSC_SUCCESS);

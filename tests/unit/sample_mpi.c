@@ -14,13 +14,15 @@ static Real            *parameters;
 static const PetscInt   steps[] = {999, 600, 200, 0};
 static PetscInt64       asked[64];
 static int              asked_count;
+static PetscBool        whole_counts;
+static Real             least_control;
 
 /* Any fixed function of cell and gene; the cells asked for are noted. */
 static PetscErrorCode controls(void *context, PetscInt64 count, const PetscInt64 *cells, Real *dense)
 {
   for (PetscInt64 i = 0; i < count; i++) {
     if (asked_count < 64) asked[asked_count++] = cells[i];
-    for (int g = 0; g < GENES; g++) dense[i * GENES + g] = (Real)((cells[i] * 7 + g * 3) % 11) / 11;
+    for (int g = 0; g < GENES; g++) dense[i * GENES + g] = least_control + (Real)((cells[i] * 7 + g * 3) % 11) / 11;
   }
   return PETSC_SUCCESS;
 }
@@ -39,7 +41,7 @@ static void generate(MPI_Comm comm, int parts, const char *type, int count, cons
   const SampleModel    model = {.table = &table, .parameters = parameters, .schedule = &schedule, .set_size = SET, .sees_cell_type = PETSC_TRUE,
                                 .sees_batch = PETSC_TRUE, .strength = 1, .value_scale = 10};
   SampleSettings       settings = {
-            .type = type, .steps = 4, .step = steps, .eta = eta, .guidance = guidance, .cut = strcmp(type, TSRK) ? 1e-4 : 0, .draws = 2, .sets_at_once = at_once, .seed = 5, .parts = parts};
+            .type = type, .steps = 4, .step = steps, .eta = eta, .guidance = guidance, .cut = strcmp(type, TSRK) ? 1e-4 : 0, .draws = 2, .sets_at_once = at_once, .seed = 5, .parts = parts, .whole_counts = whole_counts};
   const size_t size = (size_t)CONDITIONS * 2 * MOST_CELLS * GENES;
   ProcessGrid  grid;
   Generator   *generator;
@@ -127,6 +129,56 @@ static void same_on_any_grid(void **state)
   check_call(PetscOptionsClearValue(NULL, "-ts_rtol"));
   check_call(PetscOptionsClearValue(NULL, "-ts_atol"));
   free(alone);
+  free(dealt);
+}
+
+/* Values below the smallest of their control cell, which is its one count, become that or 0, the others stay; their sum moves by chance alone: within
+   three standard deviations of coins thrown for each value. The same on every grid. */
+static void whole_counts_keep_means(void **state)
+{
+  const size_t size = (size_t)CONDITIONS * 2 * MOST_CELLS * GENES;
+  const int    all[] = {0};
+  double      *as_they_are = malloc(size * sizeof *as_they_are), *whole = malloc(size * sizeof *whole), *dealt = malloc(size * sizeof *dealt);
+  double       moved = 0, variance = 0;
+  int          ranks, rounded = 0, up = 0;
+
+  MPI_Comm_size(PETSC_COMM_WORLD, &ranks);
+  asked_count = 0;
+  least_control = (Real)0.3;
+  generate(PETSC_COMM_SELF, 1, TSREVERSEDDIM, 1, all, 1, 0, 0, as_they_are);
+  whole_counts = PETSC_TRUE;
+  generate(PETSC_COMM_SELF, 1, TSREVERSEDDIM, 1, all, 1, 0, 0, whole);
+  for (int g = 0; g < GENES; g++) {
+    for (int i = 0; i < (int)cells_of[0]; i++) {
+      const double before = as_they_are[i * GENES + g], after = whole[i * GENES + g];
+      Real         control[GENES];
+      double       one = INFINITY;
+
+      check_call(controls(NULL, 1, &asked[i], control));
+      for (int j = 0; j < GENES; j++)
+        if (control[j] > 0) one = PetscMin(one, (double)control[j]);
+      if (before <= 0 || before >= one) {
+        assert_true(after == before);
+      } else {
+        assert_true(after == 0 || after == one);
+        variance += before * (one - before);
+        rounded++;
+        up += after > 0;
+      }
+      moved += after - before;
+    }
+  }
+  assert_true(moved * moved < 9 * variance);
+  assert_true(rounded > 20 && up > 3 && up < rounded);
+  for (int parts = 1; parts <= ranks; parts++) {
+    if (ranks % parts) continue;
+    generate(PETSC_COMM_WORLD, parts, TSREVERSEDDIM, 1, all, 1, 0, 0, dealt);
+    check_close(difference(whole, dealt, size), 0, 1e-5, 1);
+  }
+  whole_counts = PETSC_FALSE;
+  least_control = 0;
+  free(as_they_are);
+  free(whole);
   free(dealt);
 }
 
@@ -232,6 +284,7 @@ static int finish(void **state)
 
 static const struct CMUnitTest tests[] = {cmocka_unit_test_setup_teardown(same_on_any_ranks, start, finish),
                                           cmocka_unit_test_setup_teardown(same_on_any_grid, start, finish),
+                                          cmocka_unit_test_setup_teardown(whole_counts_keep_means, start, finish),
                                           cmocka_unit_test_setup_teardown(controls_without_replacement, start, finish),
                                           cmocka_unit_test_setup_teardown(guided_step_by_hand, start, finish)};
 

@@ -24,7 +24,8 @@ typedef enum {
   RANDOM_VALIDATE,       /* validation sets and their noise */
   RANDOM_TEST,
   RANDOM_EMBED, /* landmarks, cells sampled for bandwidths, permutations */
-  RANDOM_RESAMPLE /* permutations of labels, bootstrap, folds, questions */
+  RANDOM_RESAMPLE, /* permutations of labels, bootstrap, folds, questions */
+  RANDOM_SAMPLE_WHOLE /* which values below one count become one */
 } RandomPurpose;
 
 /* A stream of numbers indexed by i = 0, 1, ...: value i depends on (seed, purpose, step, set, cell, i) and nothing else. */

@@ -6,8 +6,8 @@
 With AVX-512 numpy's log1p of single precision differs from the C library's in the last bit: values of counts that are equal with the one are not with the other,
 and ranks move by halves.
 
-Each case is a folder of real.h5ad, predicted.h5ad, results.csv, agg_results.csv, real_de.csv, pred_de.csv (all perturbations in column "perturbation",
-control label "control"), as tests/evaluate_parity reads them; options.txt holds further options of both programs.
+Each case is a folder of real.h5ad, predicted.h5ad and the tables that cell-eval makes of them (all perturbations in column "perturbation", control label
+"control"), as tests/evaluate_parity reads them; options.txt holds further options of both programs; files that begin with "given" are such options' inputs.
 """
 import os
 import sys
@@ -133,25 +133,74 @@ def double(rng, folder):
         a.write_h5ad(f"{folder}/{file}.h5ad", compression="gzip")
 
 
+def precomputed(rng, folder):
+    """Tables of differential expression given: rows in another order, genes left out, false discovery rates that are not those of the cells."""
+    from pdex import pdex
+
+    order(rng, folder)
+    for file, side in (("real", "real_de"), ("predicted", "predicted_de")):
+        table = pdex(ad.read_h5ad(f"{folder}/{file}.h5ad"), groupby="perturbation", mode="ref", reference="control", is_log1p=True, epsilon=0.0, threads=1)
+        table = table.to_pandas()
+        table["fdr"] = np.minimum(1, table["fdr"] * rng.lognormal(0, 1, len(table)))
+        table = table[~table["feature"].isin([f"G{g}" for g in range(0, 160, 7)])]
+        table.sort_values(["target", "feature"], ascending=[False, True]).to_csv(f"{folder}/given_{side}.csv", index=False)
+    return {"real_de": "given_real_de.csv", "predicted_de": "given_predicted_de.csv"}
+
+
+def typed(rng, folder):
+    """A set of tables for each cell type, which do not have the same perturbations; a name with a slash."""
+    names = [f"G{g}" for g in range(60)]
+    effects = effects_of(rng, ["a", "b", "c"], 60, 1)
+    parts = [("a", "CD4+T", 25), ("b", "CD4+T", 20), ("control", "CD4+T", 40), ("a", "NK/ILC", 18), ("c", "NK/ILC", 22), ("b", "NK/ILC", 1), ("control", "NK/ILC", 30)]
+    for file, noise in (("real", 0), ("predicted", 0.3)):
+        rows = rng.permutation(np.repeat(np.arange(len(parts)), [n for _, _, n in parts]))
+        labels, types = (np.array([parts[r][k] for r in rows]) for k in (0, 1))
+        mine = {p: effects[p] * np.exp(rng.normal(0, noise, 60)) for p in effects}
+        x = cells(rng, labels, 60, mine, density=0.6)
+        x[types == "CD4+T", :20] *= 0.5
+        obs = pd.DataFrame({"perturbation": pd.Categorical(labels), "cell_type": pd.Categorical(types)}, index=[f"cell{i}" for i in range(len(labels))])
+        ad.AnnData(sp.csr_matrix(x), obs=obs, var=pd.DataFrame(index=names)).write_h5ad(f"{folder}/{file}.h5ad", compression="gzip")
+    return {"cell_type_column": "cell_type"}
+
+
+def typed_counts(rng, folder):
+    """Counts are brought to the median of their cell type."""
+    typed(rng, folder)
+    for file in ("real", "predicted"):
+        a = ad.read_h5ad(f"{folder}/{file}.h5ad")
+        depth = np.where(a.obs["cell_type"] == "CD4+T", 3, 8)[:, None] * rng.gamma(4, 0.5, (a.n_obs, 1))
+        a.X = sp.csr_matrix(rng.poisson(a.X.toarray() * depth).astype(np.float32))
+        a.write_h5ad(f"{folder}/{file}.h5ad", compression="gzip")
+    return {"cell_type_column": "cell_type"}
+
+
 # cell-eval keeps a metric's configuration for the rest of the process: embedded comes last.
-CASES = [ugly, dense, quiet, two, order, counts, filtered, double, embedded]
+CASES = [ugly, dense, quiet, two, order, counts, filtered, double, precomputed, typed, typed_counts, embedded]
+SEEDS = {case: 100 + number for number, case in enumerate([ugly, dense, quiet, two, order, counts, filtered, double, embedded, precomputed, typed, typed_counts])}
 
 
 def run(folder, options):
     from cell_eval import MetricsEvaluator
+    from cell_eval.utils import split_anndata_on_celltype
 
-    evaluator = MetricsEvaluator(f"{folder}/predicted.h5ad", f"{folder}/real.h5ad", control_pert="control", pert_col="perturbation", num_threads=1, outdir=folder,
-                                 pdex_kwargs={"cpm_filter": options.get("cpm_filter"), "epsilon": 0.0})
-    configs = {m: {"embed_key": options["embedding"]} for m in ("discrimination_score_l2", "discrimination_score_cosine")} if "embedding" in options else {}
-    evaluator.compute(profile="full", metric_configs=configs, skip_metrics=["clustering_agreement"])
+    pairs = {None: (f"{folder}/predicted.h5ad", f"{folder}/real.h5ad")}
+    if "cell_type_column" in options:
+        predicted, real = (split_anndata_on_celltype(ad.read_h5ad(path), options["cell_type_column"]) for path in pairs[None])
+        pairs = {cell_type: (predicted[cell_type], real[cell_type]) for cell_type in real}
+    given = {ours: f"{folder}/{options[theirs]}" for ours, theirs in (("de_real", "real_de"), ("de_pred", "predicted_de")) if theirs in options}
+    for prefix, (predicted, real) in pairs.items():
+        evaluator = MetricsEvaluator(predicted, real, control_pert="control", pert_col="perturbation", num_threads=1, outdir=folder, prefix=prefix, **given,
+                                     pdex_kwargs={"cpm_filter": options.get("cpm_filter"), "epsilon": 0.0})
+        configs = {m: {"embed_key": options["embedding"]} for m in ("discrimination_score_l2", "discrimination_score_cosine")} if "embedding" in options else {}
+        evaluator.compute(profile="full", metric_configs=configs, skip_metrics=["clustering_agreement"])
     with open(f"{folder}/options.txt", "w") as stream:
         stream.write("".join(f"-{k} {v} " for k, v in options.items()))
 
 
 if __name__ == "__main__":
-    for number, case in enumerate(CASES):
+    for case in CASES:
         if len(sys.argv) > 2 and case.__name__ not in sys.argv[2:]:
             continue
         folder = f"{sys.argv[1]}/{case.__name__}"
         os.makedirs(folder, exist_ok=True)
-        run(folder, case(np.random.default_rng(100 + number), folder) or {})
+        run(folder, case(np.random.default_rng(SEEDS[case]), folder) or {})
