@@ -141,12 +141,12 @@ static PetscErrorCode add_axes(const Scores *s, Text *script)
   for (int u = 0; u < USUAL_METRICS; u++) {
     const double    angle = 2 * PETSC_PI * u / USUAL_METRICS, x = sin(angle), y = cos(angle);
     const PetscBool there = usual_says_something(s, u);
-    PetscCall(text_add(script, "set arrow from 0,0 to %g,%g nohead linecolor '#cccccc'\nset label '%s%s' at %g,%g %s textcolor '%s' font ',14'\n", x, y, usual_metric[u].title,
+    PetscCall(text_add(script, "set arrow from 0,0 to %g,%g nohead linecolor '#cccccc'\nset label \"%s%s\" at %g,%g %s textcolor '%s' font ',14'\n", x, y, usual_metric[u].title,
                        there ? "" : "\\n(not defined)", 1.1 * x, 1.12 * y, x > 0.1 ? "left" : x < -0.1 ? "right" : "center", there ? "#222222" : "#8c8c8c"));
   }
   for (int ring = 1; ring <= 4; ring++)
     PetscCall(text_add(script, "set object %d circle at 0,0 size first %g fillstyle empty border linecolor '%s'\n", ring, 0.25 * ring, ring == 4 ? "#aaaaaa" : "#e0e0e0"));
-  PetscCall(text_add(script, "set label '0.5' at 0.03,0.545 left textcolor '#777777' font ',11'\nset label '1' at 0.03,0.955 left textcolor '#777777' font ',11'\n"));
+  PetscCall(text_add(script, "set label '0.5' at 0.155,0.476 center textcolor '#777777' font ',11'\nset label '1' at 0.29,0.895 center textcolor '#777777' font ',11'\n"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -161,7 +161,7 @@ static PetscErrorCode radar(const Scores *s, Text *script)
   for (int u = 0; u < USUAL_METRICS; u++) axes += usual_says_something(s, u);
   if (axes < 3 || !s->prediction) PetscFunctionReturn(PETSC_SUCCESS);
   count = choose_series(s, series);
-  PetscCall(text_add(script, "set encoding utf8\nset key noenhanced below center horizontal maxcols 4 textcolor '#222222' samplen 2.5\nunset border\nunset tics\nset size ratio -1\nset xrange [-1.75:1.75]\n"
+  PetscCall(text_add(script, "set encoding utf8\nset key noenhanced below center horizontal maxcols 4 invert textcolor '#222222' samplen 2.5\nunset border\nunset tics\nset size ratio -1\nset xrange [-1.75:1.75]\n"
                              "set yrange [-1.2:1.2]\n"));
   PetscCall(add_axes(s, script));
   for (PetscInt i = 0; i < count; i++) {

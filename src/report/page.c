@@ -22,7 +22,8 @@ static const char page_head[] =
   "details{margin:.5rem 0}summary{cursor:pointer;padding:.3rem 0}code{font-size:.92em;overflow-wrap:anywhere}\n"
   "@media (max-width:600px){body{font-size:16px;padding:.6rem .8rem 2rem}h1{font-size:1.4rem}th,td{padding:.3rem .45rem}th button{padding:.3rem .45rem}.headline{padding:.6rem .8rem}}\n"
   "@media print{body{max-width:none;font-size:10.5pt;padding:0}nav{display:none}.wide{overflow:visible}table{font-size:8pt}th,td,th button{padding:.15rem .3rem}figure,tr,.headline,.panel{break-inside:avoid}"
-  "h2,h3{break-after:avoid}.panels{grid-template-columns:1fr 1fr}pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:7.5pt}a{color:inherit;text-decoration:none}}\n</style>\n";
+  "h2,h3{break-after:avoid}.panels{grid-template-columns:1fr 1fr}.panels:has(>.panel:only-child){grid-template-columns:minmax(0,34rem)}.screen{display:none}"
+  "pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:7pt;line-height:1.25;tab-size:2;columns:3}a{color:inherit;text-decoration:none}}\n</style>\n";
 
 /* Sorting a table by its headings, with the mouse or the keyboard; the page works without it. */
 static const char page_script[] =
@@ -33,7 +34,7 @@ static const char page_script[] =
   "function key(r){var c=r.cells[i],v=c.dataset.value||c.textContent,n=parseFloat(v);return isNaN(n)||/[^-+0-9.e\\u2605\\s]/.test(v)?v:n}\n"
   "Array.from(body.rows).sort(function(x,y){var p=key(x),q=key(y),s=typeof p==='string',u=typeof q==='string';\n"
   "return s&&u?d*p.localeCompare(q):s!==u?(s?1:-1):d*(p-q)}).forEach(function(r){body.appendChild(r)})})})\n"
-  "window.addEventListener('beforeprint',function(){document.querySelectorAll('details').forEach(function(d){d.open=true})})\n</script>\n";
+  "window.addEventListener('beforeprint',function(){document.querySelectorAll('details:not(.screen)').forEach(function(d){d.open=true})})\n</script>\n";
 
 /* What a folder holds. */
 typedef enum { FOLDER_NONE, FOLDER_RUN, FOLDER_SCORES, FOLDER_EMBEDDING } FolderKind;
@@ -119,7 +120,8 @@ static PetscErrorCode build(const ReportOptions *options, Text *text)
     PetscCall(text_add(&page.text, "</code>"));
   }
   PetscCall(text_add(&page.text, ".</p>\n"));
-  for (PetscInt i = 0; i < runs; i++) PetscCall(add_reproduction(&page, run[i]));
+  /* Paper has room for one run's options; those of the others are on the screen. */
+  for (PetscInt i = 0; i < runs; i++) PetscCall(add_reproduction(&page, run[i], i ? PETSC_FALSE : PETSC_TRUE));
   PetscCall(PetscFree2(kind, run));
 
   PetscCall(text_add(text, "%s<title>", page_head));

@@ -110,7 +110,7 @@ PetscErrorCode add_radar(Page *page, const Scores *s);
 PetscErrorCode add_cell_figures(Page *page, const Scores *s);
 PetscErrorCode add_gene_figures(Page *page, const Scores *s);
 PetscErrorCode add_runs(Page *page, PetscInt runs, const char *const *run);
-PetscErrorCode add_reproduction(Page *page, const char *run);
+PetscErrorCode add_reproduction(Page *page, const char *run, PetscBool printed);
 PetscErrorCode add_embedding(Page *page, const char *folder);
 
 /* Figures of an embedding folder, in the order they are shown; a script's used is 0 where a table is missing. Width and height in pixels. Not collective. */

@@ -170,7 +170,8 @@ PetscErrorCode add_runs(Page *page, PetscInt runs, const char *const *run)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode add_file(Page *page, const char *folder, const char *name, const char *title)
+/* printed: also on paper, where it is opened; else on the screen alone. */
+static PetscErrorCode add_file(Page *page, const char *folder, const char *name, const char *title, PetscBool printed)
 {
   char      path[PETSC_MAX_PATH_LEN];
   Text      content = {0};
@@ -180,7 +181,7 @@ static PetscErrorCode add_file(Page *page, const char *folder, const char *name,
   PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", folder, name));
   PetscCall(file_text(path, &content, &found));
   if (content.used) {
-    PetscCall(text_add(&page->text, "<details><summary>%s <code>", title));
+    PetscCall(text_add(&page->text, "<details%s><summary>%s <code>", printed ? "" : " class=\"screen\"", title));
     PetscCall(text_add_escaped(&page->text, path));
     PetscCall(text_add(&page->text, "</code></summary><pre tabindex=\"0\">"));
     PetscCall(text_add_escaped(&page->text, content.text));
@@ -190,11 +191,11 @@ static PetscErrorCode add_file(Page *page, const char *folder, const char *name,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode add_reproduction(Page *page, const char *run)
+PetscErrorCode add_reproduction(Page *page, const char *run, PetscBool printed)
 {
   PetscFunctionBeginUser;
-  PetscCall(add_file(page, run, "options.yaml", "Options that rerun the training:"));
-  PetscCall(add_file(page, run, "run.json", "Versions, machine, process grid, data:"));
-  PetscCall(add_file(page, run, "folds.json", "How step and strength were chosen:"));
+  PetscCall(add_file(page, run, "options.yaml", "Options that rerun the training:", printed));
+  PetscCall(add_file(page, run, "run.json", "Versions, machine, process grid, data:", printed));
+  PetscCall(add_file(page, run, "folds.json", "How step and strength were chosen:", PETSC_FALSE));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

