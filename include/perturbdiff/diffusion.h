@@ -17,13 +17,16 @@ typedef struct {
   double      *beta, *alpha_bar;
 } NoiseSchedule;
 
+/* schedule_create - beta and abar of every step: linear from 1e-4 to 2e-2 for 1000 steps, scaled for another number so that the last is as noisy; cosine, and
+   cosine to the power gamma (Nichol and Dhariwal, arXiv 2102.09672). schedule_destroy frees the arrays. Not collective, as all of this room but what says so. */
 PetscErrorCode schedule_create(ScheduleKind kind, PetscInt steps, double gamma, NoiseSchedule *schedule);
 PetscErrorCode schedule_destroy(NoiseSchedule *schedule);
-/* Half log signal-to-noise lambda(t) = log(sqrt(abar)/sqrt(1-abar)) at step t (need not be whole: log-linear between), and its inverse. */
+/* Half the log signal-to-noise ratio, lambda(t) = log(sqrt(abar)/sqrt(1-abar)) at step t (need not be whole: linear in lambda between), and its inverse,
+   within [0, steps - 1]. */
 double schedule_lambda(const NoiseSchedule *schedule, double step);
 double schedule_step_of_lambda(const NoiseSchedule *schedule, double lambda);
 
-/* corrupt - noisy = sqrt(abar_t) clean + sqrt(1-abar_t) noise for each set; clean, noise, noisy (B, n), step (B) whole. noise may be noisy. */
+/* corrupt - (arXiv 2006.11239, eq. 4) noisy = sqrt(abar_t) clean + sqrt(1-abar_t) noise for each set; clean, noise, noisy (B, n), step (B) whole. noise may be noisy. */
 void corrupt(const NoiseSchedule *schedule, PetscInt sets, size_t n, const double *step, const Real *clean, const Real *noise, Real *noisy);
 
 /* corruption_noise - standard normals (cells,G) of the cells first_cell, ... of one set, keyed by (seed, purpose, step, set, cell). */
@@ -34,7 +37,7 @@ typedef struct {
   double state, estimate, noise;
 } ReverseStep;
 
-/* From one diffusion step to an earlier one; to -1: to the clean end (abar 1). eta: noise of DDIM, 0 deterministic, 1 ancestral; noise_weight: that of DDPM is scaled by
+/* ddim_step (arXiv 2010.02502, eq. 12 and 16), ddpm_step (arXiv 2006.11239, eq. 7, variance beta): from one diffusion step to an earlier one; to -1: to the clean end (abar 1). eta: noise of DDIM, 0 deterministic, 1 ancestral; noise_weight: that of DDPM is scaled by
    exp(noise_weight * log variance). single: round to float32 where the public code does (it differs by 1e-4 at small steps). */
 ReverseStep ddim_step(const NoiseSchedule *schedule, PetscInt from, PetscInt to, double eta, PetscBool single);
 ReverseStep ddpm_step(const NoiseSchedule *schedule, PetscInt from, PetscInt to, double noise_weight, PetscBool single);

@@ -102,7 +102,8 @@ PetscErrorCode denoiser_forward(Denoiser *denoiser, const Real *parameters, cons
    forward pass, no allocation. */
 PetscErrorCode denoiser_backward(Denoiser *denoiser, const Real *parameters, const DenoiserInput *input, const Real *d_estimate, Real *gradients);
 
-/* Multiply-adds x 2 of one forward pass for a set, on this rank (what the code does, not what the published one does). */
+/* denoiser_flops - floating-point operations (a multiply-add is two) of one forward pass for a set, on this rank (what the code does, not what the published one does);
+   self_condition: with a self-conditioning estimate. Not collective. */
 double denoiser_flops(const DenoiserShape *shape, const DenoiserPlan *plan, PetscBool self_condition);
 
 #endif

@@ -12,6 +12,7 @@ typedef struct {
   int32_t   *column;
   float     *value;
 } SparseRows;
+/* Safe on a zeroed matrix. */
 PetscErrorCode sparserows_free(SparseRows *rows);
 
 /* A column of obs or var as codes into labels; numbers are turned into their shortest decimal text. -1: missing. */
@@ -23,9 +24,10 @@ typedef struct {
 } AnnColumn;
 PetscErrorCode anncolumn_free(AnnColumn *column);
 
+/* A file open for reading. */
 typedef struct AnnData AnnData;
 
-/* anndata_open - open for reading; X is selected. Collective. User errors: not an AnnData file, missing, damaged. */
+/* anndata_open - open for reading; X is selected. Collective, as is anndata_close (safe on NULL). User errors: not an AnnData file, missing, damaged. */
 PetscErrorCode anndata_open(MPI_Comm comm, const char *path, AnnData **file);
 PetscErrorCode anndata_close(AnnData **file);
 
@@ -37,8 +39,9 @@ PetscErrorCode anndata_select(AnnData *file, const char *matrix);
 /* Does the path exist, such as "uns/log1p", every group on the way included? Independent. */
 PetscBool anndata_exists(const AnnData *file, const char *path);
 
+/* Rows and columns of the selected matrix. Independent. */
 PetscErrorCode anndata_shape(const AnnData *file, PetscInt64 *cells, PetscInt64 *genes);
-/* Borrowed: valid until close or the next select. */
+/* Names of its columns (genes), on every rank. Borrowed: valid until close or the next select. */
 PetscErrorCode anndata_gene_names(const AnnData *file, const char *const **names);
 /* Names of cells [first, first+count); free with strings_free. Independent. */
 PetscErrorCode anndata_cell_names(AnnData *file, PetscInt64 first, PetscInt64 count, char ***names);
@@ -52,7 +55,7 @@ PetscErrorCode anndata_column(AnnData *file, const char *table, const char *name
    agrees): damaged or truncated data, indices out of range. */
 PetscErrorCode anndata_read_rows(AnnData *file, PetscInt64 first, PetscInt64 count, SparseRows *rows);
 
-/* anndata_rows_for_bytes - how many rows a read may take so that it stays near the given memory. */
+/* anndata_rows_for_bytes - how many rows a read may take so that it stays near the given memory, at least one. Independent. */
 PetscErrorCode anndata_rows_for_bytes(const AnnData *file, double bytes, PetscInt64 *rows);
 
 typedef struct AnnWriter AnnWriter;
@@ -60,7 +63,7 @@ typedef struct AnnWriter AnnWriter;
 /* anndata_create - begin a file (encoding 0.8, CSR float32 X); it appears under path at anndata_commit. Collective. genes and names
    are the same on all ranks, copied. User errors as file_draft_create. */
 PetscErrorCode anndata_create(MPI_Comm comm, const char *path, PetscInt64 genes, const char *const *gene_names, AnnWriter **writer);
-/* A categorical obs column, declared before the first append. levels are copied. */
+/* A categorical obs column, declared before the first append, the same on all ranks. levels are copied. Not collective. */
 PetscErrorCode anndata_declare_column(AnnWriter *writer, const char *name, PetscInt levels, const char *const *level);
 /* anndata_append - add rows: all of rank 0's, then rank 1's and so on. Collective; rows may be empty on some ranks. codes[c][i]:
    category of row i in the c-th declared column (-1 missing); cell_names[i]: name of row i. */
@@ -76,7 +79,7 @@ PetscErrorCode anndata_mark_log1p(AnnWriter *writer);
 PetscErrorCode anndata_commit(AnnWriter **writer);
 PetscErrorCode anndata_discard(AnnWriter **writer);
 
-/* sparserows_from_dense - CSR of a dense row-major block, values at or below cut dropped. Free with sparserows_free. */
+/* sparserows_from_dense - CSR of a dense row-major block, values at or below cut dropped. Free with sparserows_free. Not collective. */
 PetscErrorCode sparserows_from_dense(PetscInt64 rows, PetscInt64 columns, const double *dense, double cut, SparseRows *sparse);
 
 #endif

@@ -25,6 +25,7 @@ typedef struct {
   double  *p_value, *fdr, *score;
 } GeneContrast;
 
+/* contrast_create - of two populations on the same genes; arrays (genes) are the contrast's. contrast_significant: as differential_significant. Not collective. */
 PetscErrorCode contrast_create(const SortedGenes *population, const SortedGenes *control, GeneContrast *contrast);
 PetscErrorCode contrast_destroy(GeneContrast *contrast);
 static inline PetscBool contrast_significant(const GeneContrast *contrast, PetscInt gene)

@@ -26,6 +26,7 @@ enum { COVARIATE_KERNELS = 27, REGRESSION_LAMBDAS = 4 };
 extern const double regression_lambda[REGRESSION_LAMBDAS];
 PetscInt            covariate_kernels(const PetscInt levels[COVARIATE_AXES], const double *similarity, CovariateKernel kernel[COVARIATE_KERNELS]);
 
+/* covariate_kernel - k(a,b). Not collective. */
 double covariate_kernel(const CovariateKernel *kernel, const Covariates *a, const Covariates *b);
 
 /* covariate_similarity - Gaussian kernel of external features (levels, features) of the levels of an axis, bandwidth the median distance of two levels:

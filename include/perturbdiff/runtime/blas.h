@@ -9,7 +9,7 @@
    mended the program goes on as it is. BLAS then uses as many threads as OpenMP, unless OPENBLAS_NUM_THREADS is set. */
 void blas_guard(int argc, char **argv);
 
-/* Name of the kernels in use ("SkylakeX"). */
+/* Name of the kernels in use on this rank ("SkylakeX"), static. Not collective. */
 const char *blas_core_name(void);
 
 /* Name of the kernels this CPU should have, NULL when those in use will do. */

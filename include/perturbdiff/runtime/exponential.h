@@ -1,4 +1,4 @@
-/* An exponential that loops can take in vectors: the library's is a call for each element without -ffast-math. */
+/* An exponential that loops can take in vectors: the library's is a call for each element without -ffast-math. Pure functions: no state, no errors. */
 #ifndef PERTURBDIFF_RUNTIME_EXPONENTIAL_H
 #define PERTURBDIFF_RUNTIME_EXPONENTIAL_H
 
