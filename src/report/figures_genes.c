@@ -6,6 +6,23 @@
 
 enum { PANELS = 6, TARGETS = 3, NAMED = 6, POINTS = 1200 };
 
+/* Names written so far in a panel, and the room that a name takes in its units. */
+typedef struct {
+  PetscInt count;
+  double   x[NAMED], y[NAMED], width, height;
+} Names;
+
+/* Is there room for a name beside those written? Then it takes it. */
+static PetscBool name_fits(Names *names, double x, double y)
+{
+  if (names->count == NAMED || !isfinite(x) || !isfinite(y)) return PETSC_FALSE;
+  for (PetscInt i = 0; i < names->count; i++)
+    if (fabs(names->x[i] - x) < names->width && fabs(names->y[i] - y) < names->height) return PETSC_FALSE;
+  names->x[names->count] = x;
+  names->y[names->count++] = y;
+  return PETSC_TRUE;
+}
+
 /* ---- changes ------------------------------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -31,15 +48,24 @@ static PetscErrorCode changes_panel(Page *page, const char *label, PetscInt n, C
 {
   Text         script = {0};
   const double r      = correlation(n, change);
+  double       low[2] = {0, 0}, high[2] = {0, 0};
 
   PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < n; i++) {
+    low[0]  = fmin(low[0], change[i].real);
+    high[0] = fmax(high[0], change[i].real);
+    low[1]  = fmin(low[1], change[i].predicted);
+    high[1] = fmax(high[1], change[i].predicted);
+  }
   qsort(change, (size_t)n, sizeof *change, largest_first);
   PetscCall(figure_style(&script));
   PetscCall(text_add(&script, "$genes << EOD\n"));
   /* The smallest changes, which lie on each other, are thinned. */
   for (PetscInt i = 0; i < n; i += i < POINTS / 2 ? 1 : PetscMax(1, 2 * (n - POINTS / 2) / POINTS)) PetscCall(text_add(&script, "%.4g %.4g\n", change[i].real, change[i].predicted));
   PetscCall(text_add(&script, "EOD\n$named << EOD\n"));
-  for (PetscInt i = 0; i < PetscMin(n, NAMED); i++) PetscCall(text_add(&script, "%.4g %.4g \"%s\"\n", change[i].real, change[i].predicted, change[i].gene));
+  Names names = {.width = 0.24 * (high[0] - low[0]), .height = 0.055 * (high[1] - low[1])};
+  for (PetscInt i = 0; i < PetscMin(n, 3 * NAMED); i++)
+    if (name_fits(&names, change[i].real, change[i].predicted)) PetscCall(text_add(&script, "%.4g %.4g \"%s\"\n", change[i].real, change[i].predicted, change[i].gene));
   PetscCall(text_add(&script, "EOD\nset title "));
   PetscCall(text_add_quoted(&script, label));
   PetscCall(text_add(&script, "\nset xlabel 'measured change (log1p)'\nset ylabel 'predicted change (log1p)'\nset label 'r = %.2f, %d genes' at graph 0.04,0.95\nset offsets graph 0.04, graph 0.12, graph 0.04, graph 0.04\n"
@@ -167,12 +193,14 @@ static PetscErrorCode volcano_panel(Page *page, const char *target, const char *
     PetscCall(text_add(&script, "%.4g %.4g 0x%s\n", gene[i].fold, gene[i].score, (low ? "#bbbbbb" : colour) + 1));
   }
   PetscCall(text_add(&script, "EOD\n$named << EOD\nNaN NaN \"\"\n"));
-  for (PetscInt i = 0; i < PetscMin(n, NAMED); i++) PetscCall(text_add(&script, "%.4g %.4g \"%s\"\n", gene[i].fold, gene[i].score, gene[i].gene));
+  Names names = {.width = 0.5 * fold, .height = 0.06 * score};
+  for (PetscInt i = 0; i < PetscMin(n, 4 * NAMED); i++)
+    if (name_fits(&names, gene[i].fold, gene[i].score)) PetscCall(text_add(&script, "%.4g %.4g \"%s\"\n", gene[i].fold, gene[i].score, gene[i].gene));
   (void)PetscSNPrintf(title, sizeof title, "%s, %s", target, side);
   PetscCall(text_add(&script, "EOD\nset title "));
   PetscCall(text_add_quoted(&script, title));
   PetscCall(text_add(&script, "\nset xlabel 'log2 fold change'\nset ylabel '-log10 p'\nset xrange [%g:%g]\nset yrange [0:%g]\nset label '%d of %d genes significant' at graph 0.04,0.96\n"
-                              "plot $genes using 1:2:3 with points pointtype 7 pointsize 0.4 linecolor rgbcolor variable notitle, $named using 1:2:3 with labels left offset 0.6,0 font ',11' noenhanced notitle\n",
+                              "plot $genes using 1:2:3 with points pointtype 7 pointsize 0.4 linecolor rgbcolor variable notitle, $named using 1:2:3 with labels right offset -0.6,0.2 font ',11' noenhanced notitle\n",
                      -1.1 * fold, 1.1 * fold, 1.12 * score, (int)significant, (int)n));
   PetscCall(figure_panel(page, &script, 460, 380, title));
   PetscFunctionReturn(PETSC_SUCCESS);

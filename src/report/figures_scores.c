@@ -161,7 +161,7 @@ static PetscErrorCode radar(const Scores *s, Text *script)
   for (int u = 0; u < USUAL_METRICS; u++) axes += usual_says_something(s, u);
   if (axes < 3 || !s->prediction) PetscFunctionReturn(PETSC_SUCCESS);
   count = choose_series(s, series);
-  PetscCall(text_add(script, "set encoding utf8\nset key noenhanced below center horizontal maxcols 4 invert textcolor '#222222' samplen 2.5\nunset border\nunset tics\nset size ratio -1\nset xrange [-1.75:1.75]\n"
+  PetscCall(text_add(script, "set encoding utf8\nset key noenhanced below center horizontal maxcols 4 textcolor '#222222' samplen 2.5\nunset border\nunset tics\nset size ratio -1\nset xrange [-1.75:1.75]\n"
                              "set yrange [-1.2:1.2]\n"));
   PetscCall(add_axes(s, script));
   for (PetscInt i = 0; i < count; i++) {
@@ -174,11 +174,13 @@ static PetscErrorCode radar(const Scores *s, Text *script)
     }
     PetscCall(text_add(script, "EOD\n"));
   }
-  /* What matters most is drawn last, on top. */
-  for (PetscInt i = count - 1; i >= 0; i--) {
-    PetscCall(text_add(&plot, "%s $series%d using 1:2 with linespoints linewidth %g linecolor '%s' dashtype %d pointtype %d pointsize 0.7 title ", i < count - 1 ? "," : "", (int)i, series[i].width,
-                       series[i].colour, series[i].dash, series[i].point));
-    PetscCall(text_add_quoted(&plot, series[i].model));
+  /* The best prediction leads the key and is drawn again, on top of the others. */
+  for (PetscInt k = 0; k <= count; k++) {
+    const Series *c = &series[k % count];
+    PetscCall(text_add(&plot, "%s $series%d using 1:2 with linespoints linewidth %g linecolor '%s' dashtype %d pointtype %d pointsize 0.7", k ? "," : "", (int)(k % count), c->width, c->colour,
+                       c->dash, c->point));
+    PetscCall(text_add(&plot, k < count ? " title " : " notitle"));
+    if (k < count) PetscCall(text_add_quoted(&plot, c->model));
   }
   PetscCall(text_add(script, "plot%s\n", plot.text));
   PetscCall(PetscFree(plot.text));
