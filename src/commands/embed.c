@@ -119,6 +119,7 @@ static PetscErrorCode plan_memory(Embed *e, PetscInt components)
   PetscCall(options_number(e->options, "pair_memory", &room));
   PetscCall(options_integer(e->options, "median_cells", &sample));
   e->plan = pairs_plan(cells, dimension, e->ranks, room * 1073741824.);
+  e->plan.progress = PETSC_TRUE;
   const double algebra     = components ? principal_components_bytes(e->comm, cells, genes, components) : 0;
   const double coordinates = components ? (double)e->table->cells * components * sizeof(double) : 0; /* once a node */
   const double median      = kernel_has_bandwidth(e->kernel.kind) && !e->kernel.bandwidths ? (double)sample * (2 * (double)dimension + (double)sample) * sizeof(double) : 0;
@@ -201,7 +202,7 @@ static PetscErrorCode write_results(Embed *e)
   PetscCall(file_draft_commit(&e->draft));
   PetscCall(log_stage_end(&stage, "%s/embedding.h5, energy_distance.csv, mmd.csv, to_control.csv, spectrum.csv, components.csv", e->folder));
   PetscCall(embed_figures(e));
-  PetscCall(log_line(e->comm, "next: perturbdiff inspect %s/embedding.h5", e->folder));
+  PetscCall(log_line(e->comm, "next: perturbdiff report %s -out %s.html", e->folder, e->folder));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -210,7 +211,6 @@ static PetscErrorCode embed_all(Embed *e)
   const char *data;
   char        path[PETSC_MAX_PATH_LEN];
   PetscInt64  components;
-  double     *similarity;
   LogStage    stage;
 
   PetscFunctionBeginUser;
@@ -221,8 +221,7 @@ static PetscErrorCode embed_all(Embed *e)
   PetscCall(cellstore_open(e->comm, data, &e->store));
   e->table = cellstore_table(e->store);
   PetscCall(choose_populations(e));
-  PetscCall(embed_regression_features(e, &similarity)); /* a mistake there is found at the start */
-  PetscCall(PetscFree(similarity));
+  PetscCall(embed_regression_features(e)); /* a mistake there is found at the start */
   PetscCall(features_from_store(e->store, &e->genes));
   point_groups(e, e->genes);
   PetscCall(blockgrid_create(e->comm, PetscMax(e->groups, e->landmarks), &e->grid));
@@ -249,6 +248,7 @@ static PetscErrorCode embed_free(Embed *e)
   PetscFunctionBeginUser;
   PetscCall(file_draft_discard(&e->draft));
   PetscCall(embed_spectrum_free(e));
+  PetscCall(PetscFree(e->similarity));
   PetscCall(blockmatrix_destroy(&e->mmd));
   PetscCall(blockmatrix_destroy(&e->energy));
   PetscCall(gram_destroy(&e->gram));

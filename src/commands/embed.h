@@ -35,6 +35,7 @@ typedef struct {
   PopulationComponents  spectrum;    /* between populations */
   double                trace_within;
   double               *within;      /* (landmarks) eigenvalues within populations; NULL where not wanted */
+  double               *similarity;  /* of perturbations by -features; NULL without */
   double               *cell_value;  /* eigenfunctions at this rank's cells (share_of); NULL where not wanted */
   FileDraft             draft;       /* embedding.h5 while it is written */
 } Embed;
@@ -63,8 +64,8 @@ PetscErrorCode          embed_spectrum_free(Embed *embed);
 extern const OptionSpec embed_tests_options[], embed_regression_options[];
 PetscErrorCode          embed_tests_bytes(const Embed *embed, PetscInt dimension, double *bytes);
 PetscErrorCode          embed_tests(const Embed *embed);
-/* similarity of perturbations by -features (NULL without), checked before anything is computed; free with PetscFree. */
-PetscErrorCode          embed_regression_features(const Embed *embed, double **similarity);
+/* Fills similarity by -features, checked before anything is computed. */
+PetscErrorCode          embed_regression_features(Embed *embed);
 PetscErrorCode          embed_regression(const Embed *embed);
 
 /* Pieces of embed_write.c: a vector from rank 0, a matrix from all ranks, text printed by rank 0 into a file of the folder. Collective. */

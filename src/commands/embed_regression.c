@@ -28,17 +28,16 @@ static void print_regression(const Embed *e, const double *values, FILE *stream)
   }
 }
 
-PetscErrorCode embed_regression_features(const Embed *e, double **similarity)
+PetscErrorCode embed_regression_features(Embed *e)
 {
   const char *path;
   PetscInt    choice;
 
   PetscFunctionBeginUser;
-  *similarity = NULL;
   PetscCall(options_choice(e->options, "regression", &choice));
   PetscCall(options_string(e->options, "features", &path));
   if (*path && choice == REGRESSION_NO) PetscFunctionReturn(error_user("-features %s is for the regression, which -regression no leaves out", path));
-  if (*path) PetscCall(perturbation_similarity(e->comm, path, e->table, similarity));
+  if (*path) PetscCall(perturbation_similarity(e->comm, path, e->table, &e->similarity));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -49,24 +48,20 @@ PetscErrorCode embed_regression(const Embed *e)
   CovariateKernel       kernel[COVARIATE_KERNELS];
   Covariates           *covariates;
   Regression            r;
-  double               *similarity = NULL, *values, *square, *product, ours = 0, controls = 0;
+  double               *values, *square, *product, ours = 0, controls = 0;
   PetscInt              choice, compared = 0;
   LogStage              stage;
 
   PetscFunctionBeginUser;
-  PetscCall(embed_regression_features(e, &similarity));
   PetscCall(options_choice(e->options, "regression", &choice));
-  if (choice == REGRESSION_NO || (choice == REGRESSION_AUTO && n < POPULATIONS_LEAST)) {
-    PetscCall(PetscFree(similarity));
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
+  if (choice == REGRESSION_NO || (choice == REGRESSION_AUTO && n < POPULATIONS_LEAST && !e->similarity)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(log_stage_begin(e->comm, "regression", &stage));
   PetscCall(PetscMalloc4(n, &covariates, 2 * n, &values, n, &square, n, &product));
   for (PetscInt i = 0; i < n; i++) {
     const Population *p = &t->population[e->population[i]];
     covariates[i] = (Covariates){{p->perturbation, p->cell_type, p->batch}};
   }
-  const PetscInt kernels = covariate_kernels(levels, similarity, kernel);
+  const PetscInt kernels = covariate_kernels(levels, e->similarity, kernel);
   PetscCall(regression_fit(n, covariates, kernels, kernel, REGRESSION_LAMBDAS, regression_lambda, &e->gram.product, &r));
   PetscCall(blockmatrix_diagonal(&e->gram.product, square));
   PetscCall(embed_against_control(e, &e->gram.product, product));
@@ -80,10 +75,9 @@ PetscErrorCode embed_regression(const Embed *e)
     controls += values[2 * i + 1];
   }
   PetscCall(embed_write_text(e, "cme.csv", values, print_regression));
-  PetscCall(log_stage_end(&stage, "shared %g perturbation, %g cell type, %g batch, ridge %g; leave-one-out error %.3g, %.3g where treated (their controls: %.3g): cme.csv", r.kernel.shared[0],
-                          r.kernel.shared[1], r.kernel.shared[2], r.lambda, r.error, compared ? ours / compared : 0, compared ? controls / compared : 0));
+  PetscCall(log_stage_end(&stage, "left out, a population is foretold by its covariates to squared MMD %.3g, a treated one to %.3g (its control: %.3g): cme.csv; shared %g perturbation, %g cell type, %g batch, ridge %g", r.error,
+                          compared ? ours / compared : 0, compared ? controls / compared : 0, r.kernel.shared[0], r.kernel.shared[1], r.kernel.shared[2], r.lambda));
   PetscCall(regression_destroy(&r));
   PetscCall(PetscFree4(covariates, values, square, product));
-  PetscCall(PetscFree(similarity));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -109,6 +109,7 @@ PetscErrorCode embed_choose_landmarks(Embed *e)
   PetscCall(PetscMalloc1(e->landmarks, &landmark));
   PetscCall(landmarks_choose(e->comm, &e->kernel, e->groups, e->group, e->landmark_choice, e->landmarks, e->seed, landmark));
   PetscCall(nystrom_create(e->grid, &e->kernel, e->precision, e->groups, e->group, e->landmarks, landmark, &e->nystrom));
+  e->nystrom.progress = PETSC_TRUE;
   PetscCall(PetscFree(landmark));
   PetscCall(log_stage_end(&stage, "%d cells, %s; jitter %.3g", (int)e->landmarks, choice_name[e->landmark_choice], e->nystrom.jitter));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -259,6 +259,8 @@ static PetscErrorCode run_tests(Plan *p)
   const MPI_Comm comm = p->e->comm;
   const double   dimension = features_dimension(p->e->group->features) + (double)p->permutations;
   double        *cost, all = 0;
+  PetscInt       done = 0;
+  Progress       progress;
   unsigned char *joint;
   PetscErrorCode code = PETSC_SUCCESS;
   Deal           deal;
@@ -270,19 +272,25 @@ static PetscErrorCode run_tests(Plan *p)
     cost[k] = cells * cells * dimension;
     all += cost[k];
   }
+  PetscCall(progress_begin(comm, "tests", 0, p->tests, &progress));
   for (PetscInt k = 0; k < p->tests; k++) {
     joint[k] = p->e->ranks > 1 && (p->tests < p->e->ranks || cost[k] > all / p->e->ranks);
     if (!joint[k]) continue;
     cost[k] = 0;
     PetscCall(run_test(p, k, comm));
+    PetscCall(progress_late(&progress, ++done, "tests"));
   }
   if (p->tests >= p->e->ranks) {
     PetscCall(deal_create(comm, p->tests, cost, &deal));
-    for (PetscInt k = 0; k < deal.own && !code; k++)
+    const double step = (double)(p->tests - done) / (double)PetscMax(1, deal.own); /* other ranks are about as far */
+    for (PetscInt k = 0; k < deal.own && !code; k++) {
       if (!joint[deal.mine[k]]) code = run_test(p, deal.mine[k], PETSC_COMM_SELF);
+      PetscCall(progress_late(&progress, done + step * (k + 1), "tests"));
+    }
     PetscCall(deal_destroy(&deal));
     PetscCallAgree(comm, code);
   }
+  PetscCall(progress_end(&progress));
   PetscCall(PetscFree2(cost, joint));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

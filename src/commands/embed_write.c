@@ -249,6 +249,27 @@ PetscErrorCode embed_against_control(const Embed *e, const BlockMatrix *matrix, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The nearest and the farthest treated population on one line; value (groups, 2), column 0 energy distances, 1 MMD^2. */
+static PetscErrorCode say_extremes(const Embed *e, const double *value)
+{
+  const int column = e->energy.values ? 0 : 1;
+  PetscInt  least = -1, most = -1;
+  char      label[2][768];
+
+  PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < e->groups; i++) {
+    const PetscInt control = embed_control_row(e, i);
+    if (control < 0 || control == i) continue;
+    if (least < 0 || value[2 * i + column] < value[2 * least + column]) least = i;
+    if (most < 0 || value[2 * i + column] > value[2 * most + column]) most = i;
+  }
+  if (most < 0 || most == least) PetscFunctionReturn(PETSC_SUCCESS);
+  population_label(e->table, e->population[least], label[0], sizeof label[0]);
+  population_label(e->table, e->population[most], label[1], sizeof label[1]);
+  PetscCall(log_line(e->comm, "  to control %s from %.3g (%s) to %.3g (%s)", column ? "squared MMD" : "energy distance", value[2 * least + column], label[0], value[2 * most + column], label[1]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode write_to_control(const Embed *e)
 {
   double *values, *energy, *mmd;
@@ -262,6 +283,7 @@ static PetscErrorCode write_to_control(const Embed *e)
     values[2 * i + 1] = mmd[i];
   }
   PetscCall(embed_write_text(e, "to_control.csv", values, print_to_control));
+  PetscCall(say_extremes(e, values));
   PetscCall(PetscFree3(values, energy, mmd));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

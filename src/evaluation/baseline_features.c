@@ -46,6 +46,7 @@ static PetscErrorCode similarity_of_text(const char *path, char *text, const Cel
   for (size_t p = 0; p < n; p++) count += known[p];
   if (!count) return error_user("%s: has none of the store's %d perturbations", path, (int)n);
   PetscCall(PetscMalloc1(n * n, similarity));
+  PetscCall(log_line(PETSC_COMM_WORLD, "  features   %s: %d columns for %d of %d perturbations", path, (int)lines.columns - 1, (int)count, (int)n));
   PetscCall(covariate_similarity((PetscInt)n, lines.columns - 1, feature, known, *similarity));
   PetscCall(PetscFree2(feature, known));
   PetscCall(csvlines_close(&lines));

@@ -5,6 +5,7 @@
 #include <float.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/grid.h>
+#include <perturbdiff/runtime/log.h>
 #include <perturbdiff/runtime/real.h>
 
 /* Jitter tried, as a part of the mean of the diagonal. */
@@ -157,6 +158,8 @@ typedef struct {
   PetscInt         first, count; /* groups this rank has cells of */
   double          *sum;          /* (count, m) */
   double          *self;         /* (groups) */
+  Progress         progress;
+  double           scale, done;  /* cells of all ranks for each of this rank's; done so far */
 } Sums;
 
 static PetscErrorCode add_block(void *context, const KernelBlock *block)
@@ -176,7 +179,8 @@ static PetscErrorCode add_block(void *context, const KernelBlock *block)
     for (PetscInt i = done; i < done + now; i++) s->self[s->at] += kernel_self(&s->nystrom->kernel, block->square[i]);
     done += now;
   }
-  return PETSC_SUCCESS;
+  s->done += s->scale * (double)block->cells;
+  return s->nystrom->progress ? progress_late(&s->progress, s->done, "cells") : PETSC_SUCCESS;
 }
 
 /* The groups a share of the cells belongs to. */
@@ -225,8 +229,11 @@ PetscErrorCode nystrom_kernel_means(const Nystrom *n, PetscInt groups, const Cel
   share_of(groups_cells(groups, group), grid->rank, grid->ranks, &first, &count);
   groups_of(&s, first, count);
   PetscCall(PetscCalloc2((size_t)s.count * (size_t)n->landmarks, &s.sum, groups, &s.self));
+  s.scale = (double)groups_cells(groups, group) / (double)PetscMax(1, count);
+  if (n->progress) PetscCall(progress_begin(grid->comm, "embeddings", 0, (double)groups_cells(groups, group), &s.progress));
   code = nystrom_visit(n, groups, group, first, count, add_block, &s);
   PetscCallAgree(grid->comm, code);
+  if (n->progress) PetscCall(progress_end(&s.progress));
   PetscCall(blockmatrix_create(grid, groups, n->landmarks, means));
   PetscCall(add_up_sums(&s, means));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, s.self, groups, MPI_DOUBLE, MPI_SUM, grid->comm));

@@ -5,6 +5,7 @@
 #include <omp.h>
 #include <perturbdiff/hilbert/pairs.h>
 #include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/log.h>
 
 /* Rows of a tile for each thread, columns of a tile, rows of a product within a diagonal tile where several threads share it. */
 enum { TILE_ROWS = 1024, TILE_COLUMNS = 1024, DIAGONAL_ROWS = 128 };
@@ -39,6 +40,8 @@ typedef struct {
   double          *row, *row_square;       /* resident cells */
   double          *column, *column_square; /* cells streamed past them */
   double          *tile;
+  Progress         progress;
+  double           scale, done; /* million pairs of all ranks for each of this rank's; done so far */
 } Pairs;
 
 /* ---- Tiles. The threads are ours, each with its own product: BLAS's threads and waiting OpenMP threads would take each other's cores. ---- */
@@ -155,6 +158,8 @@ static PetscErrorCode band(Pairs *p, PetscInt64 first, PetscInt rows, PetscInt64
       PetscCall(rectangle(p, c + columns, at + columns, here - at - columns, c, columns, p->row + (size_t)at * (size_t)d, p->row_square + at));
     }
     c += columns;
+    p->done += p->scale * (band_pairs((double)first, rows, (double)c) - band_pairs((double)first, rows, (double)(c - columns)));
+    if (p->plan->progress) PetscCall(progress_late(&p->progress, p->done, "million pairs"));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -196,7 +201,10 @@ PetscErrorCode pairs_visit(MPI_Comm comm, PetscInt groups, const CellGroup *grou
   if (event < 0) PetscCall(PetscLogEventRegister("HilbertPairs", PETSC_OBJECT_CLASSID, &event));
   PetscCall(PetscLogEventBegin(event, 0, 0, 0, 0));
   openblas_set_num_threads(1);
+  p.scale = 1e-6 * ranks;
+  if (plan->progress) PetscCall(progress_begin(comm, "pairs", 0, 0.5e-6 * (double)plan->cells * ((double)plan->cells + 1), &p.progress));
   code = own_part(&p, rank, ranks);
+  if (plan->progress) PetscCall(progress_end(&p.progress));
   openblas_set_num_threads(blas_threads);
   PetscCall(PetscLogFlops((double)plan->cells * ((double)plan->cells + 1) * plan->dimension / ranks));
   PetscCall(PetscLogEventEnd(event, 0, 0, 0, 0));

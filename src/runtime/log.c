@@ -149,6 +149,11 @@ PetscErrorCode progress_update(Progress *progress, double done, const char *deta
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode progress_late(Progress *progress, double done, const char *detail)
+{
+  return MPI_Wtime() - progress->start < 2 ? PETSC_SUCCESS : progress_update(progress, done, detail);
+}
+
 PetscErrorCode progress_end(Progress *progress)
 {
   PetscBool yes;

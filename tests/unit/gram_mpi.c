@@ -77,7 +77,7 @@ static void check_matrix(const BlockMatrix *m, const double *expected, double to
 
 static void gram_and_discrepancies(void **state)
 {
-  const PairPlan plans[] = {pairs_plan(CELLS, GENES, 2, 0), {CELLS, GENES, 31, 7, 5}, {CELLS, GENES, 1, 1, 1}, {CELLS, GENES, 150, 150, 3}};
+  const PairPlan plans[] = {pairs_plan(CELLS, GENES, 2, 0), {CELLS, GENES, 31, 7, 5, PETSC_FALSE}, {CELLS, GENES, 1, 1, 1, PETSC_FALSE}, {CELLS, GENES, 150, 150, 3, PETSC_FALSE}};
   double         k[GROUPS * GROUPS], d[GROUPS * GROUPS], edistance[GROUPS * GROUPS], mmd[GROUPS * GROUPS], unbiased[GROUPS * GROUPS];
   BlockGrid     *grid;
   char           name[64];

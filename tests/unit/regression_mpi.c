@@ -191,6 +191,37 @@ static void test_similarity(void **state)
   check_close(s[3] + s[7] + s[11], 0, 0, 1);
 }
 
+/* Posterior mean of a Gaussian functional prior: P perturbations seen R times each. Of the mean over all, e / (e + lambda) is kept, e = R (shared P + 1 - shared); of a perturbation's own
+   part, g / (g + lambda), g = R (1 - shared): the eigenvalues of the covariances. A perturbation never seen: shared / (e + lambda) of every population. */
+static void test_posterior_mean(void **state)
+{
+  enum { P = 6, R = 4 };
+  const double    shared = 0.3, lambda = 0.7, e = R * (shared * P + 1 - shared), g = R * (1 - shared);
+  CovariateKernel prior = {.shared = {shared, 1, 1}, .levels = {P + 1, 1, 1}};
+  Covariates      seen[P * R], wanted[P + 1];
+  double          weights[(P + 1) * P * R];
+  BlockGrid      *own_grid;
+  BlockMatrix     own;
+  Regression      r;
+
+  for (int i = 0; i < P * R; i++) seen[i] = (Covariates){{i % P, 0, 0}};
+  for (int p = 0; p <= P; p++) wanted[p] = (Covariates){{p, 0, 0}};
+  check_call(blockgrid_create(PETSC_COMM_WORLD, P * R, &own_grid));
+  check_call(blockmatrix_create(own_grid, P * R, P * R, &own));
+  for (int j = 0; j < own.local_columns; j++)
+    for (int i = 0; i < own.local_rows; i++) own.values[j * own.ld + i] = blockmatrix_row(&own, i) == blockmatrix_column(&own, j);
+  check_call(regression_fit(P * R, seen, 1, &prior, 1, &lambda, &own, &r));
+  check_call(regression_weights(&r, P + 1, wanted, NULL, weights));
+  for (int p = 0; p <= P; p++)
+    for (int i = 0; i < P * R; i++) {
+      const double expected = p == P ? shared / (e + lambda) : e / (e + lambda) / (P * R) + g / (g + lambda) * ((i % P == p) / (double)R - 1. / (P * R));
+      check_close(weights[p * P * R + i], expected, 1e-13, 1);
+    }
+  check_call(regression_destroy(&r));
+  check_call(blockmatrix_destroy(&own));
+  check_call(blockgrid_destroy(&own_grid));
+}
+
 static void test_one_population(void **state)
 {
   const double lambda = 1;
@@ -214,6 +245,7 @@ static const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_weights),
     cmocka_unit_test(test_preimage),
     cmocka_unit_test(test_similarity),
+    cmocka_unit_test(test_posterior_mean),
     cmocka_unit_test_teardown(test_one_population, tear_down),
 };
 

@@ -33,6 +33,7 @@ typedef struct {
   void            *single;   /* rows as Real, for PRODUCTS_SINGLE */
   double           jitter;   /* added to the diagonal; 0 where K_mm is positive definite to m times the rounding unit */
   BlockMatrix      factor;   /* (m,m) L, zeros above the diagonal */
+  PetscBool        progress; /* set by the caller: rank 0 says how far embeddings are, and the time left */
 } Nystrom;
 
 /* nystrom_create - landmarks by position in the groups. jitter: 0, else the first of 1e-12, 1e-11, ... (single precision from 1e-7 on: above the noise of the products)

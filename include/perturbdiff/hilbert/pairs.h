@@ -24,6 +24,7 @@ typedef struct {
   PetscInt   resident; /* rows kept dense */
   PetscInt   columns;  /* columns made dense at a time */
   PetscInt   rows;     /* rows of a tile */
+  PetscBool  progress; /* rank 0 says how far it is and the time left */
 } PairPlan;
 
 /* pairs_plan - sizes of blocks for so many ranks within about `bytes` a rank (0: 256 MiB); pairs_bytes: what they take. Not collective. */

@@ -30,6 +30,8 @@ typedef struct {
 PetscErrorCode progress_begin(MPI_Comm comm, const char *name, double first, double total, Progress *progress);
 /* done: units finished so far; detail: further text for the line ("loss 0.123"), may be NULL; rate and time left are added. */
 PetscErrorCode progress_update(Progress *progress, double done, const char *detail);
+/* progress_late - the same for stages that are mostly short: nothing in the first two seconds. */
+PetscErrorCode progress_late(Progress *progress, double done, const char *detail);
 PetscErrorCode progress_end(Progress *progress);
 
 /* Seconds as "1 h 02 min", "3 min 20 s" or "4.2 s". */
