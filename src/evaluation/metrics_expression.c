@@ -17,27 +17,6 @@ static int largest_first(const void *a, const void *b)
   return x->value != y->value ? (x->value < y->value) - (x->value > y->value) : (x->index > y->index) - (x->index < y->index);
 }
 
-PetscErrorCode rank_correlation(PetscInt64 n, const double *x, const double *y, double *result)
-{
-  const double *source[] = {x, y};
-  Item         *item;
-  double       *rank[2];
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscMalloc3(n, &item, n, &rank[0], n, &rank[1]));
-  for (int s = 0; s < 2; s++) {
-    for (PetscInt64 i = 0; i < n; i++) item[i] = (Item){source[s][i], (PetscInt)i};
-    qsort(item, (size_t)n, sizeof *item, largest_first);
-    for (PetscInt64 i = 0, j; i < n; i = j) {
-      for (j = i + 1; j < n && item[j].value == item[i].value;) j++;
-      for (PetscInt64 k = i; k < j; k++) rank[s][item[k].index] = (double)(i + j - 1) / 2;
-    }
-  }
-  *result = n > 1 ? correlation(n, rank[0], rank[1]) : NAN;
-  PetscCall(PetscFree3(item, rank[0], rank[1]));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* Significant genes by falling |log2 fold change|. */
 static PetscInt significant_genes(const DifferentialTable *t, PetscInt row, Item *item)
 {
@@ -90,44 +69,31 @@ static PetscErrorCode compare_folds(const DifferentialTable *real, PetscInt r, c
   if (present) value[DIRECTION_MATCH] = (double)equal / (double)present;
   if (count) {
     value[SIG_GENES_RECALL] = (double)found / (double)count;
-    PetscCall(rank_correlation(count, x, y, &value[SPEARMAN_LFC_SIG]));
+    PetscCall(spearman_correlation(count, x, y, &value[SPEARMAN_LFC_SIG]));
   }
   PetscCall(PetscFree2(x, y));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Areas under the curves of precision over recall (steps) and of true over false positives (trapezoids). */
+/* Areas under the curves of precision over recall and of true over false positives: genes by falling -log10 of the predicted rate. */
 static PetscErrorCode areas(const DifferentialTable *real, PetscInt r, const DifferentialTable *predicted, PetscInt q, double *precision_recall, double *roc)
 {
   const PetscInt genes = real->genes;
-  Item          *item;
-  PetscInt       count = 0, positives = 0;
-  double         true_before = 0;
+  double        *score;
+  unsigned char *label;
+  PetscInt       count = 0;
 
   PetscFunctionBeginUser;
-  *precision_recall = *roc = NAN;
-  PetscCall(PetscMalloc1(genes, &item));
+  PetscCall(PetscMalloc2(genes, &score, genes, &label));
   for (PetscInt g = 0; g < genes; g++) {
     const size_t at = (size_t)q * (size_t)genes + (size_t)g;
     if (real->dropped[(size_t)r * (size_t)genes + (size_t)g]) continue;
     const float rate = predicted->dropped[at] ? 1 : (float)predicted->fdr[at];
-    item[count++] = (Item){(double)-(logf(rate < 1e-10f ? 1e-10f : rate > 1 ? 1 : rate) / logf(10)), g};
-    positives += differential_significant(real, r, g);
+    score[count] = (double)-(logf(rate < 1e-10f ? 1e-10f : rate > 1 ? 1 : rate) / logf(10));
+    label[count++] = differential_significant(real, r, g);
   }
-  const double negatives = count - positives;
-  if (positives && negatives > 0) {
-    *precision_recall = *roc = 0;
-    qsort(item, (size_t)count, sizeof *item, largest_first);
-    for (PetscInt i = 0, j; i < count; i = j) {
-      double hits = 0;
-      for (j = i; j < count && item[j].value == item[i].value; j++) hits += differential_significant(real, r, item[j].index);
-      const double misses = j - i - hits, hits_so_far = true_before + hits;
-      *precision_recall += hits / positives * (hits_so_far / j);
-      *roc += misses / negatives * (true_before + hits_so_far) / 2 / positives;
-      true_before = hits_so_far;
-    }
-  }
-  PetscCall(PetscFree(item));
+  PetscCall(ranking_areas(count, score, label, roc, precision_recall));
+  PetscCall(PetscFree2(score, label));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

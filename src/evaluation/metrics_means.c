@@ -3,25 +3,6 @@
 #include <math.h>
 #include <perturbdiff/runtime/error.h>
 
-double correlation(PetscInt64 n, const double *x, const double *y)
-{
-  double    mean_x = 0, mean_y = 0, xx = 0, yy = 0, xy = 0;
-  PetscBool x_varies = PETSC_FALSE, y_varies = PETSC_FALSE;
-
-  for (PetscInt64 i = 0; i < n; i++) {
-    mean_x += x[i] / (double)n;
-    mean_y += y[i] / (double)n;
-    if (x[i] != x[0]) x_varies = PETSC_TRUE;
-    if (y[i] != y[0]) y_varies = PETSC_TRUE;
-  }
-  for (PetscInt64 i = 0; i < n; i++) {
-    xx += (x[i] - mean_x) * (x[i] - mean_x);
-    yy += (y[i] - mean_y) * (y[i] - mean_y);
-    xy += (x[i] - mean_x) * (y[i] - mean_y);
-  }
-  return x_varies && y_varies ? PetscMax(-1, PetscMin(1, xy / (sqrt(xx) * sqrt(yy)))) : NAN;
-}
-
 /* Change of a mean from the control's, in the precision of the matrix. */
 static double change(const double *mean, const double *control, PetscInt g, PetscBool single)
 {
@@ -83,7 +64,7 @@ PetscErrorCode metrics_of_means(PetscInt perturbations, PetscInt genes, PetscInt
     x[g] = change(predicted->mean + (size_t)p * width, control_predicted, g, single);
     y[g] = change(real->mean + (size_t)p * width, control_real, g, single);
   }
-  value[PEARSON_DELTA] = genes < 2 ? NAN : correlation(genes, x, y);
+  value[PEARSON_DELTA] = genes < 2 ? NAN : pearson_correlation(genes, x, y);
   errors(genes, predicted->mean + (size_t)p * width, real->mean + (size_t)p * width, single, work, &value[MSE], &value[MAE]);
   errors(genes, x, y, single, work, &value[MSE_DELTA], &value[MAE_DELTA]);
   distances(genes, x, y, target, single, own);

@@ -228,10 +228,10 @@ static PetscErrorCode shared_metrics(Pair *pair, MetricTable *t)
     x[count] = t->value[p * METRICS + NSIG_REAL];
     y[count++] = t->value[p * METRICS + NSIG_PREDICTED];
   }
-  if (count) PetscCall(rank_correlation(count, x, y, &spearman));
+  if (count) PetscCall(spearman_correlation(count, x, y, &spearman));
   for (PetscInt p = 0; p < n; p++) {
     t->value[p * METRICS + SPEARMAN_SIG] = spearman;
-    t->value[p * METRICS + PEARSON_EDISTANCE] = n > 1 ? correlation(n, pair->summary[0].energy, pair->summary[1].energy) : NAN;
+    t->value[p * METRICS + PEARSON_EDISTANCE] = n > 1 ? pearson_correlation(n, pair->summary[0].energy, pair->summary[1].energy) : NAN;
   }
   PetscCall(PetscFree2(x, y));
   PetscFunctionReturn(PETSC_SUCCESS);

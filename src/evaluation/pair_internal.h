@@ -5,6 +5,7 @@
 #include "evaluation/differential_internal.h"
 #include "evaluation/evaluate_internal.h"
 #include <perturbdiff/evaluation/pair.h>
+#include <perturbdiff/evaluation/statistics.h>
 #include <perturbdiff/runtime/deal.h>
 
 /* Cells that are made when they are needed, not read: a baseline's. */
@@ -137,9 +138,6 @@ PetscErrorCode metrics_of_means(PetscInt perturbations, PetscInt genes, PetscInt
    missing is set where cell-eval has no number. Not collective. */
 PetscErrorCode metrics_of_expression(const DifferentialTable *real, PetscInt r, const DifferentialTable *predicted, PetscInt q, double *value,
                                      unsigned char *missing);
-/* Pearson and Spearman (mean ranks among ties) correlation; NaN where one side does not vary. */
-double         correlation(PetscInt64 n, const double *x, const double *y);
-PetscErrorCode rank_correlation(PetscInt64 n, const double *x, const double *y, double *correlation);
 
 PetscErrorCode metrictable_create(PetscInt perturbations, char **label, MetricTable *table);
 PetscErrorCode metrictable_destroy(MetricTable *table);

@@ -43,9 +43,28 @@ PetscErrorCode average_ranks(PetscInt n, const double *x, double *rank, double *
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+double pearson_correlation(PetscInt64 n, const double *x, const double *y)
+{
+  double    mean_x = 0, mean_y = 0, xx = 0, yy = 0, xy = 0;
+  PetscBool x_varies = PETSC_FALSE, y_varies = PETSC_FALSE;
+
+  for (PetscInt64 i = 0; i < n; i++) {
+    mean_x += x[i] / (double)n;
+    mean_y += y[i] / (double)n;
+    if (x[i] != x[0]) x_varies = PETSC_TRUE;
+    if (y[i] != y[0]) y_varies = PETSC_TRUE;
+  }
+  for (PetscInt64 i = 0; i < n; i++) {
+    xx += (x[i] - mean_x) * (x[i] - mean_x);
+    yy += (y[i] - mean_y) * (y[i] - mean_y);
+    xy += (x[i] - mean_x) * (y[i] - mean_y);
+  }
+  return x_varies && y_varies ? PetscMax(-1, PetscMin(1, xy / (sqrt(xx) * sqrt(yy)))) : NAN;
+}
+
 PetscErrorCode spearman_correlation(PetscInt n, const double *x, const double *y, double *correlation)
 {
-  double  *a, *b, xx = 0, yy = 0, xy = 0;
+  double  *a, *b;
   PetscInt used = 0;
 
   PetscFunctionBeginUser;
@@ -57,13 +76,7 @@ PetscErrorCode spearman_correlation(PetscInt n, const double *x, const double *y
   }
   PetscCall(average_ranks(used, a, a, NULL));
   PetscCall(average_ranks(used, b, b, NULL));
-  const double mean = 0.5 * (double)(used + 1);
-  for (PetscInt i = 0; i < used; i++) {
-    xx += (a[i] - mean) * (a[i] - mean);
-    yy += (b[i] - mean) * (b[i] - mean);
-    xy += (a[i] - mean) * (b[i] - mean);
-  }
-  *correlation = xx > 0 && yy > 0 ? xy / sqrt(xx * yy) : NAN;
+  *correlation = pearson_correlation(used, a, b);
   PetscCall(PetscFree2(a, b));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -7,6 +7,9 @@
 /* average_ranks - rank[i] from 1, shared among ties; x holds no NaN. ties: the sum of t^3 - t over blocks of t equal values; may be NULL. */
 PetscErrorCode average_ranks(PetscInt n, const double *x, double *rank, double *ties);
 
+/* pearson_correlation - over n pairs without a NaN, within [-1, 1]; NaN where one side does not vary. */
+double pearson_correlation(PetscInt64 n, const double *x, const double *y);
+
 /* spearman_correlation - Pearson of the average ranks, over the pairs without a NaN; NaN where fewer than two are left or one side does not vary. */
 PetscErrorCode spearman_correlation(PetscInt n, const double *x, const double *y, double *correlation);
 
