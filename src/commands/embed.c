@@ -113,7 +113,7 @@ static PetscErrorCode plan_memory(Embed *e, PetscInt components)
   const PetscInt64 cells = groups_cells(e->groups, e->group);
   double           room;
   PetscInt64       sample;
-  char             text[5][32];
+  char             advice[96];
 
   PetscFunctionBeginUser;
   PetscCall(options_number(e->options, "pair_memory", &room));
@@ -123,26 +123,20 @@ static PetscErrorCode plan_memory(Embed *e, PetscInt components)
   const double algebra     = components ? principal_components_bytes(e->comm, cells, genes, components) : 0;
   const double coordinates = components ? (double)e->table->cells * components * sizeof(double) : 0; /* once a node */
   const double median      = kernel_has_bandwidth(e->kernel.kind) && !e->kernel.bandwidths ? (double)sample * (2 * (double)dimension + (double)sample) * sizeof(double) : 0;
-  double       spectrum = 0, tests = 0, pairs = pairs_bytes(&e->plan);
+  double       spectrum = 0, tests = 0, regression = 0, pairs = pairs_bytes(&e->plan);
   PetscCall(embed_spectrum_bytes(e, &spectrum));
+  PetscCall(embed_regression_bytes(e, &regression));
   PetscCall(embed_tests_bytes(e, dimension, &tests));
   if (e->landmarks) PetscCall(embed_landmark_bytes(e, dimension, &pairs));
   const double gram = e->landmarks ? 0 : gram_bytes(e->grid, e->groups) + 2 * blockmatrix_bytes(e->grid, e->groups, e->groups);
-  const double peak = coordinates + PetscMax(algebra, PetscMax(median, PetscMax(PetscMax(pairs, tests), spectrum) + gram));
+  const double cache = cellstore_cache_bytes(e->store), peak = cache + coordinates + PetscMax(algebra, PetscMax(median, PetscMax(PetscMax(pairs, tests), PetscMax(spectrum, regression)) + gram));
 
-  format_bytes(peak, text[0], sizeof text[0]);
-  format_bytes(pairs, text[1], sizeof text[1]);
-  format_bytes(gram, text[2], sizeof text[2]);
-  format_bytes(algebra, text[3], sizeof text[3]);
-  format_bytes(coordinates, text[4], sizeof text[4]);
-  PetscCall(log_line(e->comm, "  memory     %s a rank, %s %s, Gram matrices %s%s%s%s%s", text[0], e->landmarks ? "landmarks" : "pairs", text[1], text[2], components ? ", components " : "", components ? text[3] : "",
-                     components ? ", coordinates " : "", components ? text[4] : ""));
-  if (e->memory_limit > 0 && peak > e->memory_limit) {
-    format_bytes(e->memory_limit, text[1], sizeof text[1]);
-    PetscFunctionReturn(error_user("embed needs %s a rank and may take %s (-memory_limit, or its share of the node); lower %s%s or use more ranks", text[0], text[1],
-                                   e->landmarks ? "-landmarks" : "-pair_memory", components ? ", -principal_components" : ""));
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
+  const MemoryItem item[] = {{"coordinates", coordinates},       {"Gram matrices", gram}, {"principal components", algebra}, {"median distance", median},
+                             {e->landmarks ? "landmarks" : "pairs of cells", pairs}, {"tests", tests},        {"spectrum", spectrum},   {"regression", regression},    {"unpacked cells of the store", cache}};
+  PetscCall(memory_print(e->comm, peak, ", the stages one after another", sizeof item / sizeof *item, item));
+  if (e->memory_limit <= 0 || peak <= e->memory_limit) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscSNPrintf(advice, sizeof advice, "lower %s%s or use more ranks", e->landmarks ? "-landmarks" : "-pair_memory", components ? ", -principal_components" : ""));
+  PetscFunctionReturn(memory_exceeded("embed", peak, e->memory_limit, advice));
 }
 
 static PetscErrorCode find_components(Embed *e, PetscInt components)

@@ -66,12 +66,23 @@ PetscErrorCode          embed_tests_bytes(const Embed *embed, PetscInt dimension
 PetscErrorCode          embed_tests(const Embed *embed);
 /* Fills similarity by -features, checked before anything is computed. */
 PetscErrorCode          embed_regression_features(Embed *embed);
+/* what a rank needs for the regression beside the Gram matrix (0 without). */
+PetscErrorCode          embed_regression_bytes(const Embed *embed, double *bytes);
 PetscErrorCode          embed_regression(const Embed *embed);
 
-/* Pieces of embed_write.c: a vector from rank 0, a matrix from all ranks, text printed by rank 0 into a file of the folder. Collective. */
+/* Numbers of an embedding to print. */
+typedef struct {
+  const Embed  *embed;
+  const double *value;
+} EmbedNumbers;
+
+/* Pieces of embed_write.c: a vector from rank 0, a matrix from all ranks, what print(context, stream) prints on rank 0 into a file of the folder
+   (file_write_printed). Collective. */
 PetscErrorCode embed_write_vector(hid_t where, const char *name, hid_t type, PetscInt64 count, const void *values);
 PetscErrorCode embed_write_matrix(hid_t where, const char *name, const BlockMatrix *matrix);
-PetscErrorCode embed_write_text(const Embed *embed, const char *name, const double *numbers, void (*print)(const Embed *, const double *, FILE *));
+PetscErrorCode embed_write_text(const Embed *embed, const char *name, PetscErrorCode (*print)(const void *, FILE *), const void *context);
+/* "perturbation,cell type,batch" of a population of the store; the batch is left out where it is pooled over batches. */
+void embed_print_labels(const CellStoreTable *table, const Population *population, PetscBool pooled, FILE *stream);
 /* value (groups): a matrix's entry at each population and its paired control, on every rank; 0 without one. embed_control_row: the control's row, -1. */
 PetscErrorCode embed_against_control(const Embed *embed, const BlockMatrix *matrix, double *value);
 PetscInt       embed_control_row(const Embed *embed, PetscInt row);

@@ -12,20 +12,21 @@ const OptionSpec embed_regression_options[] = {
 };
 
 /* One line a population: (groups, 2) squared errors of the regression without it and of its control, MMD^2 over all pairs. */
-static void print_regression(const Embed *e, const double *values, FILE *stream)
+static PetscErrorCode print_regression(const void *context, FILE *stream)
 {
+  const EmbedNumbers *numbers = context;
+  const Embed        *e = numbers->embed;
+  const double       *values = numbers->value;
+
   fputs("perturbation,cell_type,batch,cells,leave_one_out_error,control_error\n", stream);
   for (PetscInt i = 0; i < e->groups; i++) {
     const Population *p = &e->table->population[e->population[i]];
-    csv_field(stream, e->table->perturbation.name[p->perturbation]);
-    fputc(',', stream);
-    csv_field(stream, e->table->cell_type.name[p->cell_type]);
-    fputc(',', stream);
-    csv_field(stream, e->table->batch.name[p->batch]);
+    embed_print_labels(e->table, p, PETSC_FALSE, stream);
     fprintf(stream, ",%lld,%.12g,", (long long)p->cells, values[2 * i]);
     if (embed_control_row(e, i) >= 0 && embed_control_row(e, i) != i) fprintf(stream, "%.12g", values[2 * i + 1]);
     fputc('\n', stream);
   }
+  return PETSC_SUCCESS;
 }
 
 PetscErrorCode embed_regression_features(Embed *e)
@@ -41,6 +42,26 @@ PetscErrorCode embed_regression_features(Embed *e)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode is_wanted(const Embed *e, PetscBool *wanted)
+{
+  PetscInt choice;
+
+  PetscFunctionBeginUser;
+  PetscCall(options_choice(e->options, "regression", &choice));
+  *wanted = choice == REGRESSION_YES || (choice == REGRESSION_AUTO && (e->groups >= POPULATIONS_LEAST || e->similarity)) ? PETSC_TRUE : PETSC_FALSE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode embed_regression_bytes(const Embed *e, double *bytes)
+{
+  PetscBool wanted = PETSC_FALSE;
+
+  PetscFunctionBeginUser;
+  PetscCall(is_wanted(e, &wanted));
+  *bytes = wanted ? regression_bytes(e->grid, e->groups) : 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode embed_regression(const Embed *e)
 {
   const CellStoreTable *t = e->table;
@@ -49,12 +70,13 @@ PetscErrorCode embed_regression(const Embed *e)
   Covariates           *covariates;
   Regression            r;
   double               *values, *square, *product, ours = 0, controls = 0;
-  PetscInt              choice, compared = 0;
+  PetscInt              compared = 0;
+  PetscBool             wanted = PETSC_FALSE;
   LogStage              stage;
 
   PetscFunctionBeginUser;
-  PetscCall(options_choice(e->options, "regression", &choice));
-  if (choice == REGRESSION_NO || (choice == REGRESSION_AUTO && n < POPULATIONS_LEAST && !e->similarity)) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(is_wanted(e, &wanted));
+  if (!wanted) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(log_stage_begin(e->comm, "regression", &stage));
   PetscCall(PetscMalloc4(n, &covariates, 2 * n, &values, n, &square, n, &product));
   for (PetscInt i = 0; i < n; i++) {
@@ -74,7 +96,7 @@ PetscErrorCode embed_regression(const Embed *e)
     ours += values[2 * i];
     controls += values[2 * i + 1];
   }
-  PetscCall(embed_write_text(e, "cme.csv", values, print_regression));
+  PetscCall(embed_write_text(e, "cme.csv", print_regression, &(EmbedNumbers){e, values}));
   PetscCall(log_stage_end(&stage, "left out, a population is foretold by its covariates to squared MMD %.3g, a treated one to %.3g (its control: %.3g): cme.csv; shared %g perturbation, %g cell type, %g batch, ridge %g", r.error,
                           compared ? ours / compared : 0, compared ? controls / compared : 0, r.kernel.shared[0], r.kernel.shared[1], r.kernel.shared[2], r.lambda));
   PetscCall(regression_destroy(&r));

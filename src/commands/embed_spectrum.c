@@ -276,16 +276,19 @@ static void print_operator(const char *name, PetscInt count, const double *eigen
   }
 }
 
-static void print_spectrum(const Embed *e, const double *unused, FILE *stream)
+static PetscErrorCode print_spectrum(const void *context, FILE *stream)
 {
-  (void)unused;
+  const Embed *e = context;
+
   fputs("operator,index,eigenvalue,fraction,cumulative_fraction,effective_dimension\n", stream);
   print_operator("between", e->groups, e->spectrum.eigenvalue, stream);
   if (e->within) print_operator("within", e->landmarks, e->within, stream);
+  return PETSC_SUCCESS;
 }
 
-static void print_components(const Embed *e, const double *coordinate, FILE *stream)
+static PetscErrorCode print_components(const void *context, FILE *stream)
 {
+  const Embed          *e = context;
   const CellStoreTable *t = e->table;
   const PetscInt        r = e->spectrum.components;
 
@@ -294,22 +297,19 @@ static void print_components(const Embed *e, const double *coordinate, FILE *str
   fputc('\n', stream);
   for (PetscInt i = 0; i < e->groups; i++) {
     const Population *p = &t->population[e->population[i]];
-    csv_field(stream, t->perturbation.name[p->perturbation]);
-    fputc(',', stream);
-    csv_field(stream, t->cell_type.name[p->cell_type]);
-    fputc(',', stream);
-    csv_field(stream, t->batch.name[p->batch]);
+    embed_print_labels(t, p, PETSC_FALSE, stream);
     fprintf(stream, ",%d,%lld", p->perturbation == t->control, (long long)p->cells);
-    for (PetscInt a = 0; a < r; a++) fprintf(stream, ",%.12g", coordinate[(size_t)i * (size_t)r + (size_t)a]);
+    for (PetscInt a = 0; a < r; a++) fprintf(stream, ",%.12g", e->spectrum.coordinate[(size_t)i * (size_t)r + (size_t)a]);
     fputc('\n', stream);
   }
+  return PETSC_SUCCESS;
 }
 
 PetscErrorCode embed_write_spectrum_tables(const Embed *e)
 {
   PetscFunctionBeginUser;
-  PetscCall(embed_write_text(e, "spectrum.csv", NULL, print_spectrum));
-  PetscCall(embed_write_text(e, "components.csv", e->spectrum.coordinate, print_components));
+  PetscCall(embed_write_text(e, "spectrum.csv", print_spectrum, e));
+  PetscCall(embed_write_text(e, "components.csv", print_components, e));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -307,32 +307,24 @@ static PetscErrorCode sum_up(MPI_Comm comm, PetscInt64 count, double *values)
 
 /* ---- Tables ---- */
 
-static const Plan *printed; /* what the printers below print: embed_write_text hands on numbers only */
-
 static void print_names(const Plan *p, const Test *test, FILE *stream)
 {
-  const CellStoreTable *t = p->e->table;
-  const Population     *own = &t->population[p->e->population[p->member[test->first]]];
-
-  csv_field(stream, t->perturbation.name[own->perturbation]);
-  fputc(',', stream);
-  csv_field(stream, t->cell_type.name[own->cell_type]);
-  fputc(',', stream);
-  if (test->members == 1) csv_field(stream, t->batch.name[own->batch]);
+  embed_print_labels(p->e->table, &p->e->table->population[p->e->population[p->member[test->first]]], test->members > 1 ? PETSC_TRUE : PETSC_FALSE, stream);
 }
 
-static void print_tests(const Embed *e, const double *result, FILE *stream)
+static PetscErrorCode print_tests(const void *context, FILE *stream)
 {
-  const Plan  *p = printed;
-  const size_t n = (size_t)p->tests;
+  const Plan   *p = context;
+  const double *result = p->result;
+  const size_t  n = (size_t)p->tests;
 
-  (void)e;
   fputs("perturbation,cell_type,batch,cells,control_cells,blocks,energy_distance,energy_p,energy_fdr,mmd,mmd_p,mmd_fdr,permutations\n", stream);
   for (size_t k = 0; k < n; k++) {
     print_names(p, &p->test[k], stream);
     fprintf(stream, ",%lld,%lld,%d,%.12g,%.12g,%.12g,%.12g,%.12g,%.12g,%lld\n", (long long)p->test[k].cells, (long long)p->test[k].control_cells, (int)p->test[k].batches, result[k], result[n + k],
             p->fdr[k], result[2 * n + k], result[3 * n + k], p->fdr[n + k], (long long)p->permutations);
   }
+  return PETSC_SUCCESS;
 }
 
 typedef struct {
@@ -348,15 +340,18 @@ static int steepest_first(const void *a, const void *b)
 }
 
 /* Gradient along genes: that along components goes through their loadings. */
-static void print_witness(const Embed *e, const double *gradient, FILE *stream)
+static PetscErrorCode print_witness(const void *context, FILE *stream)
 {
-  const Plan    *p = printed;
+  const Plan    *p = context;
+  const Embed   *e = p->e;
   const PetscInt genes = e->table->gene.count, d = features_dimension(e->group->features), shown = (PetscInt)PetscMin(p->genes, genes);
-  Ranked        *ranked = malloc((size_t)genes * sizeof *ranked);
+  Ranked        *ranked;
 
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(genes, &ranked));
   fputs("perturbation,cell_type,batch,rank,gene,gradient\n", stream);
-  for (PetscInt k = 0; k < p->single && ranked; k++) {
-    const double *along = gradient + (size_t)k * (size_t)d;
+  for (PetscInt k = 0; k < p->single; k++) {
+    const double *along = p->gradient + (size_t)k * (size_t)d;
     for (PetscInt g = 0; g < genes; g++) {
       double sum = e->projected ? 0 : along[g];
       for (PetscInt c = 0; e->projected && c < d; c++) sum += along[c] * e->components.loadings[(size_t)g * (size_t)d + (size_t)c];
@@ -370,7 +365,8 @@ static void print_witness(const Embed *e, const double *gradient, FILE *stream)
       fprintf(stream, ",%.12g\n", ranked[r].gradient);
     }
   }
-  free(ranked);
+  PetscCall(PetscFree(ranked));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode write_tests(const Plan *p, hid_t file)
@@ -441,7 +437,6 @@ PetscErrorCode embed_tests(const Embed *e)
   PetscCall(run_tests(&p));
   for (PetscInt i = 0; i < e->groups; i++) large += e->group[i].cells > p.limit;
   if (large) PetscCall(log_line(e->comm, "  note       %d population%s stood for by %lld drawn cells each (-test_cells)", (int)large, large == 1 ? " is" : "s are", (long long)p.limit));
-  printed = &p;
   if (p.permutations) {
     PetscCall(sum_up(e->comm, 4 * (PetscInt64)n, p.result));
     for (int c = 0; c < 2; c++) /* populations, and perturbations over all their batches, are families of tests of their own */
@@ -452,14 +447,14 @@ PetscErrorCode embed_tests(const Embed *e)
       }
     for (PetscInt k = 0; k < p.single; k++) found += p.fdr[k] < 0.05;
     PetscCall(write_tests(&p, e->draft.h5));
-    PetscCall(embed_write_text(e, "tests.csv", p.result, print_tests));
+    PetscCall(embed_write_text(e, "tests.csv", print_tests, &p));
   }
   if (p.genes) {
     PetscCall(sum_up(e->comm, p.place[p.single], p.value));
     PetscCall(sum_up(e->comm, (PetscInt64)p.single * (PetscInt64)d, p.gradient));
     PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, p.cell, (int)p.place[p.single], MPI_INT64_T, MPI_SUM, e->comm));
     PetscCall(write_witness(&p, e->draft.h5));
-    PetscCall(embed_write_text(e, "witness.csv", p.gradient, print_witness));
+    PetscCall(embed_write_text(e, "witness.csv", print_witness, &p));
   }
   if (p.permutations)
     PetscCall(log_stage_end(&stage, "%d of %d populations differ from their control (E-test, %lld permutations, false discovery rate 0.05): tests.csv%s", (int)found, (int)p.single,

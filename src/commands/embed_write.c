@@ -16,8 +16,6 @@
 #include "config.h"
 #include "revision.h"
 #include <perturbdiff/runtime/grid.h>
-#include <stdlib.h>
-#include <string.h>
 
 PetscErrorCode embed_write_vector(hid_t where, const char *name, hid_t type, PetscInt64 count, const void *values)
 {
@@ -165,21 +163,23 @@ PetscErrorCode embed_remove_old(const Embed *e)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Text made on rank 0 by `print`, written to a file of the folder. */
-PetscErrorCode embed_write_text(const Embed *e, const char *name, const double *numbers, void (*print)(const Embed *, const double *, FILE *))
+PetscErrorCode embed_write_text(const Embed *e, const char *name, PetscErrorCode (*print)(const void *, FILE *), const void *context)
 {
-  char   path[PETSC_MAX_PATH_LEN], *text = NULL;
-  size_t length;
-  FILE  *stream;
+  char path[PETSC_MAX_PATH_LEN];
 
   PetscFunctionBeginUser;
-  PetscCheck((stream = open_memstream(&text, &length)), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
-  print(e, numbers, stream);
-  PetscCheck(!fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
   PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", e->folder, name));
-  PetscCall(file_write_text(e->comm, path, text));
-  free(text);
+  PetscCall(file_write_printed(e->comm, path, print, context));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+void embed_print_labels(const CellStoreTable *table, const Population *population, PetscBool pooled, FILE *stream)
+{
+  csv_field(stream, table->perturbation.name[population->perturbation]);
+  fputc(',', stream);
+  csv_field(stream, table->cell_type.name[population->cell_type]);
+  fputc(',', stream);
+  if (!pooled) csv_field(stream, table->batch.name[population->batch]);
 }
 
 static void print_label(const Embed *e, PetscInt row, FILE *stream)
@@ -191,8 +191,12 @@ static void print_label(const Embed *e, PetscInt row, FILE *stream)
 }
 
 /* A square table with a line of labels and a label at the beginning of each line, as pandas writes one. */
-static void print_matrix(const Embed *e, const double *values, FILE *stream)
+static PetscErrorCode print_matrix(const void *context, FILE *stream)
 {
+  const EmbedNumbers *numbers = context;
+  const Embed        *e = numbers->embed;
+  const double       *values = numbers->value;
+
   fputs("population", stream);
   for (PetscInt j = 0; j < e->groups; j++) {
     fputc(',', stream);
@@ -204,22 +208,23 @@ static void print_matrix(const Embed *e, const double *values, FILE *stream)
     for (PetscInt j = 0; j < e->groups; j++) fprintf(stream, ",%.12g", values[(size_t)i * (size_t)e->groups + (size_t)j]);
     fputc('\n', stream);
   }
+  return PETSC_SUCCESS;
 }
 
 /* One line a population: discrepancies to its paired control, (groups, 2). */
-static void print_to_control(const Embed *e, const double *values, FILE *stream)
+static PetscErrorCode print_to_control(const void *context, FILE *stream)
 {
+  const EmbedNumbers *numbers = context;
+  const Embed        *e = numbers->embed;
+  const double       *values = numbers->value;
+
   static const char *const split[] = {"train", "validation", "test"};
 
   fputs("perturbation,cell_type,batch,split,cells,control_cells,energy_distance,mmd\n", stream);
   for (PetscInt i = 0; i < e->groups; i++) {
     const Population *p = &e->table->population[e->population[i]];
     if (p->control < 0 || p->control == e->population[i]) continue;
-    csv_field(stream, e->table->perturbation.name[p->perturbation]);
-    fputc(',', stream);
-    csv_field(stream, e->table->cell_type.name[p->cell_type]);
-    fputc(',', stream);
-    csv_field(stream, e->table->batch.name[p->batch]);
+    embed_print_labels(e->table, p, PETSC_FALSE, stream);
     fprintf(stream, ",%s,%lld,%lld", split[p->split], (long long)p->cells, (long long)e->table->population[p->control].cells);
     fputc(',', stream);
     if (embed_control_row(e, i) >= 0 && e->energy.values) fprintf(stream, "%.12g", values[2 * i]);
@@ -227,6 +232,7 @@ static void print_to_control(const Embed *e, const double *values, FILE *stream)
     if (embed_control_row(e, i) >= 0) fprintf(stream, "%.12g", values[2 * i + 1]);
     fputc('\n', stream);
   }
+  return PETSC_SUCCESS;
 }
 
 PetscErrorCode embed_against_control(const Embed *e, const BlockMatrix *matrix, double *value)
@@ -282,7 +288,7 @@ static PetscErrorCode write_to_control(const Embed *e)
     values[2 * i] = energy[i];
     values[2 * i + 1] = mmd[i];
   }
-  PetscCall(embed_write_text(e, "to_control.csv", values, print_to_control));
+  PetscCall(embed_write_text(e, "to_control.csv", print_to_control, &(EmbedNumbers){e, values}));
   PetscCall(say_extremes(e, values));
   PetscCall(PetscFree3(values, energy, mmd));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -302,10 +308,10 @@ PetscErrorCode embed_write_tables(Embed *e)
   PetscCall(PetscMalloc1((size_t)e->groups * (size_t)e->groups, &values));
   if (e->energy.values) {
     PetscCall(blockmatrix_replicate(&e->energy, 0, e->groups, values));
-    PetscCall(embed_write_text(e, "energy_distance.csv", values, print_matrix));
+    PetscCall(embed_write_text(e, "energy_distance.csv", print_matrix, &(EmbedNumbers){e, values}));
   }
   PetscCall(blockmatrix_replicate(&e->mmd, 0, e->groups, values));
-  PetscCall(embed_write_text(e, "mmd.csv", values, print_matrix));
+  PetscCall(embed_write_text(e, "mmd.csv", print_matrix, &(EmbedNumbers){e, values}));
   PetscCall(PetscFree(values));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

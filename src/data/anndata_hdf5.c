@@ -194,13 +194,11 @@ static PetscErrorCode check_filters(const AnnData *file, const char *object, hid
 
   PetscFunctionBeginUser;
   for (int i = 0; i < filters; i++) {
-    unsigned     flags;
-    size_t       values = 0;
-    char         name[64];
-    H5Z_filter_t filter = H5Pget_filter2(properties, (unsigned)i, &flags, &values, NULL, sizeof name, name, NULL);
+    char      name[96];
+    const int filter = h5_filter_name(properties, (unsigned)i, name, sizeof name);
     AnnTry(file, object, filter);
     if (H5Zfilter_avail(filter) <= 0)
-      return error_user("%s: '%s' is compressed by '%.60s', which cannot be read here: write the file with compression='gzip'", file->path, object, name);
+      return error_user("%s: '%s' is compressed by %s, which cannot be read here: write the file with compression='gzip'", file->path, object, name);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -229,6 +229,8 @@ PetscErrorCode cellstore_open(MPI_Comm comm, const char *path, CellStore **store
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+double cellstore_cache_bytes(const CellStore *store) { return chunkcache_share(store->cache); }
+
 PetscErrorCode cellstore_close(CellStore **store)
 {
   CellStore *s = *store;

@@ -62,6 +62,7 @@ static PetscErrorCode open_dataset(hid_t dataset, hid_t stored, hid_t wanted, co
   const int64_t at     = contiguous_at(dataset);
   hsize_t       extent = 0;
   PetscBool     readable;
+  char          foreign[96];
 
   PetscFunctionBeginUser;
   if (!dataset_fits(dataset, stored, wanted, count, &extent) || H5Tequal(stored, wanted) <= 0)
@@ -70,8 +71,9 @@ static PetscErrorCode open_dataset(hid_t dataset, hid_t stored, hid_t wanted, co
   array->width = H5Tget_size(wanted);
   if (!extent) PetscFunctionReturn(PETSC_SUCCESS);
   if (at < 0) {
-    PetscCall(chunktable_read(dataset, wanted, array->count, &array->chunks, &readable));
-    if (!readable) return error_user("%s: /%s is packed by other filters than shuffle and deflate; prepare it again", path, name);
+    PetscCall(chunktable_read(dataset, wanted, array->count, &array->chunks, &readable, foreign));
+    if (!readable && *foreign) return error_user("%s: /%s is compressed by %s, a cell store by shuffle and gzip only; prepare it again", path, name, foreign);
+    if (!readable) return error_user("%s: damaged: /%s has not the chunks of a cell store; prepare it again", path, name);
   } else if ((uint64_t)at + extent * array->width > map->size) return error_user("%s: truncated: /%s ends past the end of the file; prepare it again", path, name);
   else array->bytes = map->bytes + at;
   PetscFunctionReturn(PETSC_SUCCESS);

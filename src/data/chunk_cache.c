@@ -1,6 +1,7 @@
 /* One lock, one table of slots and the slots themselves in memory of the node; whoever misses a chunk unpacks it, the others wait for it. */
 #include "data/chunk_cache.h"
 #include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/file.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,6 +30,7 @@ struct ChunkCache {
   const ChunkTable    *table[MOST_TABLES];
   int64_t              first[MOST_TABLES + 1]; /* chunks of the tables before */
   int32_t              slots;
+  double               share; /* of the cache's bytes that count for this rank */
   /* In the memory of the node. */
   Control       *control;
   Slot          *slot;
@@ -40,20 +42,19 @@ struct ChunkCache {
 
 /* ---- Where the chunks are ---- */
 
-/* Shuffle and deflate in the pipeline, nothing else. */
-static PetscBool known_filters(hid_t properties, ChunkTable *table)
+/* Shuffle and deflate in the pipeline, nothing else; foreign: the name of the first other filter. */
+static PetscBool known_filters(hid_t properties, ChunkTable *table, char foreign[96])
 {
   const int count = H5Pget_nfilters(properties);
 
   table->shuffle = table->deflate = -1;
   for (int f = 0; f < count; f++) {
-    unsigned           flags;
-    size_t             values = 0;
-    const H5Z_filter_t filter = H5Pget_filter2(properties, (unsigned)f, &flags, &values, NULL, 0, NULL, NULL);
+    const int filter = h5_filter_name(properties, (unsigned)f, foreign, 96);
     if (filter == H5Z_FILTER_SHUFFLE && table->shuffle < 0 && table->deflate < 0) table->shuffle = f;
     else if (filter == H5Z_FILTER_DEFLATE && table->deflate < 0) table->deflate = f;
     else return PETSC_FALSE;
   }
+  *foreign = '\0';
   return PETSC_TRUE;
 }
 
@@ -74,15 +75,16 @@ static PetscErrorCode locate(hid_t dataset, ChunkTable *table)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode chunktable_read(hid_t dataset, hid_t type, int64_t extent, ChunkTable *table, PetscBool *readable)
+PetscErrorCode chunktable_read(hid_t dataset, hid_t type, int64_t extent, ChunkTable *table, PetscBool *readable, char foreign[96])
 {
   hsize_t elements = 0;
   hid_t   properties;
 
   PetscFunctionBeginUser;
   *readable = PETSC_FALSE;
+  *foreign = '\0';
   H5Check(properties = H5Dget_create_plist(dataset));
-  if (H5Pget_layout(properties) == H5D_CHUNKED && H5Pget_chunk(properties, 1, &elements) == 1) *readable = known_filters(properties, table);
+  if (H5Pget_layout(properties) == H5D_CHUNKED && H5Pget_chunk(properties, 1, &elements) == 1) *readable = known_filters(properties, table, foreign);
   H5Check(H5Pclose(properties));
   table->width = H5Tget_size(type);
   if (!elements || elements > MOST_CHUNK_BYTES / table->width) *readable = PETSC_FALSE;
@@ -139,13 +141,16 @@ static PetscErrorCode allocate(MPI_Comm node, ChunkCache *cache, double bytes, u
       int      unit;
       PetscCallMPI(MPI_Win_shared_query(cache->window, 0, &extent, &unit, memory));
       *first = rank ? PETSC_FALSE : PETSC_TRUE;
+      cache->share = (double)size / ranks;
       PetscFunctionReturn(PETSC_SUCCESS);
     }
     if (!failed) PetscCallMPI(MPI_Win_free(&cache->window));
     cache->window = MPI_WIN_NULL;
     cache->slots  = slots_for(cache, bytes / ranks, 1);
   }
-  PetscCall(PetscMalloc(head_bytes(cache->slots, chunks) + (size_t)cache->slots * cache->slot_bytes, &cache->owned));
+  const size_t size = head_bytes(cache->slots, chunks) + (size_t)cache->slots * cache->slot_bytes;
+  PetscCall(PetscMalloc(size, &cache->owned));
+  cache->share = (double)size;
   *memory = cache->owned;
   *first  = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -200,6 +205,8 @@ PetscErrorCode chunkcache_create(MPI_Comm comm, const char *path, const unsigned
   *cache = c;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+double chunkcache_share(const ChunkCache *cache) { return cache ? cache->share : 0; }
 
 PetscErrorCode chunkcache_destroy(ChunkCache **cache)
 {

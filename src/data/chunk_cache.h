@@ -15,9 +15,9 @@ typedef struct {
   uint32_t *skipped;          /* (chunks) bit f: filter f was not applied */
 } ChunkTable;
 
-/* chunktable_read - of an open data set of extent elements; *readable is false when its filters are not shuffle and deflate. Not
-   collective. chunktable_free is safe on a zeroed table. */
-PetscErrorCode chunktable_read(hid_t dataset, hid_t type, int64_t extent, ChunkTable *table, PetscBool *readable);
+/* chunktable_read - of an open data set of extent elements; *readable is false when its filters are not shuffle and deflate: foreign then names the first other
+   one, "" where it is the chunks that do not fit. Not collective. chunktable_free is safe on a zeroed table. */
+PetscErrorCode chunktable_read(hid_t dataset, hid_t type, int64_t extent, ChunkTable *table, PetscBool *readable, char foreign[96]);
 PetscErrorCode chunktable_free(ChunkTable *table);
 
 typedef struct ChunkCache ChunkCache;
@@ -27,6 +27,8 @@ typedef struct ChunkCache ChunkCache;
 PetscErrorCode chunkcache_create(MPI_Comm comm, const char *path, const unsigned char *file, size_t file_size, int tables, const ChunkTable *const *table, double bytes,
                                  ChunkCache **cache);
 PetscErrorCode chunkcache_destroy(ChunkCache **cache);
+/* Bytes of the cache, divided among the ranks of the node that share it; 0 of NULL. */
+double chunkcache_share(const ChunkCache *cache);
 
 /* chunkcache_pin - unpack a chunk, unless it is there, and keep it until chunkcache_unpin of *slot. A thread may hold two. Thread-safe;
    neither HDF5 nor MPI. Allocates only while it unpacks. User error: damaged. */

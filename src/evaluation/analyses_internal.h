@@ -72,15 +72,15 @@ void analyses_begin_line(const ScoreTable *table, const char *model, PetscInt gr
 
 /* Figures of the strongest populations (shown.c). shown_choose - those of largest strength (groups), the same on all ranks; before the first group. shown_draw -
    some cells (n, genes); key: of the population, side: 0 real, 1 predicted. shown_end_group - lines of cells.csv and calibration.csv, cells freed. shown_keep_changes -
-   change (1 + rows, genes) of a group, rank 0. shown_write_... - changes.csv: mean change from control of every gene; distances.csv: Euclidean distance of predicted
+   change (1 + rows, genes) of a group, rank 0. shown_print_... - a ScoreTable's changes.csv: mean change from control of every gene; distances.csv: Euclidean distance of predicted
    changes from real ones, all pairs of shown populations. Not collective. */
 PetscErrorCode shown_choose(Analyses *a, const ScoreTable *table, const double *strength);
 PetscErrorCode shown_destroy(Analyses *a, const ScoreTable *table);
 PetscErrorCode shown_draw(const Analyses *a, uint32_t key, uint32_t side, PetscInt genes, PetscInt64 n, const double *cells, ShownCells *drawn);
 PetscErrorCode shown_end_group(Analyses *a, const ScoreTable *table, PetscInt group);
 PetscErrorCode shown_keep_changes(Analyses *a, const ScoreTable *table, PetscInt group, const double *change);
-PetscErrorCode shown_write_changes(const ScoreTable *table, FILE *stream);
-PetscErrorCode shown_write_distances(const ScoreTable *table, FILE *stream);
+PetscErrorCode shown_print_changes(const void *table, FILE *stream);
+PetscErrorCode shown_print_distances(const void *table, FILE *stream);
 
 /* analyses_write - the tables that were asked for, and comparison.csv. Collective. */
 PetscErrorCode analyses_write(MPI_Comm comm, const ScoreTable *table, const char *folder);

@@ -4,7 +4,6 @@
 #include <math.h>
 #include <perturbdiff/evaluation/comparison.h>
 #include <perturbdiff/runtime.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const char *const geneset_score_name[] = {"geneset_spearman", "geneset_jaccard_overlap", "geneset_jaccard_rank"};
@@ -14,25 +13,17 @@ static double value_of(const ScoreTable *t, PetscInt row, PetscInt group, int wh
   return t->analyses->value[((size_t)row * (size_t)t->groups + (size_t)group) * ANALYSIS_SCORES + (size_t)which];
 }
 
-static void labels(const ScoreTable *t, PetscInt group, FILE *stream)
+static PetscErrorCode print_distribution(const void *table, FILE *stream)
 {
-  for (int axis = 0; axis < 3; axis++) {
-    fputc(',', stream);
-    csv_field(stream, t->label[axis][group]);
-  }
-}
-
-static PetscErrorCode write_distribution(const ScoreTable *t, FILE *stream)
-{
+  const ScoreTable *t = table;
   PetscFunctionBeginUser;
   fprintf(stream, "model,perturbation,cell_type,batch,cells_real,cells_predicted");
   for (int s = 0; s < DISTRIBUTION_SCORES; s++) fprintf(stream, ",%s", distribution_score_name[s]);
   fprintf(stream, ",repeat\n");
   for (PetscInt r = 0; r < t->rows; r++) {
     for (PetscInt k = 0; k < t->groups; k++) {
-      csv_field(stream, t->model[r]);
-      labels(t, k, stream);
-      fprintf(stream, ",%lld,%lld", (long long)t->cells_real[k], (long long)t->cells_predicted[(size_t)r * (size_t)t->groups + (size_t)k]);
+      analyses_begin_line(t, t->model[r], k, stream);
+      fprintf(stream, "%lld,%lld", (long long)t->cells_real[k], (long long)t->cells_predicted[(size_t)r * (size_t)t->groups + (size_t)k]);
       for (int s = 0; s < DISTRIBUTION_SCORES; s++) fprintf(stream, ",%.10g", value_of(t, r, k, s));
       fprintf(stream, ",%lld\n", (long long)t->repeat[r]);
     }
@@ -40,8 +31,9 @@ static PetscErrorCode write_distribution(const ScoreTable *t, FILE *stream)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode write_questions(const ScoreTable *t, FILE *stream)
+static PetscErrorCode print_questions(const void *table, FILE *stream)
 {
+  const ScoreTable *t = table;
   const QuestionTable *q = &t->analyses->questions;
 
   PetscFunctionBeginUser;
@@ -61,7 +53,7 @@ static PetscErrorCode write_questions(const ScoreTable *t, FILE *stream)
 }
 
 /* A row of a group, and of all questions where group is -1. */
-static PetscErrorCode write_question_row(const ScoreTable *t, PetscInt row, PetscInt group, FILE *stream)
+static PetscErrorCode print_question_row(const ScoreTable *t, PetscInt row, PetscInt group, FILE *stream)
 {
   const Analyses *a = t->analyses;
   const size_t    at = (size_t)row * (size_t)a->questions.count;
@@ -70,26 +62,28 @@ static PetscErrorCode write_question_row(const ScoreTable *t, PetscInt row, Pets
   PetscFunctionBeginUser;
   PetscCall(question_scores(&a->questions, group, a->score + at, a->called + at, &s));
   if (group >= 0 && !s.asked) PetscFunctionReturn(PETSC_SUCCESS);
-  csv_field(stream, t->model[row]);
-  if (group >= 0)
-    labels(t, group, stream);
-  else
-    fprintf(stream, ",all,,");
-  fprintf(stream, ",%lld,%lld", (long long)s.asked, (long long)s.expressed);
+  if (group >= 0) {
+    analyses_begin_line(t, t->model[row], group, stream);
+  } else {
+    csv_field(stream, t->model[row]);
+    fprintf(stream, ",all,,,");
+  }
+  fprintf(stream, "%lld,%lld", (long long)s.asked, (long long)s.expressed);
   for (int i = 0; i < QUESTION_SCORES; i++) fprintf(stream, ",%.10g", ((const double *)&s)[i]);
   fprintf(stream, ",%lld\n", (long long)t->repeat[row]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode write_question_scores(const ScoreTable *t, FILE *stream)
+static PetscErrorCode print_question_scores(const void *table, FILE *stream)
 {
+  const ScoreTable *t = table;
   PetscFunctionBeginUser;
   fprintf(stream, "model,perturbation,cell_type,batch,questions,differentially_expressed");
   for (int i = 0; i < QUESTION_SCORES; i++) fprintf(stream, ",%s", question_score_name[i]);
   fprintf(stream, ",repeat\n");
   for (PetscInt r = 0; r < t->rows; r++) {
     if (t->kind[r] == ROW_CEILING) continue;
-    for (PetscInt k = -1; k < t->groups; k++) PetscCall(write_question_row(t, r, k, stream));
+    for (PetscInt k = -1; k < t->groups; k++) PetscCall(print_question_row(t, r, k, stream));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -136,7 +130,7 @@ static PetscInt distinct(PetscInt n, char *const *text, PetscInt *index, PetscIn
 }
 
 /* Lines of one score for all models. whole: one number for all units of the table, of which there are no intervals and no tests. */
-static PetscErrorCode write_compared(const ScoreTable *t, const char *name, const ComparedScores *s, const PetscInt *first, PetscBool whole, FILE *stream)
+static PetscErrorCode print_compared(const ScoreTable *t, const char *name, const ComparedScores *s, const PetscInt *first, PetscBool whole, FILE *stream)
 {
   static const char *const kind_name[] = {[ROW_PREDICTION] = "prediction", [ROW_BASELINE] = "baseline", [ROW_CEILING] = "ceiling"};
   ComparedModel           *result;
@@ -188,14 +182,15 @@ static PetscErrorCode compare_metrics(const ScoreTable *t, ComparedScores *s, co
       }
     s->direction = metric_info[i].best == BEST_ONE ? 1 : -1;
     PetscCall(PetscSNPrintf(name, sizeof name, "celleval_%s", metric_info[i].name));
-    PetscCall(write_compared(t, name, s, first, whole, stream));
+    PetscCall(print_compared(t, name, s, first, whole, stream));
   }
   PetscCall(PetscFree3(unit, first_group, value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode write_comparison(const ScoreTable *t, FILE *stream)
+static PetscErrorCode print_comparison(const void *table, FILE *stream)
 {
+  const ScoreTable *t = table;
   PetscInt      *model, *first, *unit, *first_group;
   unsigned char *baseline, *tested;
   double        *value;
@@ -222,7 +217,7 @@ static PetscErrorCode write_comparison(const ScoreTable *t, FILE *stream)
         const size_t at = (size_t)r * (size_t)t->groups + (size_t)k;
         value[at] = i < POPULATION_SCORES ? ((const double *)&t->scores[at])[i] : value_of(t, r, k, i - POPULATION_SCORES);
       }
-    PetscCall(write_compared(t, name, &s, first, PETSC_FALSE, stream));
+    PetscCall(print_compared(t, name, &s, first, PETSC_FALSE, stream));
   }
   if (t->metrics) PetscCall(compare_metrics(t, &s, first, stream));
   PetscCall(PetscFree6(model, first, unit, first_group, baseline, tested));
@@ -232,52 +227,37 @@ static PetscErrorCode write_comparison(const ScoreTable *t, FILE *stream)
 
 /* ---- files ------------------------------------------------------------------------------------------------------------------------- */
 
-static PetscErrorCode write_text(MPI_Comm comm, const char *folder, const char *name, const char *text)
+static PetscErrorCode write_table(MPI_Comm comm, const ScoreTable *t, const char *folder, const char *name, PetscErrorCode (*print)(const void *, FILE *))
 {
   char path[PETSC_MAX_PATH_LEN];
 
   PetscFunctionBeginUser;
   PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", folder, name));
-  PetscCall(file_write_text(comm, path, text));
+  PetscCall(file_write_printed(comm, path, print, t));
   PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode write_table(MPI_Comm comm, const ScoreTable *t, const char *folder, const char *name, PetscErrorCode (*write)(const ScoreTable *, FILE *))
-{
-  PetscMPIInt rank;
-  char       *text = NULL;
-  size_t      size;
-
-  PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  if (!rank) {
-    FILE *stream = open_memstream(&text, &size);
-    PetscCheck(stream, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
-    PetscCall(write(t, stream));
-    PetscCheck(!fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
-  }
-  const PetscErrorCode code = write_text(comm, folder, name, text);
-  free(text);
-  PetscFunctionReturn(code);
 }
 
 PetscErrorCode analyses_write(MPI_Comm comm, const ScoreTable *t, const char *folder)
 {
   static const char *const name[ANALYSIS_TABLES] = {"distribution_genes.csv", "coverage.csv", "genesets.csv", "genesets_agreement.csv", "cells.csv", "calibration.csv"};
   const Analyses          *a = t->analyses;
+  char                     path[PETSC_MAX_PATH_LEN];
 
   PetscFunctionBeginUser;
-  PetscCall(write_table(comm, t, folder, "comparison.csv", write_comparison));
-  if (a->options->distribution) PetscCall(write_table(comm, t, folder, "distribution.csv", write_distribution));
+  PetscCall(write_table(comm, t, folder, "comparison.csv", print_comparison));
+  if (a->options->distribution) PetscCall(write_table(comm, t, folder, "distribution.csv", print_distribution));
   if (a->asked) {
-    PetscCall(write_table(comm, t, folder, "questions.csv", write_questions));
-    PetscCall(write_table(comm, t, folder, "question_scores.csv", write_question_scores));
+    PetscCall(write_table(comm, t, folder, "questions.csv", print_questions));
+    PetscCall(write_table(comm, t, folder, "question_scores.csv", print_question_scores));
   }
   if (a->shown) {
-    PetscCall(write_table(comm, t, folder, "changes.csv", shown_write_changes));
-    PetscCall(write_table(comm, t, folder, "distances.csv", shown_write_distances));
+    PetscCall(write_table(comm, t, folder, "changes.csv", shown_print_changes));
+    PetscCall(write_table(comm, t, folder, "distances.csv", shown_print_distances));
   }
-  for (int i = 0; i < ANALYSIS_TABLES; i++)
-    if (a->lines[i]) PetscCall(write_text(comm, folder, name[i], a->table[i]));
+  for (int i = 0; i < ANALYSIS_TABLES; i++) {
+    if (!a->lines[i]) continue;
+    PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", folder, name[i]));
+    PetscCall(file_write_text(comm, path, a->table[i]));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -144,8 +144,9 @@ static void header(const MetricTable *t, const char *first, FILE *stream)
   fputc('\n', stream);
 }
 
-static PetscErrorCode write_results(const MetricTable *t, FILE *stream)
+static PetscErrorCode print_results(const void *table, FILE *stream)
 {
+  const MetricTable *t = table;
   PetscFunctionBeginUser;
   header(t, "perturbation", stream);
   for (PetscInt p = 0; p < t->perturbations; p++) {
@@ -160,8 +161,9 @@ static PetscErrorCode write_results(const MetricTable *t, FILE *stream)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode write_aggregate(const MetricTable *t, FILE *stream)
+static PetscErrorCode print_aggregate(const void *table, FILE *stream)
 {
+  const MetricTable *t = table;
   double    statistic[METRICS][STATISTICS];
   PetscBool without_std[METRICS];
 
@@ -181,8 +183,9 @@ static PetscErrorCode write_aggregate(const MetricTable *t, FILE *stream)
 }
 
 /* Means over perturbations brought from half to whole depth, 2r/(1+r) (Spearman 1910, Brown 1910), where that has a meaning. */
-static PetscErrorCode write_ceiling(const MetricTable *t, FILE *stream)
+static PetscErrorCode print_ceiling(const void *table, FILE *stream)
 {
+  const MetricTable *t = table;
   PetscBool comma = PETSC_FALSE, without_std;
   double    statistic[STATISTICS];
 
@@ -200,28 +203,15 @@ static PetscErrorCode write_ceiling(const MetricTable *t, FILE *stream)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode write_one(MPI_Comm comm, const MetricTable *t, PetscErrorCode (*write)(const MetricTable *, FILE *), const char *folder,
-                                const char *prefix, const char *name)
-{
-  char  *text, path[PETSC_MAX_PATH_LEN];
-  size_t size;
-  FILE  *stream = open_memstream(&text, &size);
-
-  PetscFunctionBeginUser;
-  PetscCheck(stream, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
-  PetscCall(write(t, stream));
-  PetscCheck(!fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
-  PetscCall(table_path(folder, prefix, name, path));
-  const PetscErrorCode code = file_write_text(comm, path, text);
-  free(text);
-  PetscFunctionReturn(code);
-}
-
 PetscErrorCode metrictable_write(MPI_Comm comm, const MetricTable *table, const char *folder, const char *prefix, PetscBool ceiling)
 {
+  char path[PETSC_MAX_PATH_LEN];
+
   PetscFunctionBeginUser;
-  PetscCall(write_one(comm, table, write_results, folder, prefix, ceiling ? "ceiling_results.csv" : "results.csv"));
-  PetscCall(write_one(comm, table, ceiling ? write_ceiling : write_aggregate, folder, prefix, ceiling ? "agg_ceiling_results.csv" : "agg_results.csv"));
+  PetscCall(table_path(folder, prefix, ceiling ? "ceiling_results.csv" : "results.csv", path));
+  PetscCall(file_write_printed(comm, path, print_results, table));
+  PetscCall(table_path(folder, prefix, ceiling ? "agg_ceiling_results.csv" : "agg_results.csv", path));
+  PetscCall(file_write_printed(comm, path, ceiling ? print_ceiling : print_aggregate, table));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -250,27 +240,27 @@ static PetscErrorCode read_means(const MetricTable *t, const char *path, char *t
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode metrictable_score(MPI_Comm comm, const MetricTable *t, const char *baseline, const char *folder, const char *prefix)
+typedef struct {
+  const MetricTable *table;
+  const double      *baseline; /* (METRICS) means */
+} Scored;
+
+static PetscErrorCode print_scores(const void *context, FILE *stream)
 {
-  const MetricBest order[] = {BEST_ZERO, BEST_ONE};
-  char            *text, path[PETSC_MAX_PATH_LEN];
-  size_t           size;
-  double           mean[METRICS], statistic[STATISTICS], total = 0;
-  PetscInt         count = 0;
-  PetscBool        without_std;
+  const Scored      *scored = context;
+  const MetricTable *t = scored->table;
+  const MetricBest   order[] = {BEST_ZERO, BEST_ONE};
+  double             statistic[STATISTICS], total = 0;
+  PetscInt           count = 0;
+  PetscBool          without_std;
 
   PetscFunctionBeginUser;
-  PetscCall(file_read_text(comm, baseline, &text, &size));
-  PetscCallAgree(comm, read_means(t, baseline, text, mean));
-  PetscCall(PetscFree(text));
-  FILE *stream = open_memstream(&text, &size);
-  PetscCheck(stream, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
   fputs("metric,from_baseline\n", stream);
   for (int o = 0; o < 2; o++) {
     for (int m = 0; m < METRICS; m++) {
       if (!t->present[m] || metric_info[m].best != order[o]) continue;
       PetscCall(describe(t, m, statistic, &without_std));
-      const double u = statistic[MEAN], b = mean[m], raw = order[o] == BEST_ZERO ? 1 - u / b : (u - b) / (1 - b), score = raw > 0 ? raw : 0;
+      const double u = statistic[MEAN], b = scored->baseline[m], raw = order[o] == BEST_ZERO ? 1 - u / b : (u - b) / (1 - b), score = raw > 0 ? raw : 0;
       fprintf(stream, "%s,", metric_info[m].name);
       number(stream, score);
       fputc('\n', stream);
@@ -281,10 +271,22 @@ PetscErrorCode metrictable_score(MPI_Comm comm, const MetricTable *t, const char
   fputs("avg_score,", stream);
   number(stream, total / (double)count);
   fputc('\n', stream);
-  PetscCheck(!fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode metrictable_score(MPI_Comm comm, const MetricTable *t, const char *baseline, const char *folder, const char *prefix)
+{
+  char        *text, path[PETSC_MAX_PATH_LEN];
+  size_t       size;
+  double       mean[METRICS];
+  const Scored scored = {t, mean};
+
+  PetscFunctionBeginUser;
+  PetscCall(file_read_text(comm, baseline, &text, &size));
+  PetscCallAgree(comm, read_means(t, baseline, text, mean));
+  PetscCall(PetscFree(text));
   PetscCall(file_make_folder(comm, folder));
   PetscCall(table_path(folder, prefix, "baseline_diff.csv", path));
-  const PetscErrorCode code = file_write_text(comm, path, text);
-  free(text);
-  PetscFunctionReturn(code);
+  PetscCall(file_write_printed(comm, path, print_scores, &scored));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -1,39 +1,11 @@
 /* Scores as CSV files and as a table to read. */
 #include "evaluation/analyses_internal.h"
-#include "evaluation/differential_internal.h"
 #include <math.h>
 #include <perturbdiff/evaluation.h>
 #include <perturbdiff/evaluation/statistics.h>
 #include <perturbdiff/runtime.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Growing text: open_memstream of POSIX. */
-typedef struct {
-  FILE  *stream;
-  char  *text;
-  size_t size;
-} Page;
-
-static PetscErrorCode page_open(Page *page)
-{
-  PetscFunctionBeginUser;
-  page->stream = open_memstream(&page->text, &page->size);
-  PetscCheck(page->stream, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode page_write(MPI_Comm comm, Page *page, const char *folder, const char *name)
-{
-  char path[PETSC_MAX_PATH_LEN];
-
-  PetscFunctionBeginUser;
-  PetscCheck(!fclose(page->stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
-  PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", folder, name));
-  PetscErrorCode code = file_write_text(comm, path, page->text);
-  free(page->text);
-  PetscFunctionReturn(code);
-}
 
 static double score(const ScoreTable *t, PetscInt row, PetscInt group, int which)
 {
@@ -76,23 +48,22 @@ ScoreSummary scoretable_summary(const ScoreTable *t, PetscInt row, int which)
   return summary;
 }
 
-static void write_scores(const ScoreTable *t, FILE *stream)
+static PetscErrorCode print_scores(const void *table, FILE *stream)
 {
+  const ScoreTable *t = table;
+
   fprintf(stream, "model,perturbation,cell_type,batch,cells_real,cells_predicted");
   for (int s = 0; s < POPULATION_SCORES; s++) fprintf(stream, ",%s", population_score_name[s]);
   fprintf(stream, ",repeat\n");
   for (PetscInt r = 0; r < t->rows; r++) {
     for (PetscInt k = 0; k < t->groups; k++) {
-      csv_field(stream, t->model[r]);
-      for (int a = 0; a < 3; a++) {
-        fputc(',', stream);
-        csv_field(stream, t->label[a][k]);
-      }
-      fprintf(stream, ",%lld,%lld", (long long)t->cells_real[k], (long long)t->cells_predicted[(size_t)r * (size_t)t->groups + (size_t)k]);
+      analyses_begin_line(t, t->model[r], k, stream);
+      fprintf(stream, "%lld,%lld", (long long)t->cells_real[k], (long long)t->cells_predicted[(size_t)r * (size_t)t->groups + (size_t)k]);
       for (int s = 0; s < POPULATION_SCORES; s++) fprintf(stream, ",%.10g", score(t, r, k, s));
       fprintf(stream, ",%lld\n", (long long)t->repeat[r]);
     }
   }
+  return PETSC_SUCCESS;
 }
 
 static const char *kind_name(ScoreRowKind kind) { return kind == ROW_PREDICTION ? "prediction" : kind == ROW_BASELINE ? "baseline" : "ceiling"; }
@@ -100,8 +71,10 @@ static const char *kind_name(ScoreRowKind kind) { return kind == ROW_PREDICTION 
 /* Spearman-Brown: what whole populations would reach, from the correlation of their halves. */
 static double corrected(double r) { return r > 0 ? 2 * r / (1 + r) : NAN; }
 
-static void write_summary(const ScoreTable *t, FILE *stream)
+static PetscErrorCode print_summary(const void *table, FILE *stream)
 {
+  const ScoreTable *t = table;
+
   fprintf(stream, "model,kind,repeats,groups");
   for (int s = 0; s < POPULATION_SCORES; s++)
     fprintf(stream, ",%s_mean,%s_std,%s_repeat_std", population_score_name[s], population_score_name[s], population_score_name[s]);
@@ -120,10 +93,13 @@ static void write_summary(const ScoreTable *t, FILE *stream)
     for (int s = 0; s < POPULATION_SCORES; s++) fprintf(stream, ",%.10g,nan,nan", s ? NAN : corrected(scoretable_summary(t, r, s).mean));
     fprintf(stream, "\n");
   }
+  return PETSC_SUCCESS;
 }
 
-static void write_deltas(const ScoreTable *t, FILE *stream)
+static PetscErrorCode print_deltas(const void *table, FILE *stream)
 {
+  const ScoreTable *t = table;
+
   fprintf(stream, "model,gene,real,predicted,repeat\n");
   for (PetscInt r = 0; r < t->rows; r++) {
     if (t->kind[r] == ROW_CEILING) continue;
@@ -134,20 +110,20 @@ static void write_deltas(const ScoreTable *t, FILE *stream)
       fprintf(stream, ",%.8g,%.8g,%lld\n", t->change_real[g], t->change[(size_t)r * (size_t)t->genes + (size_t)g], (long long)t->repeat[r]);
     }
   }
+  return PETSC_SUCCESS;
 }
 
 PetscErrorCode scoretable_write(MPI_Comm comm, const ScoreTable *t, const char *folder)
 {
-  void (*const write[])(const ScoreTable *, FILE *) = {write_scores, write_summary, write_deltas};
+  PetscErrorCode (*const print[])(const void *, FILE *) = {print_scores, print_summary, print_deltas};
   const char *const name[] = {"scores.csv", "summary.csv", "deltas.csv"};
+  char              path[PETSC_MAX_PATH_LEN];
 
   PetscFunctionBeginUser;
   PetscCall(file_make_folder(comm, folder));
   for (int i = 0; i < 3; i++) {
-    Page page;
-    PetscCall(page_open(&page));
-    write[i](t, page.stream);
-    PetscCall(page_write(comm, &page, folder, name[i]));
+    PetscCall(PetscSNPrintf(path, sizeof path, "%s/%s", folder, name[i]));
+    PetscCall(file_write_printed(comm, path, print[i], t));
   }
   if (t->analyses) PetscCall(analyses_write(comm, t, folder));
   PetscFunctionReturn(PETSC_SUCCESS);

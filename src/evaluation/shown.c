@@ -1,6 +1,5 @@
 /* Some cells, the calibration and the changes of the strongest populations: what figures are drawn from (report). */
 #include "evaluation/analyses_internal.h"
-#include "evaluation/differential_internal.h"
 #include <math.h>
 #include <perturbdiff/hilbert/features.h>
 #include <perturbdiff/runtime.h>
@@ -190,9 +189,10 @@ PetscErrorCode shown_keep_changes(Analyses *a, const ScoreTable *t, PetscInt gro
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode shown_write_changes(const ScoreTable *t, FILE *stream)
+PetscErrorCode shown_print_changes(const void *table, FILE *stream)
 {
-  const Analyses *a = t->analyses;
+  const ScoreTable *t = table;
+  const Analyses   *a = t->analyses;
 
   PetscFunctionBeginUser;
   fprintf(stream, "model,perturbation,cell_type,batch,gene,real,predicted\n");
@@ -206,9 +206,10 @@ PetscErrorCode shown_write_changes(const ScoreTable *t, FILE *stream)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode shown_write_distances(const ScoreTable *t, FILE *stream)
+PetscErrorCode shown_print_distances(const void *table, FILE *stream)
 {
-  const Analyses *a = t->analyses;
+  const ScoreTable *t = table;
+  const Analyses   *a = t->analyses;
 
   PetscFunctionBeginUser;
   fprintf(stream, "model,perturbation,cell_type,batch,real_perturbation,real_cell_type,real_batch,distance\n");

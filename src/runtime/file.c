@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -112,6 +113,30 @@ PetscErrorCode file_write_text(MPI_Comm comm, const char *path, const char *text
 
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCallAgree(comm, rank ? PETSC_SUCCESS : write_whole(path, text));
+  return PETSC_SUCCESS;
+}
+
+/* Into memory first: that a device is full is told by write(), which stdio's later calls would hide. */
+static PetscErrorCode print_whole(const char *path, PetscErrorCode (*print)(const void *, FILE *), const void *context)
+{
+  char  *text;
+  size_t size;
+  FILE  *stream = open_memstream(&text, &size);
+
+  PetscCheck(stream, PETSC_COMM_SELF, PETSC_ERR_MEM, "no memory for %s", path);
+  PetscErrorCode code = print(context, stream);
+  PetscCheck(!fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "no memory for %s", path);
+  if (!code) code = write_whole(path, text);
+  free(text);
+  return code;
+}
+
+PetscErrorCode file_write_printed(MPI_Comm comm, const char *path, PetscErrorCode (*print)(const void *, FILE *), const void *context)
+{
+  int rank;
+
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallAgree(comm, rank ? PETSC_SUCCESS : print_whole(path, print, context));
   return PETSC_SUCCESS;
 }
 

@@ -14,6 +14,26 @@ static void file_name(hid_t object, char path[PETSC_MAX_PATH_LEN])
   if (H5Fget_name(object, path, PETSC_MAX_PATH_LEN) < 0) strcpy(path, "(unnamed file)");
 }
 
+int h5_filter_name(hid_t properties, unsigned i, char *text, size_t size)
+{
+  static const struct {
+    int         number;
+    const char *name;
+  } known[] = {{1, "gzip"}, {2, "shuffle"}, {3, "fletcher32"}, {4, "szip"}, {307, "bzip2"}, {32000, "lzf"}, {32001, "blosc"}, {32004, "lz4"}, {32008, "bitshuffle"},
+               {32013, "zfp"}, {32015, "zstd"}, {32026, "blosc2"}};
+  unsigned  flags;
+  size_t    values = 0;
+  char      stored[64] = "";
+  const int number = H5Pget_filter2(properties, i, &flags, &values, NULL, sizeof stored, stored, NULL);
+  const char *name = stored;
+
+  for (size_t k = 0; k < sizeof known / sizeof *known; k++)
+    if (known[k].number == number) name = known[k].name;
+  if (*name) snprintf(text, size, "%s (HDF5 filter %d)", name, number);
+  else snprintf(text, size, "HDF5 filter %d", number);
+  return number;
+}
+
 PetscErrorCode h5_write_failed(hid_t object)
 {
   char           path[PETSC_MAX_PATH_LEN];

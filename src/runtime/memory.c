@@ -1,5 +1,6 @@
 /* Memory left on a node, from the kernel's own accounts; long arrays on large pages. */
 #include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/log.h>
 #include <perturbdiff/runtime/memory.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -39,6 +40,30 @@ PetscErrorCode memory_share(MPI_Comm comm, double *bytes)
   *bytes = available > 0 ? available / ranks : 0;
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, bytes, 1, MPI_DOUBLE, MPI_MIN, comm));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode memory_print(MPI_Comm comm, double bytes, const char *note, PetscInt items, const MemoryItem *item)
+{
+  char text[32];
+
+  PetscFunctionBeginUser;
+  format_bytes(bytes, text, sizeof text);
+  PetscCall(log_line(comm, "  memory     %s a rank%s", text, note));
+  for (PetscInt i = 0; i < items; i++) {
+    if (!item[i].bytes) continue;
+    format_bytes(item[i].bytes, text, sizeof text);
+    PetscCall(log_line(comm, "             %10s  %s", text, item[i].name));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode memory_exceeded(const char *what, double bytes, double limit, const char *advice)
+{
+  char need[32], most[32];
+
+  format_bytes(bytes, need, sizeof need);
+  format_bytes(limit, most, sizeof most);
+  return error_user("%s needs %s a rank and may take %s (-memory_limit, or its share of the node); %s", what, need, most, advice);
 }
 
 void memory_large_pages(void *address, size_t bytes)

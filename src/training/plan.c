@@ -10,12 +10,7 @@ typedef struct {
   PetscBool recompute;
 } Way;
 
-typedef struct {
-  const char *name;
-  double      bytes;
-} Item;
-
-enum { ITEMS = 11, TRIED = 32 };
+enum { ITEMS = 12, TRIED = 32 };
 
 /* What the program has in memory already: code, libraries, buffers of MPI. */
 static double resident_bytes(void)
@@ -67,7 +62,7 @@ static double bucket_bytes(const ParameterTable *table, const Way *way, double s
   return bytes;
 }
 
-static double items_of(const MemoryQuestion *q, const Way *way, Item item[ITEMS])
+static double items_of(const MemoryQuestion *q, const Way *way, MemoryItem item[ITEMS])
 {
   const TrainingOptions *options = q->options;
   const DenoiserShape   *shape = q->shape;
@@ -81,7 +76,7 @@ static double items_of(const MemoryQuestion *q, const Way *way, Item item[ITEMS]
 
   if (parametertable_create(shape, &table)) return 0;
   const double whole = (double)table.total * (double)sizeof(Real), shard = way->ranks > 1 ? whole / way->ranks + 256. * (shape->depth + 2) : whole;
-  const Item   items[ITEMS] = {
+  const MemoryItem items[ITEMS] = {
         {"parameters", whole},
         {"gradients", whole},
         {"moments", 2 * shard},
@@ -92,6 +87,7 @@ static double items_of(const MemoryQuestion *q, const Way *way, Item item[ITEMS]
         {"cells, noise, estimates", (4 + 4 + (options->center != CENTER_NONE)) * batch + objective_bytes(cells, options->set_size, shape->genes)},
         {"means of populations", (double)means * q->cells->populations * shape->genes * (double)sizeof(double)},
         {"validation", validation_bytes(q, way)},
+        {"unpacked cells of the store", q->cache},
         {"program so far", resident_bytes()}};
 
   (void)parametertable_destroy(&table);
@@ -145,11 +141,10 @@ static PetscBool find_advice(const MemoryQuestion *q, const Way *asked, char *te
 PetscErrorCode memory_plan(MPI_Comm comm, const MemoryQuestion *q, int parts)
 {
   const Way      asked = way_asked(q, parts);
-  Item           item[ITEMS];
+  MemoryItem     item[ITEMS];
   double         sum = items_of(q, &asked, item);
-  char           text[32], limit[32], advice[128];
+  char           advice[128];
   ParameterTable table;
-  int            refused;
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &sum, 1, MPI_DOUBLE, MPI_MAX, comm)); /* ranks differ in what they hold already */
@@ -157,18 +152,8 @@ PetscErrorCode memory_plan(MPI_Comm comm, const MemoryQuestion *q, int parts)
   PetscCall(log_line(comm, "  network    %.4g million parameters: %d genes, hidden %d, %d blocks, %d heads", 1e-6 * (double)table.total, (int)q->shape->genes,
                      (int)q->shape->hidden, (int)q->shape->depth, (int)q->shape->heads));
   PetscCall(parametertable_destroy(&table));
-  format_bytes(sum, text, sizeof text);
-  PetscCall(log_line(comm, "  memory     %s a rank%s", text, q->options->recompute ? ", blocks recomputed" : ""));
-  for (int i = 0; i < ITEMS; i++) {
-    if (!item[i].bytes) continue;
-    format_bytes(item[i].bytes, text, sizeof text);
-    PetscCall(log_line(comm, "             %10s  %s", text, item[i].name));
-  }
-  refused = q->options->memory_limit > 0 && sum > q->options->memory_limit;
-  if (!refused) PetscFunctionReturn(PETSC_SUCCESS);
-  format_bytes(sum, text, sizeof text);
-  format_bytes(q->options->memory_limit, limit, sizeof limit);
-  if (find_advice(q, &asked, advice, sizeof advice))
-    PetscFunctionReturn(error_user("training needs %s a rank and may take %s (-memory_limit, or its share of the node); %s", text, limit, advice));
-  PetscFunctionReturn(error_user("training needs %s a rank and may take %s (-memory_limit, or its share of the node); lower -set_size, -hidden or -depth", text, limit));
+  PetscCall(memory_print(comm, sum, q->options->recompute ? ", blocks recomputed" : "", ITEMS, item));
+  if (q->options->memory_limit <= 0 || sum <= q->options->memory_limit) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscFunctionReturn(memory_exceeded("training", sum, q->options->memory_limit,
+                                      find_advice(q, &asked, advice, sizeof advice) ? advice : "lower -set_size, -hidden or -depth"));
 }

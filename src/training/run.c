@@ -1,7 +1,5 @@
 /* The loop: set up or resume, steps, reports, validation, checkpoints, a clean stop. */
 #include "training/training_internal.h"
-#include <math.h>
-#include <string.h>
 
 static PetscErrorCode stage_push(const char *name)
 {

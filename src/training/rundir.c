@@ -2,7 +2,6 @@
 #include "training/training_internal.h"
 #include <dirent.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 

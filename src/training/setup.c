@@ -184,7 +184,7 @@ PetscErrorCode trainer_set_up(Trainer *t, PetscBool *resumed)
 {
   const TrainingOptions *options = t->options;
   const DenoiserShape    shape = shape_of(t->cells, options);
-  MemoryQuestion         memory = {.options = options, .cells = t->cells, .shape = &shape, .ranks = t->ranks};
+  MemoryQuestion         memory = {.options = options, .cells = t->cells, .shape = &shape, .ranks = t->ranks, .cache = cellstore_cache_bytes(t->store)};
 
   PetscFunctionBeginUser;
   if (options->hidden * 2 % options->heads)

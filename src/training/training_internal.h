@@ -99,6 +99,7 @@ typedef struct {
   const DenoiserShape   *shape;
   int                    ranks;
   const unsigned char   *held; /* (populations) left out for validation */
+  double                 cache; /* bytes of this rank's share of the cache of a compressed store */
 } MemoryQuestion;
 
 /* Bytes a rank would take with C = parts; context: a MemoryQuestion. */

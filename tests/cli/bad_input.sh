@@ -127,6 +127,8 @@ anndata_files() {
   refuse "empty file" "nothing.h5ad@is empty" prepare -in nothing.h5ad -out new.h5 $labels
   refuse "folder instead of a file" "folder@is a folder, not a file" prepare -in folder -out new.h5 $labels
   refuse "HDF5 but not AnnData" "cells.h5@not an AnnData file" prepare -in cells.h5 -out new.h5 $labels
+  refuse "foreign compression" "foreign.h5ad@'X/data' is compressed by zstd (HDF5 filter 32015)@gzip" prepare -in "$fixtures/foreign.h5ad" -out new.h5 $labels
+  refuse "store of foreign compression" "foreign_store.h5@/cells/value is compressed by blosc (HDF5 filter 32001)@prepare it again" inspect "$fixtures/foreign_store.h5"
   refuse "output is an input" "screen.h5ad@one of the inputs" prepare -in screen.h5ad -out screen.h5ad $screen_labels
   refuse "the same name twice" "two inputs are called 'screen'@rename" prepare -in screen.h5ad,./screen.h5ad -out new.h5 $screen_labels
   refuse "no such column" "good.h5ad@no column 'drugs'@drug, type, donor@did you mean 'drug'" prepare -in "$good" -out new.h5 -perturbation_column drugs -control none

@@ -2,7 +2,6 @@
 #include "check.h"
 #include <perturbdiff/runtime/file.h>
 #include <dirent.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -365,6 +364,33 @@ static void folders_and_text(void **state)
   assert_int_equal(file_read_text(PETSC_COMM_WORLD, in("a/none"), &text, &length), ERROR_USER);
 }
 
+static PetscErrorCode print_number(const void *context, FILE *stream)
+{
+  const int number = *(const int *)context;
+
+  assert_int_equal(my_rank, 0);
+  fprintf(stream, "%d\n", number);
+  return number < 0 ? error_user("%d is not to be printed", number) : PETSC_SUCCESS;
+}
+
+static void printed_text(void **state)
+{
+  char  *text;
+  size_t length;
+  int    number = 6 * 7;
+
+  check_call(file_write_printed(PETSC_COMM_WORLD, in("printed"), print_number, &number));
+  const int before = entries();
+  number = -1;
+  assert_int_equal(file_write_printed(PETSC_COMM_WORLD, in("printed"), print_number, &number), ERROR_USER);
+  assert_string_equal(error_message(), "-1 is not to be printed");
+  assert_int_equal(entries(), before);
+  check_call(file_read_text(PETSC_COMM_WORLD, in("printed"), &text, &length));
+  assert_string_equal(text, "42\n");
+  check_call(PetscFree(text));
+  assert_int_equal(file_write_printed(PETSC_COMM_WORLD, in("none/printed"), print_number, &number), ERROR_USER);
+}
+
 static void checksums(void **state)
 {
   unsigned char bytes[1003];
@@ -390,6 +416,7 @@ static void checksums(void **state)
 static const struct CMUnitTest tests[] = {cmocka_unit_test_setup(slabs, begin), cmocka_unit_test(foreign_strings),
                                           cmocka_unit_test(unreadable_files),   cmocka_unit_test(unwritable_files),
                                           cmocka_unit_test(device_full),        cmocka_unit_test(signal_removes_draft),
-                                          cmocka_unit_test(folders_and_text),   cmocka_unit_test_teardown(checksums, end)};
+                                          cmocka_unit_test(folders_and_text),   cmocka_unit_test(printed_text),
+                                          cmocka_unit_test_teardown(checksums, end)};
 
 TEST_MAIN(tests)

@@ -42,6 +42,8 @@ typedef struct CellStore CellStore;
 PetscErrorCode cellstore_open(MPI_Comm comm, const char *path, CellStore **store);
 /* Collective for a compressed store, whose cache the ranks of a node share. */
 PetscErrorCode cellstore_close(CellStore **store);
+/* What a rank must count for the cache of a compressed store: the node's cache divided among its ranks; 0 of a store that is not compressed. */
+double cellstore_cache_bytes(const CellStore *store);
 /* cellstore_verify - read all cells, dealt over the ranks of comm, and compare with the checksum; opening compares the tables only. Collective.
    User error: damaged. */
 PetscErrorCode cellstore_verify(CellStore *store, MPI_Comm comm);

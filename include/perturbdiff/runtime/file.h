@@ -6,6 +6,7 @@
 #include <perturbdiff/runtime/real.h>
 #include <petscsys.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* Real in memory. */
 #ifdef PERTURBDIFF_DOUBLE
@@ -44,8 +45,10 @@ PetscErrorCode file_open(MPI_Comm comm, const char *path, const char *what, hid_
 /* User error for a failed system call on path; doing: "write", "read", "create". A draft is called by its final name. */
 PetscErrorCode file_error(const char *path, const char *doing, int number);
 
-/* file_write_text - write a small text file from rank 0, atomically. Collective. Same user errors. */
+/* file_write_text - write a small text file from rank 0, atomically. Collective. Same user errors. file_write_printed - the same of what print(context, stream)
+   prints; it is called on rank 0 alone, so it must not be collective; an error it returns leaves no file. */
 PetscErrorCode file_write_text(MPI_Comm comm, const char *path, const char *text);
+PetscErrorCode file_write_printed(MPI_Comm comm, const char *path, PetscErrorCode (*print)(const void *context, FILE *stream), const void *context);
 /* Whole text file, read by rank 0 and broadcast; free with PetscFree. Collective. User errors: missing, unreadable. */
 PetscErrorCode file_read_text(MPI_Comm comm, const char *path, char **text, size_t *length);
 /* Make a folder and its parents. Collective. User errors as above. */
@@ -74,6 +77,10 @@ PetscErrorCode h5_read_slab(hid_t location, const char *name, hid_t type, PetscI
 /* Extent of a data set (columns = 0 when one-dimensional). */
 PetscErrorCode h5_extent(hid_t location, const char *name, PetscInt64 *rows, PetscInt64 *columns);
 PetscBool      h5_exists(hid_t location, const char *name);
+
+/* h5_filter_name - filter number i of a data set's pipeline, as users know it: "zstd (HDF5 filter 32015)". properties: its creation properties.
+   Returns the filter's number (HDF5's registry), negative on an error. Not collective. */
+int h5_filter_name(hid_t properties, unsigned i, char *text, size_t size);
 
 /* For a rank whose own H5Dwrite on an object of a draft failed: the user error to return ("no space left ..."). */
 PetscErrorCode h5_write_failed(hid_t object);

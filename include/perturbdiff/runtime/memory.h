@@ -9,6 +9,17 @@
    0 where the system does not tell. Collective. */
 PetscErrorCode memory_share(MPI_Comm comm, double *bytes);
 
+/* A part of what a rank will need. */
+typedef struct {
+  const char *name;
+  double      bytes;
+} MemoryItem;
+
+/* memory_print - lines of the log: bytes a rank, what else is to be said (note), and the items that are not 0. Not collective (other ranks than the first
+   return at once). memory_exceeded - the user error that `what` needs more bytes a rank than the limit; advice: what to do. */
+PetscErrorCode memory_print(MPI_Comm comm, double bytes, const char *note, PetscInt items, const MemoryItem *item);
+PetscErrorCode memory_exceeded(const char *what, double bytes, double limit, const char *advice);
+
 /* memory_large_pages - ask the system for large pages where memory was allocated and not yet written: a hint that long arrays are passed over quicker. Not collective. */
 void memory_large_pages(void *address, size_t bytes);
 

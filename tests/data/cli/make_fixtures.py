@@ -1,7 +1,12 @@
 """Inputs of tests/cli/bad_input.sh that the program itself cannot write. Run in this folder:
-    python make_fixtures.py
-Made with anndata 0.12; the files are committed."""
+    python make_fixtures.py [STORE]
+Made with anndata 0.12; the files are committed. STORE: a cell store of good.h5ad (perturbdiff prepare -in good.h5ad -out store.h5
+-perturbation_column drug -control none -genes all); without it foreign_store.h5 is left as it is."""
+import shutil
+import sys
+
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -58,3 +63,25 @@ x = infinite.X.toarray()
 x[8, 3] = np.inf
 infinite.X = sp.csr_matrix(x)
 write("infinite", infinite)
+
+
+def repack(file, name, number):
+    """The data set again, as if compressed by an HDF5 filter of this number: an optional filter that is not there is passed over, but stays in the pipeline."""
+    values = file[name][...]
+    del file[name]
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_chunk((len(values),))
+    properties.set_filter(number, h5py.h5z.FLAG_OPTIONAL, ())
+    space = h5py.h5s.create_simple(values.shape)
+    h5py.h5d.create(file.id, name.encode(), h5py.h5t.py_create(values.dtype), space, properties).write(space, space, values)
+
+
+write("foreign", good.copy())
+with h5py.File("foreign.h5ad", "r+") as file:
+    attributes = dict(file["X/data"].attrs)
+    repack(file, "X/data", 32015)
+    file["X/data"].attrs.update(attributes)
+if len(sys.argv) > 1:
+    shutil.copy(sys.argv[1], "foreign_store.h5")
+    with h5py.File("foreign_store.h5", "r+") as file:
+        repack(file, "cells/value", 32001)
