@@ -5,7 +5,6 @@
 #include <perturbdiff/data.h>
 #include <perturbdiff/sampling.h>
 #include <perturbdiff/training.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const OptionSpec sample_options[] = {

@@ -4,7 +4,6 @@
 #include <perturbdiff/runtime/options.h>
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { BLOCK = 65536, LONGEST_STRING = 1 << 20 };
 

@@ -3,7 +3,6 @@
 #include "data/cellstore_format.h"
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/file.h>
-#include <string.h>
 #include <time.h>
 
 enum { CHUNK_BYTES = 1 << 20 };

@@ -3,7 +3,6 @@
 #include <math.h>
 #include <perturbdiff/runtime/error.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { BINS = 20 };
 

@@ -2,7 +2,6 @@
 #include "data/prepare_internal.h"
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/log.h>
-#include <perturbdiff/runtime/options.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -5,7 +5,6 @@
 #include <perturbdiff/runtime/file.h>
 #include <perturbdiff/runtime/options.h>
 #include <perturbdiff/runtime/random.h>
-#include <stdlib.h>
 #include <string.h>
 
 static PetscBool is_control(const CellStoreTable *table, const Population *population) { return population->perturbation == table->control ? PETSC_TRUE : PETSC_FALSE; }

@@ -1,7 +1,6 @@
 /* Split files: the flat list of statements, and its reader for YAML. */
 #include "data/split_file.h"
 #include <perturbdiff/runtime/error.h>
-#include <string.h>
 #include <yaml.h>
 
 PetscErrorCode splitfile_add(SplitFile *file, int depth, const char *const *path, const char *value, int line)

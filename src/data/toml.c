@@ -3,7 +3,6 @@
 #include <ctype.h>
 #include <perturbdiff/runtime/error.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
 
 typedef struct {

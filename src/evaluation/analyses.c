@@ -1,6 +1,5 @@
 /* Distributions, questions and gene sets of every population, on the rank that scores it. */
 #include "evaluation/analyses_internal.h"
-#include "evaluation/differential_internal.h"
 #include <math.h>
 #include <perturbdiff/runtime.h>
 #include <stdlib.h>

@@ -1,8 +1,6 @@
 /* External features of perturbations: how much one says about another. */
-#include "evaluation/differential_internal.h"
 #include <perturbdiff/evaluation/baseline.h>
 #include <perturbdiff/runtime.h>
-#include <string.h>
 
 /* Rows of the file into feature (perturbations, columns - 1) and known (perturbations). Rows of perturbations that the store does not have are passed over. */
 static PetscErrorCode read_rows(CsvLines *lines, PetscInt column, const CellStoreTable *table, double *feature, unsigned char *known)

@@ -2,7 +2,6 @@
 #include "evaluation/pair_internal.h"
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/random.h>
-#include <string.h>
 
 static const double chunk_bytes = 32 << 20;
 

@@ -1,12 +1,9 @@
 /* Do several draws of a predicted population spread as far as the real one lies from them? */
 #include <math.h>
-#include <perturbdiff/evaluation.h>
 #include <perturbdiff/evaluation/distribution.h>
 #include <perturbdiff/evaluation/statistics.h>
 #include <perturbdiff/hilbert/pairs.h>
 #include <perturbdiff/runtime/error.h>
-
-const char *const coverage_score_name[COVERAGE_SCORES] = {"gene_coverage_50", "gene_coverage_90", "energy_p"};
 
 static double mean_of_gene(PetscInt64 n, const double *x, PetscInt genes, PetscInt gene)
 {

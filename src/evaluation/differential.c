@@ -3,7 +3,6 @@
 #include <math.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/options.h>
-#include <stdlib.h>
 #include <string.h>
 
 static PetscErrorCode copy_names(PetscInt count, char *const *name, char ***copy)

@@ -2,7 +2,6 @@
 #include "evaluation/differential_internal.h"
 #include <math.h>
 #include <perturbdiff/runtime.h>
-#include <stdlib.h>
 #include <string.h>
 
 void differential_write_names(FILE *stream)

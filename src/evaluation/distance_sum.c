@@ -4,7 +4,6 @@
 #include "hilbert/distances.h"
 #include <cblas.h>
 #include <math.h>
-#include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/error.h>
 #include <string.h>
 

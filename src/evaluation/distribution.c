@@ -1,6 +1,5 @@
 /* Distances between the distributions of real and predicted cells, with permutation tests that re-sum one matrix. */
 #include <math.h>
-#include <perturbdiff/evaluation.h>
 #include <perturbdiff/evaluation/distribution.h>
 #include <perturbdiff/evaluation/statistics.h>
 #include <perturbdiff/hilbert/permutation.h>

@@ -75,8 +75,6 @@ PetscErrorCode axes_destroy(Axes *axes);
 /* Codes (perturbation, cell type, batch) of a key. */
 void    axes_codes(const Axes *axes, int64_t key, PetscInt code[AXES]);
 int64_t axes_key(const Axes *axes, PetscInt perturbation, PetscInt cell_type, PetscInt batch);
-/* "perturbation|cell type|batch" with the axes that are used. */
-void axes_text(const Axes *axes, int64_t key, char *text, size_t size);
 
 /* keytable_create - distinct keys and how often they occur; -1 left out. */
 PetscErrorCode keytable_create(PetscInt64 count, const int64_t *key, KeyTable *table);

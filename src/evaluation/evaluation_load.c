@@ -1,6 +1,5 @@
 /* The files of an evaluation: opened, matched, and read batch by batch of groups. */
 #include "evaluation/evaluation_state.h"
-#include "evaluation/pair_internal.h"
 #include <perturbdiff/runtime.h>
 #include <string.h>
 

@@ -3,7 +3,6 @@
 #include <math.h>
 #include <perturbdiff/hilbert/permutation.h>
 #include <perturbdiff/runtime/error.h>
-#include <string.h>
 
 /* While a file is summarised. */
 typedef struct {

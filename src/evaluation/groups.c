@@ -67,7 +67,8 @@ void axes_codes(const Axes *axes, int64_t key, PetscInt code[AXES])
   code[0] = (PetscInt)(key / axes->count[2] / axes->count[1]);
 }
 
-void axes_text(const Axes *axes, int64_t key, char *text, size_t size)
+/* "perturbation|cell type|batch" with the axes that are used. */
+static void axes_text(const Axes *axes, int64_t key, char *text, size_t size)
 {
   PetscInt code[AXES];
   size_t   used = 0;

@@ -1,5 +1,4 @@
 /* Questions about genes: made from real differential expression, read from a table, scored. */
-#include "evaluation/differential_internal.h"
 #include <math.h>
 #include <perturbdiff/evaluation/questions.h>
 #include <perturbdiff/evaluation/statistics.h>

@@ -50,7 +50,6 @@ PetscErrorCode features_destroy(CellFeatures **features)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscInt64 features_cells(const CellFeatures *features) { return features->cells; }
 PetscInt   features_dimension(const CellFeatures *features) { return features->dimension; }
 
 /* One cell; gene and value have room for all genes of a store. Called by threads: no PETSc call stack. */

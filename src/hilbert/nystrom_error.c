@@ -6,7 +6,6 @@
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/grid.h>
 #include <perturbdiff/runtime/random.h>
-#include <stdlib.h>
 
 /* Bytes of a panel of the covariance that every rank sums. */
 enum { PANEL_BYTES = 1 << 25 };

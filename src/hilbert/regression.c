@@ -3,7 +3,6 @@
 #include <perturbdiff/hilbert/regression.h>
 #include <perturbdiff/runtime/error.h>
 #include <stdlib.h>
-#include <string.h>
 
 const double regression_lambda[REGRESSION_LAMBDAS] = {1e-3, 1e-2, 0.1, 1};
 

@@ -7,7 +7,10 @@
 enum { ROWS = 256 };
 #define PAIR_MEMORY 134217728.
 
-void kernel_slopes(const Kernel *kernel, PetscInt count, const double *distance, double *slope)
+/* slope[j] = c(x, y_j) such that the gradient of k(x, y) in x is c (y - x), plus x / (2 |x|) for the energy kernel, which cancels between two populations; for squared
+   distances[j] = |x-y_j|^2. Energy 1 / (2 |x-y|), Gaussian k / h^2, inverse multiquadric k^3 / h^2, Laplace k / (h |x-y|), 0 where x = y; mean over bandwidths. Linear: 0 (its gradient is y).
+   slope may be distance. */
+static void kernel_slopes(const Kernel *kernel, PetscInt count, const double *distance, double *slope)
 {
   const PetscInt bandwidths = PetscMax(1, kernel->bandwidths);
 

@@ -42,7 +42,8 @@ static PetscErrorCode find_block(const ParameterTable *table, PetscInt i, Block 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode denoiser_find_layers(const ParameterTable *table, Denoiser *d)
+/* Find every layer in the table. */
+static PetscErrorCode find_layers(const ParameterTable *table, Denoiser *d)
 {
   const DenoiserShape *s = &table->shape;
   ClassCode           *c = &d->class;
@@ -160,7 +161,8 @@ static void lay_out_scratch(Arena *arena, Denoiser *d)
   }
 }
 
-size_t denoiser_lay_out(Denoiser *d, unsigned char *base)
+/* Lay out all arrays from base (NULL: count only); bytes taken. d->saved must have room for its blocks unless base is NULL. */
+static size_t lay_out(Denoiser *d, unsigned char *base)
 {
   const size_t sets = (size_t)d->plan.max_sets, rows = sets * (size_t)d->cells, h = (size_t)d->shape.hidden;
   Arena        arena = {.base = base, .used = 0};
@@ -198,7 +200,7 @@ size_t denoiser_bytes(const DenoiserShape *shape, const DenoiserPlan *plan)
 {
   Denoiser d = {.shape = *shape, .plan = *plan, .cells = denoiser_cells(plan)};
 
-  return denoiser_lay_out(&d, NULL) + ALIGNMENT;
+  return lay_out(&d, NULL) + ALIGNMENT;
 }
 
 PetscErrorCode denoiser_create(const ParameterTable *table, const DenoiserPlan *plan, Denoiser **denoiser)
@@ -217,11 +219,11 @@ PetscErrorCode denoiser_create(const ParameterTable *table, const DenoiserPlan *
   d->plan  = *plan;
   d->cells = denoiser_cells(plan);
   PetscCall(PetscCalloc2(d->shape.depth, &d->block, denoiser_blocks_saved(plan, d->shape.depth), &d->saved));
-  PetscCall(denoiser_find_layers(table, d));
+  PetscCall(find_layers(table, d));
   PetscCall(PetscMalloc1(denoiser_bytes(&d->shape, plan), &memory));
   memory_large_pages(memory, denoiser_bytes(&d->shape, plan));
   d->memory = memory;
-  denoiser_lay_out(d, memory + (ALIGNMENT - (uintptr_t)memory % ALIGNMENT) % ALIGNMENT);
+  lay_out(d, memory + (ALIGNMENT - (uintptr_t)memory % ALIGNMENT) % ALIGNMENT);
   *denoiser = d;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -41,9 +41,5 @@ PetscBool denoiser_split(const DenoiserPlan *plan);
 PetscInt  denoiser_blocks_saved(const DenoiserPlan *plan, PetscInt depth);
 /* Cells of each set on this rank; the most on any where there is no exchange yet. */
 PetscInt denoiser_cells(const DenoiserPlan *plan);
-/* Find every layer in the table. */
-PetscErrorCode denoiser_find_layers(const ParameterTable *table, Denoiser *d);
-/* Lay out all arrays from base (NULL: count only); bytes taken. d->saved must have room for its blocks unless base is NULL. */
-size_t denoiser_lay_out(Denoiser *d, unsigned char *base);
 
 #endif

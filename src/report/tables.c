@@ -2,7 +2,6 @@
 #include "report/report_internal.h"
 #include <math.h>
 #include <perturbdiff/runtime/options.h>
-#include <stdio.h>
 #include <string.h>
 
 /* Scores that every evaluation has come first; units where there are any. */

@@ -2,8 +2,6 @@
 #include "report/report_internal.h"
 #include <cjson/cJSON.h>
 #include <math.h>
-#include <stdlib.h>
-#include <string.h>
 
 /* Rows (x, y) of all folders' tables as data blocks, one a folder, and what to plot; name: of the blocks. */
 static PetscErrorCode curves(PetscInt runs, const char *const *run, const char *file, const char *column, const char *where, Text *script, Text *plot)

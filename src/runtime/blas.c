@@ -13,8 +13,9 @@ static const char marker[] = "PERTURBDIFF_BLAS_MENDED";
 
 const char *blas_core_name(void) { return openblas_get_corename(); }
 
+/* Name of the kernels this CPU should have, NULL when those in use will do. */
 #if defined(__x86_64__)
-const char *blas_core_wanted(void)
+static const char *core_wanted(void)
 {
   /* Kernels of OpenBLAS's x86 list without AVX2. */
   static const char *const old[] = {"Generic",   "Katmai",     "Coppermine", "Northwood",   "Prescott",  "Banias",     "Core2",
@@ -35,7 +36,7 @@ const char *blas_core_wanted(void)
   return __builtin_cpu_is("amd") ? "Zen" : "Haswell";
 }
 #else
-const char *blas_core_wanted(void) { return NULL; }
+static const char *core_wanted(void) { return NULL; }
 #endif
 
 /* Before MPI knows: the launcher's word for this process's rank. */
@@ -65,7 +66,7 @@ static void mend(char **argv, const char *wanted)
 
 void blas_guard(int argc, char **argv)
 {
-  const char *const wanted = blas_core_wanted();
+  const char *const wanted = core_wanted();
 
   if (wanted && argc > 0 && !getenv(marker) && !getenv("PERTURBDIFF_KEEP_BLAS")) mend(argv, wanted);
   if (!getenv("OPENBLAS_NUM_THREADS")) openblas_set_num_threads(omp_get_max_threads());

@@ -1,6 +1,5 @@
 /* Dense layers: the product by the back end, what comes before and after it here. */
 #include "dense_private.h"
-#include <math.h>
 #include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/exponential.h>
 #include <petsclog.h>

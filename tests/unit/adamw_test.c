@@ -1,7 +1,6 @@
 /* AdamW against torch.optim.AdamW (2.x, float64, gradients clipped by clip_grad_norm_ at 1), the average and the learning rate in closed form. */
 #include "check.h"
 #include <perturbdiff/training.h>
-#include <string.h>
 
 enum { N = 15, STEPS = 3 };
 

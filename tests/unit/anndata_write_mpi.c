@@ -2,7 +2,6 @@
 #include "check.h"
 #include <perturbdiff/data/anndata.h>
 #include <perturbdiff/runtime/options.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 

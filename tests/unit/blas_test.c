@@ -1,7 +1,6 @@
 /* The BLAS guard, by programs started with a wrong core on purpose; what is right comes from /proc/cpuinfo. */
 #include "check.h"
 #include <perturbdiff/runtime/blas.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 

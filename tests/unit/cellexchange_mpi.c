@@ -1,8 +1,6 @@
 /* Exchange within cell sets: every value tells which set, cell and column it belongs to; uneven shares and ranks without cells included. */
 #include "check.h"
 #include <perturbdiff/runtime/cellexchange.h>
-#include <perturbdiff/runtime/grid.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { MOST_SETS = 3, WIDTH = 5, MOST_CELLS = 10, LD = 8 };

@@ -4,7 +4,6 @@
 #include <perturbdiff/diffusion.h>
 #include <perturbdiff/network.h>
 #include <perturbdiff/runtime/random.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { GENES = 11, HIDDEN = 6, SETS = 2, MOST_CELLS = 7, N = SETS * MOST_CELLS * GENES };

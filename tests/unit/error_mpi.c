@@ -1,6 +1,5 @@
 /* A user error on one rank reaches all ranks with its message. */
 #include "check.h"
-#include <string.h>
 
 static void one_rank_fails_all_know(void **state)
 {

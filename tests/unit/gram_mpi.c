@@ -3,7 +3,6 @@
 #include "normal_quantile.h"
 #include <perturbdiff/hilbert.h>
 #include <perturbdiff/runtime/file.h>
-#include <perturbdiff/runtime/random.h>
 #include <stdlib.h>
 #include <string.h>
 

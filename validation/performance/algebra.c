@@ -8,7 +8,6 @@
 #include <perturbdiff/runtime/error.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 void Cblacs_get(int context, int what, int *value);
 void Cblacs_gridinit(int *context, const char *order, int rows, int columns);

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <perturbdiff/runtime/buckets.h>
 #include <perturbdiff/training.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 

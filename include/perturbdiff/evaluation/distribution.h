@@ -64,8 +64,6 @@ typedef struct {
   double energy_p; /* rank of the real population among the draws by energy distance to the mixture of all others: (1 + draws at least as far) / (1 + draws),
                       uniform where real and predicted populations are drawn alike; real is inside the 90 % region where it is above 0.1 */
 } CoverageScores;
-enum { COVERAGE_SCORES = sizeof(CoverageScores) / sizeof(double) };
-extern const char *const coverage_score_name[COVERAGE_SCORES];
 
 /* coverage_scores - real (n,genes), draws of cells[d] rows each; at least 2 draws. Not collective. */
 PetscErrorCode coverage_scores(PetscInt64 n, const double *real, PetscInt draws, const PetscInt64 *cells, const double *const *draw, PetscInt genes,

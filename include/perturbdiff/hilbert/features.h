@@ -19,7 +19,6 @@ PetscErrorCode features_from_store(const CellStore *store, CellFeatures **featur
 PetscErrorCode features_from_doubles(PetscInt64 cells, PetscInt dimension, const double *rows, CellFeatures **features);
 PetscErrorCode features_from_floats(PetscInt64 cells, PetscInt dimension, const float *rows, CellFeatures **features);
 PetscErrorCode features_destroy(CellFeatures **features);
-PetscInt64     features_cells(const CellFeatures *features);
 PetscInt       features_dimension(const CellFeatures *features);
 
 /* features_rows - cells [first, first + count) into rows (count, dimension; row stride ld), and their squared norms where square is not NULL. Uses the OpenMP threads.

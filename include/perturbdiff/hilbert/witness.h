@@ -5,11 +5,6 @@
 
 #include <perturbdiff/hilbert/pairs.h>
 
-/* kernel_slopes - slope[j] = c(x, y_j) such that the gradient of k(x, y) in x is c (y - x), plus x / (2 |x|) for the energy kernel, which cancels between two populations; for squared
-   distances[j] = |x-y_j|^2. Energy 1 / (2 |x-y|), Gaussian k / h^2, inverse multiquadric k^3 / h^2, Laplace k / (h |x-y|), 0 where x = y; mean over bandwidths. Linear: 0 (its gradient is y).
-   slope may be distance. Not collective. */
-void kernel_slopes(const Kernel *kernel, PetscInt count, const double *distance, double *slope);
-
 /* witness - value (n + m): w at the cells of the treated groups, then of the control groups, laid end to end; NULL where not wanted. gradient (dimension): mean gradient of w over the
    treated cells and over the control cells, half of each. Not collective. Memory: witness_bytes. User errors as features_rows. */
 PetscErrorCode witness(const Kernel *kernel, PetscInt treated_groups, const CellGroup *treated, PetscInt control_groups, const CellGroup *control, double *value, double *gradient);

@@ -12,7 +12,4 @@ void blas_guard(int argc, char **argv);
 /* Name of the kernels in use on this rank ("SkylakeX"), static. Not collective. */
 const char *blas_core_name(void);
 
-/* Name of the kernels this CPU should have, NULL when those in use will do. */
-const char *blas_core_wanted(void);
-
 #endif
