@@ -4,6 +4,7 @@
 
 #include <perturbdiff/hilbert/blockmatrix.h>
 #include <perturbdiff/hilbert/cluster.h>
+#include <perturbdiff/hilbert/distances.h>
 #include <perturbdiff/hilbert/features.h>
 #include <perturbdiff/hilbert/gram.h>
 #include <perturbdiff/hilbert/kernel.h>

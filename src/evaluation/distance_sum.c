@@ -1,7 +1,7 @@
 /* Sums of Euclidean distances in the order of numpy: pairwise summation over the row-major matrix of distances (METRICS, pearson_edistance). In single
    precision that order shows in the sixth digit of small energy distances. */
 #include "evaluation/pair_internal.h"
-#include "hilbert/distances.h"
+#include <perturbdiff/hilbert/distances.h>
 #include <cblas.h>
 #include <math.h>
 #include <perturbdiff/runtime/error.h>

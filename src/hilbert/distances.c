@@ -1,5 +1,5 @@
 /* Squared distances from products of cells. */
-#include "hilbert/distances.h"
+#include <perturbdiff/hilbert/distances.h>
 #include <perturbdiff/runtime/clones.h>
 
 VECTOR_CLONES static double squared_difference(PetscInt n, const double *restrict x, const double *restrict y)

@@ -1,5 +1,5 @@
 /* Kernel values of cells with landmarks: products of a block of cells, turned into distances and kernel values. */
-#include "hilbert/distances.h"
+#include <perturbdiff/hilbert/distances.h>
 #include "hilbert/nystrom_internal.h"
 #include <cblas.h>
 #include <omp.h>

@@ -1,5 +1,5 @@
 /* Nystrom features: the landmarks' factor, mean embeddings, features of cells. */
-#include "hilbert/distances.h"
+#include <perturbdiff/hilbert/distances.h>
 #include "hilbert/nystrom_internal.h"
 #include <cblas.h>
 #include <float.h>

@@ -1,5 +1,5 @@
 /* Tiles of squared distances between all cells: which rank computes which, and the products they are made of. */
-#include "hilbert/distances.h"
+#include <perturbdiff/hilbert/distances.h>
 #include <cblas.h>
 #include <math.h>
 #include <omp.h>

@@ -1,6 +1,6 @@
 /* Squared distances from products of cells, where cancellation would show from the cells themselves. */
-#ifndef HILBERT_DISTANCES_H
-#define HILBERT_DISTANCES_H
+#ifndef PERTURBDIFF_HILBERT_DISTANCES_H
+#define PERTURBDIFF_HILBERT_DISTANCES_H
 
 #include <petscsys.h>
 
@@ -9,7 +9,8 @@
 /* The same for products in single precision, about 1e-6 of that sum: below 1e-4 of the distance. */
 #define CANCELLATION_SINGLE 3e-2
 
-/* distances_finish - product[j] = x.y_j becomes |x-y_j|^2 for `count` cells y (count, dimension), square_y their |y|^2. Thread-safe. */
+/* distances_finish - product[j] = x.y_j becomes |x-y_j|^2 = |x|^2 + |y_j|^2 - 2 x.y_j, not below 0, for `count` cells y (count, dimension), square_y (count) their
+   |y|^2; cancellation: one of the above. Thread-safe, not collective, no errors. */
 void distances_finish(PetscInt count, PetscInt dimension, double cancellation, const double *x, double square_x, const double *y, const double *square_y, double *product);
 
 #endif
