@@ -7,7 +7,7 @@ EXTRA_DIST += validation/README.md validation/screen/run validation/interferon/r
 dist_man_MANS = doc/perturbdiff.1
 dist_doc_DATA = README.md CHANGELOG.md CITATION.cff LICENSE
 data_folders = inputs jobscripts tests/data validation
-EXTRA_DIST += .clang-format doc/demo-scores.svg doc/scaling.md doc/scaling.svg doc/make-man doc/perturbdiff.1.in $(data_folders)
+EXTRA_DIST += .clang-format doc/demo-scores.svg doc/scaling.md doc/scaling.svg doc/scaling-strong.svg doc/make-man doc/perturbdiff.1.in $(data_folders)
 CLEANFILES += doc/perturbdiff.1 doc/perturbdiff.1.new
 
 # A release brings the page along and it is newer than what it is made from, so that only a changed program is asked.

@@ -15,11 +15,12 @@ typedef struct {
   const char *delays;       /* CSV of step_delays */
   int         parts;        /* C */
   int         sets;         /* of a group of C ranks in a step */
-  int         steps;        /* the first is not counted */
+  int         steps;        /* from the optimizer of the step before to this one's */
   int         threads;      /* of a rank: computation is so many times faster, times thread_efficiency */
   double      thread_efficiency;
   double      copy_rate;    /* bytes a second at which a core moves what it sends, receives and sums; 0: moving is free */
-  double      jitter;       /* each pass of each rank is slower by up to this fraction */
+  double      jitter;       /* each rank is slower by up to this fraction, another in each step */
+  double      noise;        /* the same for each pass of each bucket by itself */
   int         ranks_a_node; /* said in the output only */
 } Setting;
 
@@ -34,6 +35,7 @@ typedef struct {
   CellExchange *cells;
   Real         *flat, *shard, *rows;
   double        computed, bytes, cell_bytes, waited, under_way;
+  unsigned      passes; /* so far */
 } Replay;
 
 #define Must(call) \
@@ -79,6 +81,21 @@ static void pass_time(double seconds)
   if (seconds > 5e-7) usleep((useconds_t)(seconds * 1e6 + 0.5));
 }
 
+/* In place of MPI_Waitany in src/runtime (simulate). SimGrid 3.32 keeps all messages that were found done by a test in a list of their rank, which every wait searches. Late by
+   5 us and a twentieth of the wait at most. */
+int wait_by_asking(int count, MPI_Request *requests, int *index, MPI_Status *status)
+{
+  double waited = 0;
+
+  for (;;) {
+    const double pause = 5e-6 + 0.05 * waited;
+    int          done, code = MPI_Testany(count, requests, index, &done, status);
+    if (done || code != MPI_SUCCESS) return code;
+    pass_time(pause);
+    waited += pause;
+  }
+}
+
 /* The core moves what was sent since the last call; as much is received. */
 static void charge_copies(Replay *r)
 {
@@ -98,22 +115,24 @@ static void progress(Replay *r)
   charge_copies(r);
 }
 
-/* Same on every machine: a hash of rank and step. */
-static double slowness(const Replay *r, int step)
+/* 1 to 1 + most, the same on every machine: a hash of rank and occasion. */
+static double slowness(const Replay *r, double most, unsigned occasion)
 {
-  unsigned h = (unsigned)(r->grid.rank * 2654435761u) ^ (unsigned)(step * 40503u + 977u);
+  unsigned h = (unsigned)r->grid.rank * 2654435761u ^ (occasion * 40503u + 977u);
 
   h ^= h >> 15;
   h *= 2246822519u;
   h ^= h >> 13;
-  return 1 + r->set.jitter * (double)(h % 1024) / 1023;
+  h *= 3266489917u;
+  h ^= h >> 16;
+  return 1 + most * (double)(h % 1024) / 1023;
 }
 
 /* Computation of so many seconds of one core for a whole set, for all sets of the step, with calls of progress between. */
 static void compute(Replay *r, double seconds_a_set, double slow, int calls)
 {
   const double speed   = r->set.threads > 1 ? r->set.threads * r->set.thread_efficiency : 1;
-  const double seconds = seconds_a_set * r->set.sets / r->set.parts / speed * slow;
+  const double seconds = seconds_a_set * r->set.sets / r->set.parts / speed * slow * slowness(r, r->set.noise, r->passes++ + 7919);
 
   r->computed += seconds;
   for (int i = 0; i < calls; i++) {
@@ -197,7 +216,7 @@ static void optimize(Replay *r, double slow)
 
 static void one_step(Replay *r, int step)
 {
-  const double slow = slowness(r, step);
+  const double slow = slowness(r, r->set.jitter, (unsigned)step);
 
   compute(r, r->prepare, slow, 1);
   forward_pass(r, 0.5 * slow); /* self-conditioning in half of the steps: the mean step */
@@ -209,7 +228,7 @@ static void one_step(Replay *r, int step)
 
 static void read_settings(int argc, char **argv, Setting *s)
 {
-  *s = (Setting){.parts = 1, .sets = 1, .steps = 2, .threads = 1, .thread_efficiency = 1};
+  *s = (Setting){.parts = 1, .sets = 1, .steps = 1, .threads = 1, .thread_efficiency = 1};
   for (int i = 1; i < argc; i++) {
     const char *value = strchr(argv[i], '=');
     const size_t n    = value ? (size_t)(value - argv[i]) : 0;
@@ -217,7 +236,7 @@ static void read_settings(int argc, char **argv, Setting *s)
     value++;
 #define NUMBER(field, convert) if (n == strlen(#field) && !strncmp(argv[i], #field, n)) s->field = convert(value);
     NUMBER(parts, atoi) NUMBER(sets, atoi) NUMBER(steps, atoi) NUMBER(threads, atoi) NUMBER(ranks_a_node, atoi)
-    NUMBER(thread_efficiency, atof) NUMBER(copy_rate, atof) NUMBER(jitter, atof)
+    NUMBER(thread_efficiency, atof) NUMBER(copy_rate, atof) NUMBER(jitter, atof) NUMBER(noise, atof)
     if (n == 6 && !strncmp(argv[i], "delays", n)) s->delays = value;
   }
 }
@@ -247,19 +266,18 @@ int main(int argc, char **argv)
   r.flat  = shared(total);
   r.shard = shared(total);
   r.rows  = shared((size_t)r.set.sets * (size_t)r.set_size * (size_t)(2 * r.hidden > r.genes ? 2 * r.hidden : r.genes));
-  for (int step = 0; step <= r.set.steps; step++) {
-    one_step(&r, step);
-    if (step) continue;
-    r.computed = r.bytes = r.cell_bytes = r.waited = r.under_way = 0;
-    begun      = MPI_Wtime();
-  }
+  /* A step begins with the parameters of the one before under way. */
+  optimize(&r, 1);
+  r.computed = r.bytes = r.cell_bytes = r.waited = r.under_way = 0;
+  begun      = MPI_Wtime();
+  for (int step = 1; step <= r.set.steps; step++) one_step(&r, step);
   const double own[4] = {MPI_Wtime() - begun, r.computed, r.waited, r.bytes + r.cell_bytes};
   for (int b = 0; b < r.buckets; b++) Must(buckets_gather_wait(r.exchange, b)); /* what the next step would await */
   MPI_Reduce(own, most, 4, MPI_DOUBLE, MPI_MAX, 0, MPI_COMM_WORLD);
   MPI_Reduce(own, sums, 4, MPI_DOUBLE, MPI_SUM, 0, MPI_COMM_WORLD);
   const double n = r.set.steps, p = r.grid.ranks;
   if (!r.grid.rank)
-    printf("%d,%d,%d,%d,%d,%d,%g,%g,%.6f,%.6f,%.6f,%.6f,%.4f\n", r.grid.ranks, r.set.ranks_a_node, r.set.threads, r.grid.groups, r.grid.parts, r.set.sets, r.set.copy_rate, r.set.jitter,
+    printf("%d,%d,%d,%d,%d,%d,%g,%g,%g,%.6f,%.6f,%.6f,%.0f,%.4f\n", r.grid.ranks, r.set.ranks_a_node, r.set.threads, r.grid.groups, r.grid.parts, r.set.sets, r.set.copy_rate, r.set.jitter, r.set.noise,
            most[0] / n, sums[1] / p / n, sums[2] / p / n, sums[3] / p / n, sums[1] / p / most[0]);
   SMPI_SHARED_FREE(r.flat);
   SMPI_SHARED_FREE(r.shard);
