@@ -1,6 +1,6 @@
-/* h5same [-relative X] A B [PATH...]: exit status 0 when two HDF5 files hold the same groups, data sets and attributes, 1 when not, with
+/* h5same [-relative X | -scale X] A B [PATH...]: exit status 0 when two HDF5 files hold the same groups, data sets and attributes, 1 when not, with
    a line for each difference. PATH (an object, or object@attribute) is left out. X: floating-point values may differ by that much of
-   the larger one. */
+   the larger one, or of the largest of their data set (-scale: for values that cancel). */
 #include <hdf5.h>
 #include <math.h>
 #include <mpi.h>
@@ -13,7 +13,7 @@ typedef struct {
   const char  *path; /* of the object at hand */
   int          excluded, differences;
   char *const *exclude;
-  double       relative;
+  double       relative, scale;
 } Comparison;
 
 static int is_excluded(const Comparison *c, const char *path)
@@ -29,22 +29,27 @@ static void differ(Comparison *c, const char *path, const char *what)
   c->differences++;
 }
 
-static int close_enough(const Comparison *c, double a, double b)
+static int close_enough(const Comparison *c, double a, double b, double largest)
 {
-  return a == b || (isnan(a) && isnan(b)) || fabs(a - b) <= c->relative * fmax(fabs(a), fabs(b));
+  return a == b || (isnan(a) && isnan(b)) || fabs(a - b) <= fmax(c->relative * fmax(fabs(a), fabs(b)), c->scale * largest);
 }
+
+static double value_of(size_t size, const char *at) { return size == sizeof(float) ? (double)*(const float *)at : *(const double *)at; }
 
 static size_t count_different(const Comparison *c, hid_t type, size_t count, const char *a, const char *b)
 {
   const size_t size = H5Tget_size(type);
+  const int    number = H5Tget_class(type) == H5T_FLOAT && (size == sizeof(float) || size == sizeof(double));
   size_t       bad = 0;
+  double       largest = 0;
 
+  for (size_t i = 0; number && i < count; i++)
+    if (isfinite(value_of(size, a + i * size))) largest = fmax(largest, fabs(value_of(size, a + i * size)));
   for (size_t i = 0; i < count; i++, a += size, b += size) {
     if (H5Tis_variable_str(type) > 0) {
       const char *left = *(char *const *)a, *right = *(char *const *)b;
       bad += strcmp(left ? left : "", right ? right : "") != 0;
-    } else if (H5Tget_class(type) == H5T_FLOAT && size == sizeof(float)) bad += !close_enough(c, *(const float *)a, *(const float *)b);
-    else if (H5Tget_class(type) == H5T_FLOAT && size == sizeof(double)) bad += !close_enough(c, *(const double *)a, *(const double *)b);
+    } else if (number) bad += !close_enough(c, value_of(size, a), value_of(size, b), largest);
     else bad += memcmp(a, b, size) != 0;
   }
   return bad;
@@ -162,11 +167,11 @@ int main(int argc, char **argv)
   long       objects[2] = {0};
   int        first = 1;
 
-  if (argc > 2 && !strcmp(argv[1], "-relative")) {
-    c.relative = strtod(argv[2], NULL);
+  if (argc > 2 && (!strcmp(argv[1], "-relative") || !strcmp(argv[1], "-scale"))) {
+    *(argv[1][1] == 'r' ? &c.relative : &c.scale) = strtod(argv[2], NULL);
     first = 3;
   }
-  if (argc < first + 2) return fprintf(stderr, "usage: h5same [-relative X] A B [PATH...]\n"), 2;
+  if (argc < first + 2) return fprintf(stderr, "usage: h5same [-relative X | -scale X] A B [PATH...]\n"), 2;
   MPI_Init(NULL, NULL); /* the parallel library wants it */
   H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
   c.exclude = argv + first + 2;

@@ -1,5 +1,6 @@
 # Command line tests.
 cli_tests += tests/cli/bad_input.sh tests/cli/comparison.sh tests/cli/help.sh tests/cli/pipeline.sh tests/cli/report.sh
+cli_tests += tests/cli/bad_input.sh tests/cli/embed.sh tests/cli/help.sh tests/cli/pipeline.sh tests/cli/report.sh
 EXTRA_DIST += tests/cli/lib.sh tests/data/cli/make_fixtures.py
 EXTRA_DIST += tests/data/cli/foreign.h5ad tests/data/cli/foreign_store.h5
 EXTRA_DIST += tests/data/cli/good.h5ad tests/data/cli/infinite.h5ad tests/data/cli/lonely.h5ad tests/data/cli/negative.h5ad tests/data/cli/no_cells.h5ad \

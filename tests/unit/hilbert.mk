@@ -22,3 +22,6 @@ parallel_tests += tests/unit/permutation_mpi
 tests_unit_permutation_mpi_SOURCES = tests/unit/permutation_mpi.c tests/data/hilbert/tests.h
 EXTRA_DIST += tests/data/hilbert/make_tests.py
 EXTRA_DIST += tests/unit/normal_quantile.h
+EXTRA_DIST += tests/data/hilbert/make_features.py tests/data/hilbert/features.h5ad tests/data/hilbert/features.csv tests/data/hilbert/make_kernels.py tests/data/hilbert/kernels.csv
+check_PROGRAMS += validation/hilbert/discrepancies
+validation_hilbert_discrepancies_SOURCES = validation/hilbert/discrepancies.c
