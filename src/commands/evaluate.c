@@ -198,6 +198,7 @@ static PetscErrorCode evaluate(const Options *options)
   PetscCall(strings_free(names, &name));
   PetscCall(options_list(options, "predicted", &given, &predicted));
   if (!given) return error_user("-predicted: no file; give a.h5ad or name=a.h5ad");
+  if (*pair.predicted_de && given > 1) return error_user("-predicted_de: belongs to one prediction, %lld are given; evaluate each by itself", (long long)given);
   PetscCall(PetscMalloc1(given, &model));
   PetscCall(PetscMalloc1(given, &path));
   for (PetscInt i = 0; i < given; i++) PetscCall(split_name(predicted[i], &model[i], &path[i]));

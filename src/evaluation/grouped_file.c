@@ -262,6 +262,29 @@ static PetscErrorCode map_levels(const AnnColumn *column, PetscInt labels, char 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Labels of cells that the real file does not have. */
+static PetscErrorCode refuse_labels(const GroupedFile *file, const AnnColumn *column, const int32_t *map, const char *name, const char *real)
+{
+  const char    *first[3] = {"", "", ""};
+  unsigned char *used;
+  PetscInt       missing = 0, all = 0;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscCalloc1(column->levels, &used));
+  for (PetscInt64 i = 0; i < file->cells; i++)
+    if (column->code[i] >= 0) used[column->code[i]] = 1;
+  for (PetscInt l = 0; l < column->levels; l++) {
+    all += used[l];
+    if (used[l] && map[l] < 0 && missing++ < 3) first[missing - 1] = column->level[l];
+  }
+  PetscCall(PetscFree(used));
+  if (missing)
+    return error_user("%s: %lld of its %lld labels of column '%s' are not in %s ('%s'%s%s%s%s%s%s%s); give files with the same", file->path, (long long)missing, (long long)all,
+                      name, real, first[0], missing > 1 ? ", '" : "", first[1], missing > 1 ? "'" : "", missing > 2 ? ", '" : "", first[2], missing > 2 ? "'" : "",
+                      missing > 3 ? ", ..." : "");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode groupedfile_keys(GroupedFile *file, const char *real, const Axes *axes)
 {
   PetscFunctionBeginUser;
@@ -273,13 +296,10 @@ PetscErrorCode groupedfile_keys(GroupedFile *file, const char *real, const Axes 
     if (!*axes->column[a]) continue;
     PetscCall(PetscMalloc1(column->levels, &map));
     PetscCall(map_levels(column, axes->count[a], axes->label[a], map));
+    PetscCall(refuse_labels(file, column, map, axes->column[a], real));
     for (PetscInt64 i = 0; i < file->cells; i++) {
       const int32_t code = column->code[i];
 
-      if (code >= 0 && map[code] < 0) {
-        return error_user("%s: label '%s' of column '%s' is not in %s, which has %lld labels there", file->path, column->level[code], axes->column[a], real,
-                          (long long)axes->count[a]);
-      }
       if (code < 0) file->key[i] = -1;
       if (file->key[i] >= 0) file->key[i] = file->key[i] * axes->count[a] + map[code];
     }

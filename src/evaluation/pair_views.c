@@ -215,6 +215,11 @@ static PetscErrorCode evaluate_type(MPI_Comm comm, const RealCells *real, Groupe
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc2(axes->count[0], &in_real, axes->count[0], &in_predicted));
   PetscCall(match_type(real, predicted, real_key, type, in_real, in_predicted));
+  if (options->ceiling && in_real[axes->control] == 1) {
+    char where[300];
+    in_type(axes, type, where, sizeof where);
+    return error_user("%s: one control cell%s; the ceiling needs two halves of them, or -ceiling false", real->real, where);
+  }
   if (check_only) {
     PetscCall(PetscFree2(in_real, in_predicted));
     PetscFunctionReturn(PETSC_SUCCESS);

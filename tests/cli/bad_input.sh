@@ -249,6 +249,11 @@ evaluation() {
   refuse "perturbation missing from the predicted cells" "without_p2.h5ad@no cells of 1 of the@'p2'" evaluate -real "$good" -predicted "$fixtures/without_p2.h5ad" $pooled
   refuse "control label absent from the predicted cells" "no_control.h5ad@no cells with the control label 'none' in column 'drug'" evaluate -real "$good" -predicted "$fixtures/no_control.h5ad" $pooled
   refuse "infinite prediction" "infinite.h5ad@finite" evaluate -real "$good" -predicted "$fixtures/infinite.h5ad" $pooled
+  refuse "prediction that is not a number" "not_a_number.h5ad@value nan in row 10, column 2" evaluate -real "$good" -predicted "$fixtures/not_a_number.h5ad" $pooled
+  refuse "prediction on mixed scales" "mixed_scales.h5ad@20.5@neither counts nor log" evaluate -real "$good" -predicted "$fixtures/mixed_scales.h5ad" $pooled
+  refuse "real cells on mixed scales" "mixed_scales.h5ad@20.5@neither counts nor log" evaluate -real "$fixtures/mixed_scales.h5ad" -predicted "$good" $pooled
+  refuse "group without cells" "empty_group.h5ad@'p3' of column 'drug' has no cells" evaluate -real "$good" -predicted "$fixtures/empty_group.h5ad" $pooled
+  refuse "ceiling of one control cell" "one_control.h5ad@one control cell@-ceiling false" evaluate -real "$fixtures/one_control.h5ad" -predicted "$good" $pooled
   refuse "unknown profile" "'profile' takes full|de" evaluate -real "$good" -predicted "$good" $pooled -profile fast
   refuse "embedding absent" "X_none" evaluate -real "$good" -predicted "$good" $pooled -embedding X_none
   refuse "table of expression missing" "none.csv@no such" evaluate -real "$good" -predicted "$good" $pooled -real_de none.csv
@@ -258,6 +263,7 @@ evaluation() {
   refuse "table of expression with a text for a number" "de.csv:2@'x' in column log2_fold_change is not a number" evaluate -real "$good" -predicted "$good" $pooled -predicted_de de.csv
   printf 'statistic,mse\nmean,1\n' >agg.csv
   refuse "score against another table" "agg.csv@-profile" evaluate -real "$good" -predicted "$good" $pooled -score agg.csv
+  refuse "one table of expression for two predictions" "-predicted_de@one prediction" evaluate -real "$good" -predicted a="$good",b="$good" $pooled -predicted_de de.csv
   refuse "unknown baseline" "-baselines median@mean_shift" evaluate -real cells.h5 -predicted shift.h5ad -baselines median -out new
   refuse "baselines without a store" "-baselines additive@cell store" evaluate -real "$good" -predicted "$good" $fixture_labels -baselines additive -out new
   printf 'one\tdescription\th0\tg1\ntwo\tdescription\n' >short.gmt

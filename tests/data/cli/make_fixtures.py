@@ -85,3 +85,22 @@ if len(sys.argv) > 1:
     shutil.copy(sys.argv[1], "foreign_store.h5")
     with h5py.File("foreign_store.h5", "r+") as file:
         repack(file, "cells/value", 32001)
+
+missing = good.copy()
+x = missing.X.toarray()
+x[9, 1] = np.nan
+missing.X = sp.csr_matrix(x)
+write("not_a_number", missing)
+
+mixed = good.copy()
+x = np.log1p(mixed.X.toarray())
+x[10, 2] = 20.5
+mixed.X = sp.csr_matrix(x)
+write("mixed_scales", mixed)
+
+write("one_control", good[(good.obs["drug"] != "none") | (np.arange(good.n_obs) == 0)].copy())
+
+empty = good.copy()
+empty.obs = empty.obs.astype("category")
+empty.obs["drug"] = empty.obs["drug"].cat.add_categories("p3")
+write("empty_group", empty)
