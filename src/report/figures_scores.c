@@ -113,7 +113,7 @@ static const char *kind_of(const Scores *s, const char *model)
 /* Predictions, the best baseline, the others whose curves differ from those before, the ceiling. */
 static PetscInt choose_series(const Scores *s, Series *series)
 {
-  static const char *const prediction[] = {COLOUR_PREDICTED, "#009E73", "#CC79A7"}, *const other[] = {"#56B4E9", "#E69F00", "#CC79A7", "#000000"};
+  static const char *const prediction[] = {COLOUR_PREDICTED, "#009E73", "#CC79A7"}, *const other[] = {"#56B4E9", "#E69F00", "#882255", "#332288"};
   PetscInt                 count = 0, others = 0;
 
   for (PetscInt m = 0; m < s->models && count < 3; m++)
@@ -131,7 +131,7 @@ static PetscInt choose_series(const Scores *s, Series *series)
     others += !control;
   }
   for (PetscInt m = 0; m < s->models; m++)
-    if (!strcmp(kind_of(s, s->model[m]), "ceiling")) series[count++] = (Series){s->model[m], "#000000", 1.4, 1, 3};
+    if (!strcmp(kind_of(s, s->model[m]), "ceiling")) series[count++] = (Series){s->model[m], "#444444", 1.4, 1, 3};
   return count;
 }
 

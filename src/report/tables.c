@@ -195,9 +195,11 @@ static PetscErrorCode add_score_cell(Page *page, const Scores *s, const char *sc
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   const PetscBool best = is_best(s, row);
-  PetscCall(text_add(&page->text, "<td data-value=\"%.10g\"%s>%.4g%s", mean, best ? " class=\"best\"" : "", mean, best ? "&#8239;&#9733;" : ""));
+  PetscCall(text_add(&page->text, "<td data-value=\"%.10g\"%s>", mean, best ? " class=\"best\"" : ""));
+  /* Shares and correlations need no more digits, and ten columns little room. */
+  PetscCall(text_add(&page->text, metric_of_celleval(score) ? "%.3f%s" : "%.4g%s", mean, best ? "&#8239;&#9733;" : ""));
   if (comparison_intervals(s) && isfinite(csv_number(c, row, "lower_95")))
-    PetscCall(text_add(&page->text, "<small>%.3g to %.3g</small>", csv_number(c, row, "lower_95"), csv_number(c, row, "upper_95")));
+    PetscCall(text_add(&page->text, metric_of_celleval(score) ? "<small>%.2f to %.2f</small>" : "<small>%.3g to %.3g</small>", csv_number(c, row, "lower_95"), csv_number(c, row, "upper_95")));
   else if (csv_number(c, row, "repeats") > 1) PetscCall(text_add(&page->text, "<small>&plusmn; %.2g</small>", csv_number(c, row, "repeat_std")));
   PetscCall(text_add(&page->text, "</td>"));
   PetscFunctionReturn(PETSC_SUCCESS);

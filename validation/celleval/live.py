@@ -17,6 +17,10 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../
 from make_cases import run  # noqa: E402
 
 
+def text(value):
+    return value.decode() if isinstance(value, bytes) else value
+
+
 def table_of_store(path):
     """Cells of a store (log1p values), with perturbation, cell_type and batch."""
     with h5py.File(path) as f:
@@ -25,8 +29,8 @@ def table_of_store(path):
         names = [v.decode() for v in f["genes/name"][:]]
         offset, gene, value = f["cells/offset"][:], f["cells/gene"][:].astype(np.int32), f["cells/value"][:].astype(np.float32)
         obs = pd.DataFrame({a: labels[a][f[f"populations/{a}"][:][number]] for a in labels}, index=[f"c{i}" for i in range(len(number))])
-        columns = {f.attrs[f"{a}_column"].decode() if isinstance(f.attrs[f"{a}_column"], bytes) else f.attrs[f"{a}_column"]: a for a in labels}
-        control = labels["perturbation"][f["vocabulary/perturbation"].attrs["control"]]
+        columns = {text(f.attrs[f"{a}_column"]): a for a in labels}
+        control = text(f["vocabulary/perturbation"].attrs["control"])
     return ad.AnnData(sp.csr_matrix((value, gene, offset), shape=(len(obs), len(names))), obs=obs, var=pd.DataFrame(index=names)), columns, control
 
 
