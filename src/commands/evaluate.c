@@ -7,7 +7,7 @@
 static const OptionSpec own[] = {
     {"real", VALUE_PATH, NULL, 0, 0, "", "Real cells: AnnData file, or the cell store made by prepare (then all baselines are possible)"},
     {"predicted", VALUE_LIST, NULL, 0, 0, "", "Predicted cells: a.h5ad or name=a.h5ad; the same name again, or name#2=b.h5ad, is another run of that model"},
-    {"out", VALUE_PATH, NULL, 0, 0, "", "Folder to write scores.csv, summary.csv and deltas.csv into"},
+    {"out", VALUE_PATH, NULL, 0, 0, "", "Folder to write scores.csv, summary.csv, deltas.csv, comparison.csv (all metrics of all rows) and the tables of cell-eval into"},
     {"perturbation_column", VALUE_STRING, "", 0, 0, "", "Column of obs with the perturbation; none: the store's, else 'perturbation'"},
     {"control", VALUE_STRING, "", 0, 0, "", "Label of the control cells; none: the store's, else 'control'"},
     {"cell_type_column", VALUE_STRING, "", 0, 0, "", "Column with the cell type; none: the store's, else cell types are not told apart"},

@@ -6,9 +6,8 @@
 
 /* A baseline of an evaluation, as a maker of cells. */
 typedef struct {
-  Evaluation       *e;
-  const ScoreTable *table;
-  PetscInt          baseline;
+  Evaluation *e;
+  PetscInt    baseline;
 } Maker;
 
 static PetscBool in_view(const Evaluation *e, PetscInt group, PetscInt perturbation, PetscInt type)
@@ -88,7 +87,7 @@ static PetscErrorCode baseline_pairs(Evaluation *e, const ScoreTable *t, const R
   options.ceiling = PETSC_FALSE;
   options.score = options.predicted_de = options.embedding = "";
   for (PetscInt b = 0; b < o->baselines; b++) {
-    Maker           maker = {e, t, b};
+    Maker           maker = {e, b};
     const CellMaker cells = {baseline_name[o->baseline[b]], &maker, maker_count, maker_make};
     const PetscInt  row = o->predictions + b;
 
