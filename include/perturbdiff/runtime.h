@@ -21,5 +21,6 @@
 #include <perturbdiff/runtime/options.h>
 #include <perturbdiff/runtime/random.h>
 #include <perturbdiff/runtime/real.h>
+#include <perturbdiff/runtime/sum.h>
 
 #endif

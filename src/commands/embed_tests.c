@@ -236,13 +236,17 @@ static PetscErrorCode run_test(const Plan *p, PetscInt k, MPI_Comm comm)
     const double result[4] = {found.energy, found.energy_p, found.mmd, found.mmd_p};
     for (int c = 0; c < 4 && !rank; c++) p->result[(size_t)c * (size_t)p->tests + (size_t)k] = result[c];
   }
-  if (!code && witnessed && !rank) {
-    double *value;
+  if (!code && witnessed) {
+    const size_t d = (size_t)features_dimension(group->features);
+    double      *value, *gradient;
 
-    PetscCall(PetscMalloc1(cells[0], &value));
-    code = witness(&p->e->kernel, 1, group, 1, group + 1, value, p->gradient + (size_t)k * (size_t)features_dimension(group->features));
-    for (PetscInt64 i = 0; i < treated[0]; i++) p->value[p->place[k] + i] = value[i];
-    PetscCall(PetscFree(value));
+    PetscCall(PetscMalloc2(cells[0], &value, d, &gradient));
+    code = witness(comm, &p->e->kernel, 1, group, 1, group + 1, value, gradient);
+    if (!code && !rank) {
+      PetscCall(PetscArraycpy(p->value + p->place[k], value, treated[0]));
+      PetscCall(PetscArraycpy(p->gradient + (size_t)k * d, gradient, d));
+    }
+    PetscCall(PetscFree2(value, gradient));
   }
   if (comm != PETSC_COMM_SELF) code = error_agree(comm, code);
   for (PetscInt g = 0; g < groups; g++) {
@@ -292,16 +296,6 @@ static PetscErrorCode run_tests(Plan *p)
   }
   PetscCall(progress_end(&progress));
   PetscCall(PetscFree2(cost, joint));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode sum_up(MPI_Comm comm, PetscInt64 count, double *values)
-{
-  enum { ROUND = 1 << 24 };
-
-  PetscFunctionBeginUser;
-  for (PetscInt64 first = 0; first < count; first += ROUND)
-    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, values + first, (int)PetscMin(ROUND, count - first), MPI_DOUBLE, MPI_SUM, comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -438,7 +432,7 @@ PetscErrorCode embed_tests(const Embed *e)
   for (PetscInt i = 0; i < e->groups; i++) large += e->group[i].cells > p.limit;
   if (large) PetscCall(log_line(e->comm, "  note       %d population%s stood for by %lld drawn cells each (-test_cells)", (int)large, large == 1 ? " is" : "s are", (long long)p.limit));
   if (p.permutations) {
-    PetscCall(sum_up(e->comm, 4 * (PetscInt64)n, p.result));
+    PetscCall(sum_over_ranks(e->comm, 4 * (PetscInt64)n, MPI_DOUBLE, p.result));
     for (int c = 0; c < 2; c++) /* populations, and perturbations over all their batches, are families of tests of their own */
       for (int pooled = 0; pooled < 2; pooled++) {
         const size_t   first = pooled ? (size_t)p.single : 0;
@@ -450,9 +444,9 @@ PetscErrorCode embed_tests(const Embed *e)
     PetscCall(embed_write_text(e, "tests.csv", print_tests, &p));
   }
   if (p.genes) {
-    PetscCall(sum_up(e->comm, p.place[p.single], p.value));
-    PetscCall(sum_up(e->comm, (PetscInt64)p.single * (PetscInt64)d, p.gradient));
-    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, p.cell, (int)p.place[p.single], MPI_INT64_T, MPI_SUM, e->comm));
+    PetscCall(sum_over_ranks(e->comm, p.place[p.single], MPI_DOUBLE, p.value));
+    PetscCall(sum_over_ranks(e->comm, (PetscInt64)p.single * (PetscInt64)d, MPI_DOUBLE, p.gradient));
+    PetscCall(sum_over_ranks(e->comm, p.place[p.single], MPI_INT64_T, p.cell));
     PetscCall(write_witness(&p, e->draft.h5));
     PetscCall(embed_write_text(e, "witness.csv", print_witness, &p));
   }

@@ -1,6 +1,7 @@
 /* The cells of a file by group: loading, and values by gene. */
 #include "evaluation/pair_internal.h"
 #include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/sum.h>
 #include <perturbdiff/runtime/random.h>
 
 static const double chunk_bytes = 32 << 20;
@@ -199,7 +200,7 @@ PetscErrorCode cellview_embedding(CellView *view, MPI_Comm comm, const char *key
   const size_t count = (size_t)(view->perturbations + 1) * (size_t)width;
   PetscCall(PetscCalloc1(count, mean));
   PetscCallAgree(comm, sum_embedding(view, cells * rank / size, cells * (rank + 1) / size, *columns, *mean));
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, *mean, (PetscMPIInt)count, MPI_DOUBLE, MPI_SUM, comm));
+  PetscCall(sum_over_ranks(comm, (PetscInt64)count, MPI_DOUBLE, *mean));
   for (size_t i = 0; i < count; i++) (*mean)[i] = (double)(float)((*mean)[i] / (double)view->group_cells[i / (size_t)width]);
   PetscCall(anndata_select(view->file->file, "X"));
   PetscFunctionReturn(PETSC_SUCCESS);

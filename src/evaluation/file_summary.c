@@ -3,6 +3,7 @@
 #include <math.h>
 #include <perturbdiff/hilbert/permutation.h>
 #include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/sum.h>
 
 /* While a file is summarised. */
 typedef struct {
@@ -206,14 +207,6 @@ static PetscErrorCode summarise_own(Work *w)
 
 /* ---- together ------------------------------------------------------------------------------------------------------------------ */
 
-static PetscErrorCode sum_over_ranks(MPI_Comm comm, size_t count, double *values)
-{
-  PetscFunctionBeginUser;
-  for (size_t first = 0; first < count; first += 1u << 28)
-    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, values + first, (PetscMPIInt)PetscMin(count - first, (size_t)1 << 28), MPI_DOUBLE, MPI_SUM, comm));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* Members of a team share their genes' tests. */
 static PetscErrorCode join_teams(Work *w)
 {
@@ -226,8 +219,8 @@ static PetscErrorCode join_teams(Work *w)
   if (deal->size > deal->items) {
     /* Every rank is then in one team. */
     PetscCallMPI(MPI_Comm_split(deal->comm, (int)deal->mine[0], deal->rank, &team));
-    PetscCall(sum_over_ranks(team, (size_t)genes, t->p_value));
-    PetscCall(sum_over_ranks(team, (size_t)genes, t->statistic));
+    PetscCall(sum_over_ranks(team, genes, MPI_DOUBLE, t->p_value));
+    PetscCall(sum_over_ranks(team, genes, MPI_DOUBLE, t->statistic));
     PetscCallMPI(MPI_Comm_free(&team));
   }
   for (PetscInt k = 0; k < deal->own; k++) {
@@ -244,9 +237,9 @@ static PetscErrorCode join_distances(Work *w)
   const PetscInt64 m = view->group_cells[view->perturbations];
 
   PetscFunctionBeginUser;
-  PetscCall(sum_over_ranks(w->deal->comm, (size_t)(view->perturbations * parts), w->within));
-  PetscCall(sum_over_ranks(w->deal->comm, (size_t)(view->perturbations * parts), w->across));
-  PetscCall(sum_over_ranks(w->deal->comm, (size_t)w->control_parts, w->within_control));
+  PetscCall(sum_over_ranks(w->deal->comm, (PetscInt64)view->perturbations * parts, MPI_DOUBLE, w->within));
+  PetscCall(sum_over_ranks(w->deal->comm, (PetscInt64)view->perturbations * parts, MPI_DOUBLE, w->across));
+  PetscCall(sum_over_ranks(w->deal->comm, w->control_parts, MPI_DOUBLE, w->within_control));
   const double control = distance_join(w->control_parts, w->within_control, m * m, view->single);
   for (PetscInt p = 0; p < view->perturbations; p++) {
     const PetscInt64 n = view->group_cells[p];
@@ -275,7 +268,7 @@ PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const 
   PetscCall(PetscFree(own));
   PetscCallAgree(deal->comm, summarise_own(&w));
   /* Every row is set by one rank and zero elsewhere, that of the control on all. */
-  PetscCall(sum_over_ranks(deal->comm, (size_t)view->perturbations * (size_t)view->genes, summary->mean));
+  PetscCall(sum_over_ranks(deal->comm, (PetscInt64)view->perturbations * view->genes, MPI_DOUBLE, summary->mean));
   if (options->differential) PetscCall(join_teams(&w));
   if (options->energy) PetscCall(join_distances(&w));
   PetscCall(genecolumns_destroy(&w.control));

@@ -3,6 +3,7 @@
 #include <perturbdiff/hilbert/blockmatrix.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/grid.h>
+#include <perturbdiff/runtime/sum.h>
 
 enum { LARGEST_BLOCK = 64, SMALLEST_BLOCK = 8 };
 
@@ -235,21 +236,10 @@ PetscErrorCode blockmatrix_to_rows(const BlockMatrix *matrix, double *rows)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Sum over the ranks in pieces that MPI can count. */
-static PetscErrorCode sum_over_ranks(MPI_Comm comm, PetscInt64 count, double *values)
-{
-  const PetscInt64 piece = 1 << 26;
-
-  PetscFunctionBeginUser;
-  for (PetscInt64 first = 0; first < count; first += piece)
-    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, values + first, (int)PetscMin(piece, count - first), MPI_DOUBLE, MPI_SUM, comm));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode blockmatrix_add_panel(BlockMatrix *m, PetscInt first_row, PetscInt rows, double *panel)
 {
   PetscFunctionBeginUser;
-  PetscCall(sum_over_ranks(m->grid->comm, (PetscInt64)rows * m->columns, panel));
+  PetscCall(sum_over_ranks(m->grid->comm, (PetscInt64)rows * m->columns, MPI_DOUBLE, panel));
   if (m->grid->row >= 0)
     for_rows_on(m, m->grid->row, first_row, rows, i) for_columns_on(m, m->grid->column, j) m->values[place(m, i, j)] += panel[(size_t)(i - first_row) * (size_t)m->columns + (size_t)j];
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -287,7 +277,7 @@ PetscErrorCode blockmatrix_diagonal(const BlockMatrix *m, double *diagonal)
 
   PetscFunctionBeginUser;
   for (PetscInt i = 0; i < n; i++) diagonal[i] = owner(m, i, i) == m->grid->rank ? m->values[place(m, i, i)] : 0;
-  PetscCall(sum_over_ranks(m->grid->comm, n, diagonal));
+  PetscCall(sum_over_ranks(m->grid->comm, n, MPI_DOUBLE, diagonal));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -301,6 +291,6 @@ PetscErrorCode blockmatrix_replicate(const BlockMatrix *m, PetscInt first, Petsc
     for (int i = 0; i < m->local_rows; i++)
       values[(size_t)blockmatrix_row(m, i) * (size_t)count + (size_t)(column - first)] = m->values[(size_t)j * (size_t)m->ld + (size_t)i];
   }
-  PetscCall(sum_over_ranks(m->grid->comm, (PetscInt64)m->rows * count, values));
+  PetscCall(sum_over_ranks(m->grid->comm, (PetscInt64)m->rows * count, MPI_DOUBLE, values));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

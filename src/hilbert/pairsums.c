@@ -2,6 +2,7 @@
 #include "hilbert/pairsums.h"
 #include <math.h>
 #include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/sum.h>
 #include <stdlib.h>
 
 enum { FIRST_CAPACITY = 4096 };
@@ -170,8 +171,8 @@ PetscErrorCode kernel_means(MPI_Comm comm, const Kernel *kernel, PetscInt groups
     means[place]       = s.sum[k].kernel;
     distance[place]    = s.sum[k].distance;
   }
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, means, (int)(n * n), MPI_DOUBLE, MPI_SUM, comm));
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, distance, (int)(n * n), MPI_DOUBLE, MPI_SUM, comm));
+  PetscCall(sum_over_ranks(comm, (PetscInt64)(n * n), MPI_DOUBLE, means));
+  PetscCall(sum_over_ranks(comm, (PetscInt64)(n * n), MPI_DOUBLE, distance));
   for (PetscInt i = 0; i < groups; i++) {
     for (PetscInt j = 0; j <= i; j++) {
       const size_t place = (size_t)i * n + (size_t)j;

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <perturbdiff/hilbert/permutation.h>
 #include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/sum.h>
 #include <stdlib.h>
 
 /* Labellings of a product, rows of a tile that meet them at a time, memory of the pairs beside them. */
@@ -115,7 +116,7 @@ static PetscErrorCode forms_reduce(MPI_Comm comm, Forms *f)
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, f->form, f->labellings, MPI_DOUBLE, MPI_SUM, comm));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &f->scale, 1, MPI_DOUBLE, MPI_MAX, comm));
-  if (f->row_sum) PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, f->row_sum, (PetscMPIInt)f->cells, MPI_DOUBLE, MPI_SUM, comm));
+  if (f->row_sum) PetscCall(sum_over_ranks(comm, f->cells, MPI_DOUBLE, f->row_sum));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <perturbdiff/hilbert/blockmatrix.h>
 #include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/sum.h>
 #include <perturbdiff/runtime/grid.h>
 
 /* Cells made dense at a time; bytes of a panel of the covariance that every rank sums. */
@@ -181,7 +182,7 @@ static PetscErrorCode from_gram(const Work *w, const BlockGrid *grid, double *ce
   PetscCall(blockmatrix_destroy(&matrix));
   PetscCall(PetscArrayzero(r->loadings, (size_t)g * (size_t)d));
   if (w->own) cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, g, d, (int)w->own, 1, own, g, u + (size_t)w->first * (size_t)d, d, 0, r->loadings, d);
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, r->loadings, (int)((size_t)g * (size_t)d), MPI_DOUBLE, MPI_SUM, w->comm));
+  PetscCall(sum_over_ranks(w->comm, (PetscInt64)g * d, MPI_DOUBLE, r->loadings));
   PetscCall(PetscFree3(own, gram, u));
   PetscCall(check_rank(r));
   for (PetscInt c = 0; c < d; c++) {

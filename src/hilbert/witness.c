@@ -2,6 +2,8 @@
 #include <math.h>
 #include <perturbdiff/hilbert/witness.h>
 #include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/grid.h>
+#include <perturbdiff/runtime/sum.h>
 
 /* Rows made dense at a time, memory of the pairs. */
 enum { ROWS = 256 };
@@ -80,8 +82,8 @@ double witness_bytes(PetscInt64 cells, PetscInt dimension)
   return pairs_bytes(&plan) + sizeof(double) * (5 * (double)cells + 2 * (double)plan.columns);
 }
 
-/* gradient = sum over cells of factor times the cell. */
-static PetscErrorCode weighted_sum(PetscInt groups, const CellGroup *group, PetscInt64 cells, const double *factor, double *gradient)
+/* gradient = sum over the cells [first, end) of factor times the cell. */
+static PetscErrorCode weighted_sum(PetscInt groups, const CellGroup *group, PetscInt64 first, PetscInt64 end, const double *factor, double *gradient)
 {
   const PetscInt d = features_dimension(group->features);
   PetscErrorCode code = PETSC_SUCCESS;
@@ -89,9 +91,9 @@ static PetscErrorCode weighted_sum(PetscInt groups, const CellGroup *group, Pets
 
   PetscFunctionBeginUser;
   PetscCall(PetscArrayzero(gradient, d));
-  PetscCall(PetscMalloc1((size_t)PetscMin(ROWS, cells) * (size_t)d, &rows));
-  for (PetscInt64 first = 0; first < cells && !code; first += ROWS) {
-    const PetscInt64 count = PetscMin(ROWS, cells - first);
+  PetscCall(PetscMalloc1((size_t)PetscMin(ROWS, end - first) * (size_t)d, &rows));
+  for (; first < end && !code; first += ROWS) {
+    const PetscInt64 count = PetscMin(ROWS, end - first);
 
     if ((code = groups_rows(groups, group, first, count, rows, d, NULL))) break;
     for (PetscInt64 i = 0; i < count; i++)
@@ -101,7 +103,26 @@ static PetscErrorCode weighted_sum(PetscInt groups, const CellGroup *group, Pets
   PetscFunctionReturn(code);
 }
 
-PetscErrorCode witness(const Kernel *kernel, PetscInt treated_groups, const CellGroup *treated, PetscInt control_groups, const CellGroup *control, double *value, double *gradient)
+/* Sums over pairs from all ranks, then the gradient, each rank its share of the cells. */
+static PetscErrorCode join(MPI_Comm comm, PetscInt groups, const CellGroup *group, PetscInt64 cells, const double *a, const double *v, Witness *w, double *gradient)
+{
+  int       rank, ranks;
+  long long first, count;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &ranks));
+  share_of(cells, rank, ranks, &first, &count);
+  PetscCall(sum_over_ranks(comm, cells, MPI_DOUBLE, w->value));
+  PetscCall(sum_over_ranks(comm, cells, MPI_DOUBLE, w->by_a));
+  PetscCall(sum_over_ranks(comm, cells, MPI_DOUBLE, w->by_v));
+  for (PetscInt64 z = 0; z < cells; z++) w->by_a[z] = w->kernel->kind == KERNEL_LINEAR ? a[z] : a[z] * w->by_v[z] - v[z] * w->by_a[z];
+  PetscCallAgree(comm, weighted_sum(groups, group, first, first + count, w->by_a, gradient));
+  PetscCall(sum_over_ranks(comm, features_dimension(group->features), MPI_DOUBLE, gradient));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode witness(MPI_Comm comm, const Kernel *kernel, PetscInt treated_groups, const CellGroup *treated, PetscInt control_groups, const CellGroup *control, double *value, double *gradient)
 {
   const PetscInt64 n = groups_cells(treated_groups, treated), m = groups_cells(control_groups, control), cells = n + m;
   const PetscInt   groups = treated_groups + control_groups;
@@ -109,10 +130,12 @@ PetscErrorCode witness(const Kernel *kernel, PetscInt treated_groups, const Cell
   Witness          w = {.kernel = kernel};
   CellGroup       *group;
   double          *a, *v;
+  int              ranks;
 
   PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_size(comm, &ranks));
   PetscCheck(n > 0 && m > 0, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ, "Witness of an empty population");
-  const PairPlan plan = pairs_plan(cells, features_dimension(treated->features), 1, PAIR_MEMORY);
+  const PairPlan plan = pairs_plan(cells, features_dimension(treated->features), ranks, PAIR_MEMORY);
   PetscCall(PetscMalloc3(groups, &group, cells, &a, cells, &v));
   PetscCall(PetscCalloc3(cells, &w.value, cells, &w.by_a, cells, &w.by_v));
   for (PetscInt g = 0; g < groups; g++) group[g] = g < treated_groups ? treated[g] : control[g - treated_groups];
@@ -122,12 +145,9 @@ PetscErrorCode witness(const Kernel *kernel, PetscInt treated_groups, const Cell
   }
   w.a = a;
   w.v = v;
-  code = pairs_visit(PETSC_COMM_SELF, groups, group, &plan, add_tile, &w);
-  if (!code) {
-    for (PetscInt64 z = 0; value && z < cells; z++) value[z] = w.value[z];
-    for (PetscInt64 z = 0; z < cells; z++) w.by_a[z] = kernel->kind == KERNEL_LINEAR ? a[z] : a[z] * w.by_v[z] - v[z] * w.by_a[z];
-    code = weighted_sum(groups, group, cells, w.by_a, gradient);
-  }
+  code = pairs_visit(comm, groups, group, &plan, add_tile, &w);
+  if (!code) code = join(comm, groups, group, cells, a, v, &w, gradient);
+  if (!code && value) PetscCall(PetscArraycpy(value, w.value, cells));
   PetscCall(PetscFree2(w.kernels, w.slopes));
   PetscCall(PetscFree3(w.value, w.by_a, w.by_v));
   PetscCall(PetscFree3(group, a, v));

@@ -17,3 +17,5 @@ library_sources += src/runtime/cellexchange.c
 library_sources += src/runtime/grid.c src/runtime/buckets.c src/runtime/try_mpi.h
 public_headers += include/perturbdiff/runtime/csv.h include/perturbdiff/runtime/deal.h
 library_sources += src/runtime/csv.c src/runtime/deal.c
+public_headers += include/perturbdiff/runtime/sum.h
+library_sources += src/runtime/sum.c

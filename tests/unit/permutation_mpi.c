@@ -110,10 +110,13 @@ static void gradients(void **state)
   const CellGroup treated[2] = {{features, 0, 3}, {features, 3, 2}}, control = {features, 5, 7};
   for (int kind = 0; kind < KERNEL_DISTANCE; kind++) {
     Kernel kernel = {.kind = (KernelKind)kind};
-    double value[12], gradient[4], expected[4] = {0};
+    double value[12], gradient[4], alone[12], alone_gradient[4], expected[4] = {0};
 
     if (kernel_has_bandwidth(kernel.kind)) kernel = (Kernel){(KernelKind)kind, 2, {1.5, 4}};
-    check_call(witness(&kernel, 2, treated, 1, &control, value, gradient));
+    check_call(witness(PETSC_COMM_WORLD, &kernel, 2, treated, 1, &control, value, gradient));
+    check_call(witness(PETSC_COMM_SELF, &kernel, 2, treated, 1, &control, alone, alone_gradient));
+    for (int i = 0; i < 12; i++) check_close(value[i], alone[i], 1e-14, 1);
+    for (int g = 0; g < 4; g++) check_close(gradient[g], alone_gradient[g], 1e-14, 1);
     for (int i = 0; i < 12; i++) {
       check_close(value[i], witness_at(&kernel, blocked_cells + 4 * i, blocked_cells), 1e-12, 1);
       for (int g = 0; g < 4; g++) {

@@ -29,3 +29,5 @@ check_PROGRAMS += validation/scaling/step_delays
 validation_scaling_step_delays_SOURCES = validation/scaling/step_delays.c
 unit_tests += tests/unit/csv_test
 tests_unit_csv_test_SOURCES = tests/unit/csv_test.c
+parallel_tests += tests/unit/sum_mpi
+tests_unit_sum_mpi_SOURCES = tests/unit/sum_mpi.c

@@ -6,8 +6,9 @@
 #include <perturbdiff/hilbert/pairs.h>
 
 /* witness - value (n + m): w at the cells of the treated groups, then of the control groups, laid end to end; NULL where not wanted. gradient (dimension): mean gradient of w over the
-   treated cells and over the control cells, half of each. Not collective. Memory: witness_bytes. User errors as features_rows. */
-PetscErrorCode witness(const Kernel *kernel, PetscInt treated_groups, const CellGroup *treated, PetscInt control_groups, const CellGroup *control, double *value, double *gradient);
+   treated cells and over the control cells, half of each. Collective on comm, whose ranks share the pairs of cells and all get the result (the
+   same to rounding on any number of them); all ranks give the same groups. Memory: witness_bytes. User errors as features_rows, agreed on. */
+PetscErrorCode witness(MPI_Comm comm, const Kernel *kernel, PetscInt treated_groups, const CellGroup *treated, PetscInt control_groups, const CellGroup *control, double *value, double *gradient);
 double         witness_bytes(PetscInt64 cells, PetscInt dimension);
 
 #endif
