@@ -1,6 +1,6 @@
 /* Compare the tables that evaluate makes with those of cell-eval.
 
-     evaluate_parity DIR [-tolerance T] [-p_tolerance T]
+     evaluate_parity DIR [-tolerance T] [-p_tolerance T] [-memory MIB]
 
    DIR holds real.h5ad, predicted.h5ad (perturbations in column "perturbation", control label "control"), cell-eval's tables ([PREFIX_]results.csv, agg_results.csv,
    real_de.csv, pred_de.csv), and may hold options.txt ("-cpm_filter T -embedding KEY -cell_type_column NAME -real_de given_X.csv -predicted_de given_Y.csv"). We
@@ -195,14 +195,14 @@ static PetscErrorCode compare_all(const char *ours_folder, const char *folder, d
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode run(const char *folder, double tolerance, double p_tolerance, PetscInt *failures)
+static PetscErrorCode run(const char *folder, double tolerance, double p_tolerance, double memory, PetscInt *failures)
 {
   char              real[PETSC_MAX_PATH_LEN], predicted[PETSC_MAX_PATH_LEN], real_de[PETSC_MAX_PATH_LEN], predicted_de[PETSC_MAX_PATH_LEN], line[1024], number[256] = "";
   const char        out[] = "evaluate_parity.tables", *predictions[] = {predicted}, *model[] = {"predicted"};
   CaseText          text = {"", "", "", ""};
-  PairOptions       pair = {.folder = out, .prefix = "", .score = "", .real_de = real_de, .predicted_de = predicted_de, .embedding = text.embedding, .cpm_filter = NAN};
+  PairOptions       pair = {.folder = out, .prefix = "", .score = "", .real_de = real_de, .predicted_de = predicted_de, .embedding = text.embedding, .cpm_filter = NAN, .memory = memory};
   EvaluateOptions   o = {.real = real, .predictions = 1, .predicted = predictions, .model = model, .perturbation_column = "perturbation", .control = "control",
-                         .cell_type_column = text.cell_type_column, .batch_column = "", .pair = &pair};
+                         .cell_type_column = text.cell_type_column, .batch_column = "", .memory = memory, .pair = &pair};
   ScoreTable        table;
   PetscMPIInt       rank;
 
@@ -227,21 +227,22 @@ static PetscErrorCode run(const char *folder, double tolerance, double p_toleran
 
 int main(int argc, char **argv)
 {
-  double         tolerance = 1e-6, p_tolerance = 1e-9;
+  double         tolerance = 1e-6, p_tolerance = 1e-9, memory = 0;
   PetscInt       failures = 0;
   PetscErrorCode code;
 
   if (argc < 2) {
-    fprintf(stderr, "usage: evaluate_parity DIR [-tolerance T] [-p_tolerance T]\n");
+    fprintf(stderr, "usage: evaluate_parity DIR [-tolerance T] [-p_tolerance T] [-memory MIB]\n");
     return 2;
   }
   if (PetscInitialize(&argc, &argv, NULL, NULL)) return 1;
   error_handler_install();
   for (int i = 2; i + 1 < argc; i += 2) {
     if (!strcmp(argv[i], "-tolerance")) tolerance = strtod(argv[i + 1], NULL);
+    if (!strcmp(argv[i], "-memory")) memory = 0x1p20 * strtod(argv[i + 1], NULL);
     if (!strcmp(argv[i], "-p_tolerance")) p_tolerance = strtod(argv[i + 1], NULL);
   }
-  code = run(argv[1], tolerance, p_tolerance, &failures);
+  code = run(argv[1], tolerance, p_tolerance, memory, &failures);
   if (code == ERROR_USER) fprintf(stderr, "%s\n", error_message());
   PetscFinalize();
   return code == ERROR_USER ? 2 : code || failures ? 1 : 0;

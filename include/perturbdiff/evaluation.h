@@ -50,6 +50,7 @@ typedef struct {
   PetscBool             ceiling;
   double                library_size; /* of files that hold counts; 0: their median (the store's, when real is one) */
   uint64_t              seed;
+  double                memory; /* bytes of a rank for cells held at once, about: larger files are read several times; 0: 1 GiB */
   const PairOptions    *pair; /* cell-eval's tables of each prediction; NULL: none */
   const AnalysisOptions *analysis; /* NULL: none, and no comparison; kept until the table is destroyed */
 } EvaluateOptions;

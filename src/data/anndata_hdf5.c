@@ -1,6 +1,7 @@
 /* Reading of foreign HDF5 objects: whatever is wrong with them is a mistake in the file, told in one line. */
 #include "anndata_private.h"
 #include <perturbdiff/runtime/file.h>
+#include <perturbdiff/runtime/memory.h>
 #include <perturbdiff/runtime/options.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@ PetscErrorCode anndata_allocate(const AnnData *file, const char *object, PetscIn
   PetscFunctionBeginUser;
   if (count < 0 || (double)count > most) return anndata_damaged(file, object);
   PetscCall(PetscMalloc(((size_t)count + 1) * size, (void **)memory));
+  memory_large_pages(*(void **)memory, ((size_t)count + 1) * size);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

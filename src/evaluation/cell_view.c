@@ -4,8 +4,6 @@
 #include <perturbdiff/runtime/sum.h>
 #include <perturbdiff/runtime/random.h>
 
-static const double chunk_bytes = 32 << 20;
-
 PetscErrorCode cellview_destroy(CellView *view)
 {
   PetscFunctionBeginUser;
@@ -66,10 +64,9 @@ static void append(const CellView *view, int64_t entries, const int32_t *column,
 
 static PetscErrorCode load_file(CellView *view, const unsigned char *wanted, SparseRows *rows)
 {
-  PetscInt64 step;
+  const PetscInt64 step = view->file->step;
 
   PetscFunctionBeginUser;
-  PetscCall(anndata_rows_for_bytes(view->file->file, chunk_bytes, &step));
   for (PetscInt64 first = 0; first < view->cells; first += step) {
     PetscInt64 begin = first, end = PetscMin(first + step, view->cells);
     SparseRows part;
@@ -170,7 +167,7 @@ static PetscErrorCode sum_embedding(CellView *view, PetscInt64 first, PetscInt64
   PetscInt64 step;
 
   PetscFunctionBeginUser;
-  PetscCall(anndata_rows_for_bytes(view->file->file, chunk_bytes, &step));
+  PetscCall(anndata_rows_for_bytes(view->file->file, view->file->memory.chunk, &step));
   for (; first < end; first += step) {
     SparseRows rows;
     PetscCall(anndata_read_rows(view->file->file, first, PetscMin(step, end - first), &rows));

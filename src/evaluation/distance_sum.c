@@ -7,70 +7,128 @@
 #include <perturbdiff/runtime/error.h>
 #include <string.h>
 
-/* Distances are made for some rows at a time: at most ROWS, at most BLOCK values where that leaves LEAST rows. LEAF: of the sum's tree. */
-enum { ROWS = 256, LEAST = 16, BLOCK = 1 << 24, LEAF = 128 };
-
-PetscErrorCode densecells_create(const SparseRows *rows, PetscInt genes, PetscBool single, DenseCells *cells)
-{
-  const size_t width = (size_t)genes;
-
-  PetscFunctionBeginUser;
-  *cells = (DenseCells){.cells = rows->rows, .genes = genes, .single = single};
-  PetscCall(PetscMalloc1(rows->rows, &cells->square));
-  PetscCall(PetscCalloc1((size_t)rows->rows * width, &cells->wide));
-  for (PetscInt64 i = 0; i < rows->rows; i++) {
-    double sum = 0;
-    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) {
-      const size_t at = (size_t)i * width + (size_t)rows->column[e];
-      cells->wide[at] = (double)rows->value[e];
-      sum += (double)rows->value[e] * (double)rows->value[e];
-    }
-    cells->square[i] = sum;
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode densecells_destroy(DenseCells *cells)
-{
-  PetscFunctionBeginUser;
-  PetscCall(PetscFree(cells->wide));
-  PetscCall(PetscFree(cells->square));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
+/* Distances are made for some rows at a time: at most BLOCK values where that leaves LEAST rows; products of PRODUCT_ROWS rows, of SQUARE_ROWS
+   where the matrix is symmetric. LEAF: of the sum's tree. */
+enum { PRODUCT_ROWS = 256, SQUARE_ROWS = 48, LEAST = 16, BLOCK = 1 << 23, LEAF = 128 };
 
 /* Rows [first, first + rows) of the matrix of distances of the cells of a and b. */
 typedef struct {
-  const DenseCells *a, *b;
-  PetscBool         single;
-  PetscInt64        m, first, rows, most;
-  float            *narrow; /* (most, m) the distances, of single precision */
-  double           *wide;   /* (most, m) the squared distances; the distances where they are not single */
+  DenseCells    *a, *b;
+  PetscBool      single;
+  PetscInt64     m, first, rows, most, height;
+  float         *product; /* (height, m) */
+  double        *square;  /* (height, m) */
+  float         *narrow;  /* (most, m) the distances, of single precision */
+  double        *wide;    /* (most, m) the distances where they are not single */
+  PetscErrorCode code;    /* of an allocation */
 } Stream;
 
-/* Products in double: in single precision their errors show in the sixth digit of the energy distances' correlation. */
-static void fill_rows(Stream *s)
+/* |x-y|^2 = |x|^2 + |y|^2 - 2 x.y of centred cells, -1 where that is below CANCELLATION_CENTRED of |x|^2 + |y|^2, whose rounding it then is not far from;
+   returns how many are. */
+VECTOR_CLONES static PetscInt row_squares(PetscInt64 n, double norm, const double *restrict norms, const float *restrict product, double *restrict square)
 {
-  const blasint rows = (blasint)s->rows, columns = (blasint)s->m, genes = (blasint)s->a->genes;
-  const double *x = s->a->wide + (size_t)s->first * (size_t)genes;
+  PetscInt near = 0;
 
-  cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, genes, 1, x, genes, s->b->wide, genes, 0, s->wide, columns);
-  for (PetscInt64 i = 0; i < s->rows; i++) {
-    double *row = s->wide + i * s->m;
-    distances_finish(columns, genes, CANCELLATION_DOUBLE, x + i * genes, s->a->square[s->first + i], s->b->wide, s->b->square, row);
-    for (PetscInt64 j = 0; j < s->m && s->single; j++) s->narrow[i * s->m + j] = sqrtf((float)row[j]);
-    for (PetscInt64 j = 0; j < s->m && !s->single; j++) row[j] = sqrt(row[j]);
+#pragma omp simd reduction(+ : near)
+  for (PetscInt64 j = 0; j < n; j++) {
+    const double both = norm + norms[j], d = both - 2 * (double)product[j];
+    const int    close = !(d >= CANCELLATION_CENTRED * both);
+    square[j] = close ? -1 : d;
+    near += close;
   }
+  return near;
 }
 
-static void fill_block(Stream *s, PetscInt64 first)
+VECTOR_CLONES static void square_roots(PetscInt64 n, const double *restrict square, float *restrict narrow, double *restrict wide)
 {
+  if (narrow)
+#pragma omp simd
+    for (PetscInt64 j = 0; j < n; j++) narrow[j] = sqrtf((float)square[j]);
+  else
+#pragma omp simd
+    for (PetscInt64 j = 0; j < n; j++) wide[j] = sqrt(square[j]);
+}
+
+/* Squared distances (rows, columns) that products of centred cells do not give: those marked -1, or all where that is less work, from the cells as they are. */
+static PetscErrorCode mend(Stream *s, PetscInt64 row, PetscInt64 rows, PetscInt64 column, PetscInt64 columns, PetscInt64 near)
+{
+  const PetscInt genes = s->a->genes;
+
+  PetscFunctionBeginUser;
+  PetscCall(densecells_widen(s->a));
+  PetscCall(densecells_widen(s->b));
+  const double *x = s->a->wide + (size_t)row * (size_t)genes, *y = s->b->wide + (size_t)column * (size_t)genes;
+  const PetscBool all = near > rows * columns / PRODUCT_PAYS ? PETSC_TRUE : PETSC_FALSE;
+  if (all) cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)rows, (blasint)columns, genes, 1, x, genes, y, genes, 0, s->square, (blasint)columns);
+  for (PetscInt64 i = 0; i < rows; i++) {
+    const double *cell = x + (size_t)i * (size_t)genes;
+    double       *square = s->square + i * columns;
+    if (all) distances_finish((PetscInt)columns, genes, CANCELLATION_DOUBLE, cell, s->a->wide_square[row + i], y, s->b->wide_square + column, square);
+    else distances_mend((PetscInt)columns, genes, cell, y, square);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Distances of a's cells [row, row + rows) from b's [column, column + columns). */
+static PetscErrorCode rectangle(Stream *s, PetscInt64 row, PetscInt64 rows, PetscInt64 column, PetscInt64 columns)
+{
+  const PetscInt genes = s->a->genes;
+  PetscInt64     near = 0;
+
+  PetscFunctionBeginUser;
+  if (!columns) PetscFunctionReturn(PETSC_SUCCESS);
+  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)rows, (blasint)columns, genes, 1, s->a->narrow + (size_t)row * (size_t)genes, genes,
+              s->b->narrow + (size_t)column * (size_t)genes, genes, 0, s->product, (blasint)columns);
+  for (PetscInt64 i = 0; i < rows; i++) {
+    double    *square = s->square + i * columns;
+    PetscInt64 same = row + i - column;
+    near += row_squares(columns, s->a->square[row + i], s->b->square + column, s->product + i * columns, square);
+    if (s->a != s->b || same < 0 || same >= columns) continue;
+    near -= square[same] < 0;
+    square[same] = 0;
+  }
+  if (near) PetscCall(mend(s, row, rows, column, columns, near));
+  for (PetscInt64 i = 0; i < rows; i++) {
+    const size_t     at = (size_t)(row + i - s->first) * (size_t)s->m + (size_t)column;
+    const PetscInt64 same = row + i - column;
+    if (s->a == s->b && same >= 0 && same < columns) s->square[i * columns + same] = 0;
+    square_roots(columns, s->square + i * columns, s->single ? s->narrow + at : NULL, s->single ? NULL : s->wide + at);
+  }
+  PetscCall(PetscLogFlops(2. * (double)rows * (double)columns * genes));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A cell with itself and its mirror image: the square of the block's rows and the same columns is made above its diagonal. */
+static PetscErrorCode symmetric_rows(Stream *s)
+{
+  const PetscInt64 first = s->first, end = s->first + s->rows;
+
+  PetscFunctionBeginUser;
+  for (PetscInt64 row = first; row < end; row += s->height) {
+    const PetscInt64 rows = PetscMin(s->height, end - row);
+    PetscCall(rectangle(s, row, rows, 0, first));
+    PetscCall(rectangle(s, row, rows, row, s->m - row));
+    for (PetscInt64 j = row; j < end; j++)
+      for (PetscInt64 i = row; i < PetscMin(row + rows, j); i++) {
+        const size_t above = (size_t)(i - first) * (size_t)s->m + (size_t)j, below = (size_t)(j - first) * (size_t)s->m + (size_t)i;
+        if (s->single) s->narrow[below] = s->narrow[above];
+        else s->wide[below] = s->wide[above];
+      }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode fill_block(Stream *s, PetscInt64 first)
+{
+  PetscFunctionBeginUser;
   s->first = first;
   s->rows = PetscMin(s->most, s->a->cells - first);
-  fill_rows(s);
-  for (PetscInt64 i = 0; s->a == s->b && i < s->rows; i++) {
-    if (s->single) s->narrow[i * s->m + first + i] = 0;
-    else s->wide[i * s->m + first + i] = 0;
+  if (s->a == s->b) {
+    PetscCall(symmetric_rows(s));
+  } else {
+    for (PetscInt64 row = 0; row < s->rows; row += s->height) PetscCall(rectangle(s, first + row, PetscMin(s->height, s->rows - row), 0, s->m));
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* A leaf of numpy's sum: eight running sums, then the rest. */
@@ -110,7 +168,8 @@ static double leaf(Stream *s, PetscInt64 start, PetscInt64 count)
 
   for (PetscInt64 k = 0; k < count;) {
     const PetscInt64 row = (start + k) / s->m, column = (start + k) % s->m, run = PetscMin(count - k, s->m - column);
-    if (row < s->first || row >= s->first + s->rows) fill_block(s, row);
+    if (row < s->first || row >= s->first + s->rows) s->code = fill_block(s, row);
+    if (s->code) return 0;
     const size_t at = (size_t)(row - s->first) * (size_t)s->m + (size_t)column;
     if (run == count) return s->single ? leaf_floats(count, s->narrow + at) : leaf_double(count, s->wide + at);
     if (s->single) memcpy(narrow + k, s->narrow + at, (size_t)run * sizeof *narrow);
@@ -127,7 +186,7 @@ static double tree_sum(Stream *s, PetscInt64 start, PetscInt64 n)
   return add(left, right, s->single);
 }
 
-PetscErrorCode distance_part(const DenseCells *a, const DenseCells *b, PetscInt parts, PetscInt part, double *sum)
+PetscErrorCode distance_part(DenseCells *a, DenseCells *b, PetscInt parts, PetscInt part, double *sum)
 {
   const PetscInt64 m = b->cells;
   Stream           s = {.a = a, .b = b, .m = m, .first = -1, .single = a->single};
@@ -146,10 +205,14 @@ PetscErrorCode distance_part(const DenseCells *a, const DenseCells *b, PetscInt 
     pairs = part & half ? pairs - left_half(pairs) : left_half(pairs);
   }
   /* No more rows than the part has: its last ones would be made in vain. */
-  s.most = PetscMin(PetscMax(LEAST, PetscMin(ROWS, BLOCK / m)), (start + pairs - 1) / m - start / m + 1);
+  s.most = PetscMin(PetscMax(LEAST, BLOCK / m), (start + pairs - 1) / m - start / m + 1);
+  s.height = PetscMin(PetscMin(a == b ? SQUARE_ROWS : PRODUCT_ROWS, PetscMax(LEAST, BLOCK / 4 / m)), s.most);
+  PetscCall(PetscMalloc2(s.height * m, &s.product, s.height * m, &s.square));
   if (s.single) PetscCall(PetscMalloc1(s.most * m, &s.narrow));
-  PetscCall(PetscMalloc1(s.most * m, &s.wide));
+  else PetscCall(PetscMalloc1(s.most * m, &s.wide));
   *sum = tree_sum(&s, start, pairs);
+  PetscCall(s.code);
+  PetscCall(PetscFree2(s.product, s.square));
   PetscCall(PetscFree(s.narrow));
   PetscCall(PetscFree(s.wide));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -21,6 +21,14 @@ typedef struct {
   PetscInt64 *cells;
 } KeyTable;
 
+/* Bytes of a rank for cells: of a chunk of a file that is read; of a file that is kept whole; of cells of groups held at once, and where they come from kept
+   files, which is a matter of copying them from there. */
+typedef struct {
+  double chunk, kept, batch, small_batch;
+} CellMemory;
+/* bytes: 0 for the default. */
+CellMemory cellmemory_of(double bytes);
+
 /* An AnnData file with its labels and scale. */
 typedef struct {
   const char *path; /* not owned */
@@ -33,8 +41,13 @@ typedef struct {
   double      library_size; /* to which counts are brought */
   double     *type_library; /* (levels of the cell type column) the same of each cell type; NULL: library_size for all */
   int32_t    *position;     /* (genes) place of each gene among those scored, -1: not scored */
-  SparseRows  kept;         /* all cells as groupedfile_rows gives them, in memory that a node's ranks share; */
-  MPI_Win     window;       /* MPI_WIN_NULL: too large, read when needed */
+  CellMemory  memory;
+  PetscInt64  step;         /* rows of a chunk: groupedfile_rows reads from chunk boundaries */
+  /* Cells as groupedfile_rows gives them: all on this rank (chunk), or once in memory that the ranks of a node share (window), or read when needed (neither). */
+  PetscInt    chunks;
+  SparseRows *chunk;
+  SparseRows  kept;
+  MPI_Win     window;       /* MPI_WIN_NULL: none */
 } GroupedFile;
 
 /* Populations whose cells are needed: the scored groups and their controls, by ascending key. */
@@ -55,13 +68,15 @@ typedef struct {
 
 /* groupedfile_open - matrix, columns, and which scale the values have: whole numbers are counts, brought to library_size (0: the median of the file, of each of its cell
    types where that axis is used: cell-eval splits files by type first).
-   Collective. User errors: no such column; negative, missing or too large values. */
-PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *const column[AXES], double library_size, GroupedFile *file);
+   memory: of this rank for cells (CellMemory). Collective. User errors: no such column; negative, missing or too large values. */
+PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *const column[AXES], double library_size, double memory, GroupedFile *file);
 PetscErrorCode groupedfile_close(GroupedFile *file);
-/* groupedfile_rows - cells [first, first + count), counts brought to log values; offset[0] need not be 0. Not to be changed. Not collective. End with
-   groupedfile_rows_done. */
+/* groupedfile_rows - cells [first, first + count) of one chunk (step), counts brought to log values; offset[0] need not be 0. Not to be changed. Not
+   collective. End with groupedfile_rows_done. */
 PetscErrorCode groupedfile_rows(GroupedFile *file, PetscInt64 first, PetscInt64 count, SparseRows *rows);
 PetscErrorCode groupedfile_rows_done(const GroupedFile *file, SparseRows *rows);
+/* Are its cells in memory? */
+PetscBool groupedfile_is_kept(const GroupedFile *file);
 /* groupedfile_keys - fill key. Not collective. User error: a label that the axes do not have. */
 PetscErrorCode groupedfile_keys(GroupedFile *file, const char *real, const Axes *axes);
 /* groupedfile_controls - numbers of cells and means of the controls, read in chunks; no rows. groupedfile_load - rows of the wanted slots. Not collective; the same

@@ -3,9 +3,6 @@
 #include <perturbdiff/runtime.h>
 #include <string.h>
 
-/* Memory for cells of scored groups held at once on a rank. */
-static const double batch_bytes = 512 << 20;
-
 PetscErrorCode evaluate_is_store(MPI_Comm comm, const char *path, PetscBool *store)
 {
   hid_t     h5;
@@ -82,14 +79,14 @@ PetscErrorCode evaluation_open_all(Evaluation *e, KeyTable *real)
   PetscCall(choose_columns(e));
   const CellStoreTable *table = e->store ? cellstore_table(e->store) : NULL;
   const double          library = o->library_size > 0 ? o->library_size : table ? table->library_size : 0;
-  if (!table) PetscCall(groupedfile_open(e->comm, o->real, e->column, library, &e->real));
+  if (!table) PetscCall(groupedfile_open(e->comm, o->real, e->column, library, o->memory, &e->real));
   if (table)
     PetscCall(axes_of_store(table, e->column, &e->axes));
   else
     PetscCall(axes_of_file(&e->real, e->control, e->column, &e->axes));
   PetscCall(PetscCalloc2(o->predictions, &e->file, o->predictions, &e->file_cells));
   for (PetscInt f = 0; f < o->predictions; f++) {
-    PetscCall(groupedfile_open(e->comm, o->predicted[f], e->column, library, &e->file[f]));
+    PetscCall(groupedfile_open(e->comm, o->predicted[f], e->column, library, o->memory, &e->file[f]));
     PetscCall(groupedfile_keys(&e->file[f], o->real, &e->axes));
   }
   if (table) {
@@ -227,15 +224,18 @@ static double group_bytes(const Evaluation *e, PetscInt k)
 /* Own groups from `begin` on that fit into memory together, at least one; their cells are read in one pass. */
 PetscErrorCode evaluation_load_batch(Evaluation *e, PetscInt begin, PetscBool predicted, PetscInt *end)
 {
-  unsigned char *wanted;
-  double         bytes = 0;
+  const CellMemory limits = cellmemory_of(e->options->memory);
+  unsigned char   *wanted;
+  double           bytes = 0;
+  PetscBool        kept = e->store || groupedfile_is_kept(&e->real) ? PETSC_TRUE : PETSC_FALSE;
 
   PetscFunctionBeginUser;
+  for (PetscInt f = 0; f < e->options->predictions; f++) kept = kept && groupedfile_is_kept(&e->file[f]) ? PETSC_TRUE : PETSC_FALSE;
   PetscCall(PetscCalloc1(e->slots.count, &wanted));
   for (*end = begin; *end < e->groups; ++*end) {
     if (e->owner[*end] != e->rank) continue;
     const double more = group_bytes(e, *end);
-    if (bytes > 0 && bytes + more > batch_bytes) break;
+    if (bytes > 0 && bytes + more > (kept ? limits.small_batch : limits.batch)) break;
     bytes += more;
     wanted[e->group_slot[*end]] = 1;
   }

@@ -6,14 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Memory of one chunk of a file. */
-static const double chunk_bytes = 32 << 20;
-/* Memory of a node for the cells of one file that fit into it: they are read once. */
-static const double kept_bytes = 384 << 20;
 /* Log values that are not counts lie below this (METRICS). */
 static const double largest_log_value = 15;
 /* Parts of a whole number that pass for rounding (cell-eval's epsilon). */
 static const double largest_rounding = 1e-3;
+
+CellMemory cellmemory_of(double bytes)
+{
+  const double all = bytes > 0 ? bytes : 1 << 30;
+  return (CellMemory){.chunk = all / 32, .kept = 3 * all / 8, .batch = all / 2, .small_batch = all / 128};
+}
 
 /* What a scan of some rows finds. */
 typedef struct {
@@ -169,13 +171,36 @@ static PetscErrorCode find_type_libraries(GroupedFile *file, const double *sum)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Each rank scans its share of the rows; all learn the scale. A file that fits into memory is read by the ranks of each node, which keep it. */
+/* Who reads which rows, and keeps them: each rank all of them where that fits into the memory a node's ranks may share, else they keep one copy, else every
+   rank scans its share. comm: MPI_COMM_SELF, the node, or all. */
+static PetscErrorCode choose_readers(MPI_Comm all, GroupedFile *file, MPI_Comm *comm, PetscBool *keep)
+{
+  PetscInt64  fit_one, fit_all;
+  PetscMPIInt ranks;
+  MPI_Comm    node;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_split_type(all, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
+  PetscCallMPI(MPI_Comm_size(node, &ranks));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &ranks, 1, MPI_INT, MPI_MAX, all));
+  PetscCall(anndata_rows_for_bytes(file->file, file->memory.kept, &fit_one));
+  PetscCall(anndata_rows_for_bytes(file->file, file->memory.kept / ranks, &fit_all));
+  *keep = fit_one >= file->cells ? PETSC_TRUE : PETSC_FALSE;
+  *comm = all;
+  if (fit_all >= file->cells) *comm = MPI_COMM_SELF;
+  else if (*keep) *comm = node;
+  if (*comm != node) PetscCallMPI(MPI_Comm_free(&node));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Each rank scans its share of the rows; all learn the scale. */
 static PetscErrorCode find_scale(MPI_Comm all, double library_size, GroupedFile *file)
 {
   PetscMPIInt rank, size, *counts, *offsets;
   MPI_Comm    comm = all;
-  PetscInt64  step, fit;
+  const PetscInt64 step = file->step;
   PetscInt    chunks = 0;
+  PetscBool   keep;
   double     *own, *sum, largest;
   int32_t    *own_entries;
   SparseRows *chunk = NULL;
@@ -183,10 +208,7 @@ static PetscErrorCode find_scale(MPI_Comm all, double library_size, GroupedFile 
   int         whole;
 
   PetscFunctionBeginUser;
-  PetscCall(anndata_rows_for_bytes(file->file, chunk_bytes, &step));
-  PetscCall(anndata_rows_for_bytes(file->file, kept_bytes, &fit));
-  const PetscBool keep = fit >= file->cells ? PETSC_TRUE : PETSC_FALSE;
-  if (keep) PetscCallMPI(MPI_Comm_split_type(all, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &comm));
+  PetscCall(choose_readers(all, file, &comm, &keep));
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCallMPI(MPI_Comm_size(comm, &size));
   PetscCall(PetscMalloc5(size, &counts, size, &offsets, file->cells, &own, file->cells, &sum, file->cells, &own_entries));
@@ -207,7 +229,12 @@ static PetscErrorCode find_scale(MPI_Comm all, double library_size, GroupedFile 
   file->counts = whole ? PETSC_TRUE : PETSC_FALSE;
   if (file->counts && library_size <= 0 && file->column[1].levels) PetscCall(find_type_libraries(file, sum));
   file->library_size = library_size > 0 ? library_size : median_of_positive(file->cells, sum);
-  if (keep) {
+  if (comm == MPI_COMM_SELF) {
+    for (PetscInt c = 0; c < chunks; c++) scale_rows(file, &chunk[c]);
+    file->chunks = chunks;
+    file->chunk = chunk;
+    chunk = NULL;
+  } else if (keep) {
     PetscCall(keep_rows(comm, chunks, chunk, offsets[rank], file));
     PetscCallMPI(MPI_Comm_free(&comm));
   }
@@ -221,7 +248,7 @@ static PetscErrorCode find_scale(MPI_Comm all, double library_size, GroupedFile 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *const column[AXES], double library_size, GroupedFile *file)
+PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *const column[AXES], double library_size, double memory, GroupedFile *file)
 {
   PetscFunctionBeginUser;
   PetscCall(PetscMemzero(file, sizeof *file));
@@ -235,6 +262,8 @@ PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *con
   if (file->cells > PETSC_MPI_INT_MAX)
     return error_user("%s: %lld cells are more than the %d that can be scored at once", path, (long long)file->cells, PETSC_MPI_INT_MAX);
   PetscCall(PetscMalloc3(file->cells, &file->key, file->genes, &file->position, file->cells, &file->entries));
+  file->memory = cellmemory_of(memory);
+  PetscCall(anndata_rows_for_bytes(file->file, file->memory.chunk, &file->step));
   PetscCall(find_scale(comm, library_size, file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -246,6 +275,8 @@ PetscErrorCode groupedfile_close(GroupedFile *file)
   PetscCall(PetscFree3(file->key, file->position, file->entries));
   PetscCall(PetscFree(file->type_library));
   if (file->window != MPI_WIN_NULL) PetscCallMPI(MPI_Win_free(&file->window));
+  for (PetscInt c = 0; c < file->chunks; c++) PetscCall(sparserows_free(&file->chunk[c]));
+  PetscCall(PetscFree(file->chunk));
   PetscCall(anndata_close(&file->file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -308,10 +339,17 @@ PetscErrorCode groupedfile_keys(GroupedFile *file, const char *real, const Axes 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscBool groupedfile_is_kept(const GroupedFile *file) { return file->chunk || file->window != MPI_WIN_NULL ? PETSC_TRUE : PETSC_FALSE; }
+
 PetscErrorCode groupedfile_rows(GroupedFile *file, PetscInt64 first, PetscInt64 count, SparseRows *rows)
 {
   PetscFunctionBeginUser;
-  if (file->window != MPI_WIN_NULL) {
+  PetscCheck(count < 1 || first / file->step == (first + count - 1) / file->step, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "Rows of two chunks");
+  if (file->chunk) {
+    *rows = file->chunk[first / file->step];
+    rows->rows = count;
+    rows->offset += first % file->step;
+  } else if (file->window != MPI_WIN_NULL) {
     *rows = file->kept;
     rows->rows = count;
     rows->offset += first;
@@ -325,7 +363,7 @@ PetscErrorCode groupedfile_rows(GroupedFile *file, PetscInt64 first, PetscInt64 
 PetscErrorCode groupedfile_rows_done(const GroupedFile *file, SparseRows *rows)
 {
   PetscFunctionBeginUser;
-  if (file->window == MPI_WIN_NULL) PetscCall(sparserows_free(rows));
+  if (!groupedfile_is_kept(file)) PetscCall(sparserows_free(rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -366,10 +404,9 @@ static PetscErrorCode slots_of_cells(const GroupedFile *file, const SlotList *sl
 /* All cells with a slot, in chunks: into the rows that have room, and into sums (controls, genes) where sum is not NULL. */
 static PetscErrorCode read_slots(GroupedFile *file, const PetscInt *slot, const SlotList *slots, PetscInt genes, SparseRows *to, double *sum)
 {
-  PetscInt64 step;
+  const PetscInt64 step = file->step;
 
   PetscFunctionBeginUser;
-  PetscCall(anndata_rows_for_bytes(file->file, chunk_bytes, &step));
   for (PetscInt64 first = 0; first < file->cells; first += step) {
     PetscInt64 begin = first, end = PetscMin(first + step, file->cells);
     SparseRows rows;

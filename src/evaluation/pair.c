@@ -5,9 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Memory for cells held at once on a rank. */
-static const double batch_bytes = 512 << 20;
-
 typedef struct {
   MPI_Comm           comm;
   const PairOptions *options;
@@ -259,6 +256,13 @@ static PetscErrorCode all_metrics(Pair *pair, PetscBool expression, MetricTable 
 
 /* ---- the whole -------------------------------------------------------------------------------------------------------------------- */
 
+/* Of cells held at once. */
+static double bytes_of(const CellView *view, double memory)
+{
+  const CellMemory limits = cellmemory_of(memory);
+  return view->store || groupedfile_is_kept(view->file) ? limits.small_batch : limits.batch;
+}
+
 /* kept: of the real cells, NULL: nothing is. */
 static PetscErrorCode summarise(Pair *pair, PetscBool expression, const char *const precomputed[2], RealSummary *kept)
 {
@@ -269,7 +273,7 @@ static PetscErrorCode summarise(Pair *pair, PetscBool expression, const char *co
     const SummaryOptions options = {.differential = expression && !*precomputed[s] ? PETSC_TRUE : PETSC_FALSE,
                                     .energy = profile_has(profile, PEARSON_EDISTANCE),
                                     .cpm_filter = pair->options->cpm_filter,
-                                    .bytes = batch_bytes};
+                                    .bytes = bytes_of(pair->view[s], pair->options->memory)};
     if (!s && kept && kept->there) {
       pair->summary[0] = kept->summary;
       continue;

@@ -69,11 +69,11 @@ PetscErrorCode shown_draw(const Analyses *a, uint32_t key, uint32_t side, PetscI
    at least a tenth of the real cells; their number is returned. */
 PetscErrorCode calibration_curve(PetscInt n, const double *real, PetscInt m, const double *predicted, PetscInt genes, PetscInt levels, double *cdf, PetscInt *counted)
 {
-  double *sorted;
+  double *sorted, *ascending;
 
   PetscFunctionBeginUser;
   *counted = 0;
-  PetscCall(PetscMalloc1(m, &sorted));
+  PetscCall(PetscMalloc2(m, &sorted, n, &ascending));
   PetscCall(PetscArrayzero(cdf, levels));
   for (PetscInt g = 0; g < genes; g++) {
     PetscInt found = 0;
@@ -83,9 +83,13 @@ PetscErrorCode calibration_curve(PetscInt n, const double *real, PetscInt m, con
     (*counted)++;
     for (PetscInt i = 0; i < m; i++) sorted[i] = predicted[(size_t)i * (size_t)genes + (size_t)g];
     PetscCall(PetscSortReal(m, sorted));
-    for (PetscInt i = 0; i < n; i++) {
-      const double x = real[(size_t)i * (size_t)genes + (size_t)g];
-      PetscInt     below = 0, to = m;
+    for (PetscInt i = 0; i < n; i++) ascending[i] = real[(size_t)i * (size_t)genes + (size_t)g];
+    PetscCall(PetscSortReal(n, ascending));
+    /* Equal values, most of them zero, have the same share. */
+    for (PetscInt i = 0, next, below = 0; i < n; i = next) {
+      const double x = ascending[i];
+      PetscInt     to = m;
+      for (next = i + 1; next < n && ascending[next] == x;) next++;
       while (below < to) {
         const PetscInt middle = (below + to) / 2;
         if (sorted[middle] < x) below = middle + 1;
@@ -95,12 +99,12 @@ PetscErrorCode calibration_curve(PetscInt n, const double *real, PetscInt m, con
       const double low = (double)below / m, high = (double)to / m;
       for (PetscInt l = 0; l < levels; l++) {
         const double level = (double)(l + 1) / (levels + 1);
-        cdf[l] += high > low ? PetscMin(1, PetscMax(0, (level - low) / (high - low))) : level >= low;
+        cdf[l] += (double)(next - i) * (high > low ? PetscMin(1, PetscMax(0, (level - low) / (high - low))) : level >= low);
       }
     }
   }
   for (PetscInt l = 0; l < levels; l++) cdf[l] = *counted ? cdf[l] / ((double)n * *counted) : NAN;
-  PetscCall(PetscFree(sorted));
+  PetscCall(PetscFree2(sorted, ascending));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

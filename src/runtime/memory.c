@@ -2,6 +2,7 @@
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/log.h>
 #include <perturbdiff/runtime/memory.h>
+#include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -72,6 +73,15 @@ void memory_large_pages(void *address, size_t bytes)
   const uintptr_t page = (uintptr_t)1 << 21, first = ((uintptr_t)address + page - 1) / page * page, end = ((uintptr_t)address + bytes) / page * page;
 
   if (end > first) madvise((void *)first, end - first, MADV_HUGEPAGE);
+#endif
+}
+
+void memory_keep_freed(void)
+{
+#if defined(M_MMAP_THRESHOLD) && defined(M_TRIM_THRESHOLD)
+  /* A refusal costs time only. */
+  (void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  (void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
 #endif
 }
 

@@ -20,6 +20,7 @@ typedef struct {
   double      cpm_filter;           /* genes with at most this many counts per million in both groups are dropped; NaN: none */
   PetscBool   ceiling;              /* two halves of the real cells against each other: ceiling_results.csv, agg_ceiling_results.csv */
   uint64_t    seed;                 /* of the halves */
+  double      memory;               /* bytes of a rank for cells held at once, about; 0: 1 GiB */
 } PairOptions;
 
 #endif
