@@ -4,6 +4,7 @@
 #include <perturbdiff/hilbert/distances.h>
 #include <cblas.h>
 #include <math.h>
+#include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/error.h>
 #include <string.h>
 

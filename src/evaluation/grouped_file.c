@@ -200,7 +200,7 @@ static PetscErrorCode find_scale(MPI_Comm all, double library_size, GroupedFile 
   MPI_Comm    comm = all;
   const PetscInt64 step = file->step;
   PetscInt    chunks = 0;
-  PetscBool   keep;
+  PetscBool   keep = PETSC_FALSE;
   double     *own, *sum, largest;
   int32_t    *own_entries;
   SparseRows *chunk = NULL;
@@ -230,7 +230,7 @@ static PetscErrorCode find_scale(MPI_Comm all, double library_size, GroupedFile 
   if (file->counts && library_size <= 0 && file->column[1].levels) PetscCall(find_type_libraries(file, sum));
   file->library_size = library_size > 0 ? library_size : median_of_positive(file->cells, sum);
   if (comm == MPI_COMM_SELF) {
-    for (PetscInt c = 0; c < chunks; c++) scale_rows(file, &chunk[c]);
+    for (PetscInt c = 0; c < chunks; c++) scale_rows(file, c * step, &chunk[c]);
     file->chunks = chunks;
     file->chunk = chunk;
     chunk = NULL;

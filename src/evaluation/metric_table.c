@@ -113,6 +113,11 @@ static PetscErrorCode describe(const MetricTable *t, int metric, double statisti
   statistic[MEAN] = n ? statistic[MEAN] / (double)n : NAN;
   for (PetscInt i = 0; i < n; i++) squares += (sorted[i] - statistic[MEAN]) * (sorted[i] - statistic[MEAN]);
   statistic[STD] = sqrt(squares / (double)(n - 1));
+  /* A constant column has no spread, nor one by the rounding of its mean. */
+  PetscBool varies = PETSC_FALSE;
+  for (PetscInt i = 1; i < n; i++)
+    if (sorted[i] != sorted[0]) varies = PETSC_TRUE;
+  if (!varies && n > 1) statistic[STD] = 0;
   *without_std = n < 2 ? PETSC_TRUE : PETSC_FALSE;
   qsort(sorted, (size_t)n, sizeof *sorted, ascending);
   statistic[LEAST] = n ? sorted[0] : NAN;

@@ -42,73 +42,73 @@ static PetscErrorCode deal_pair(Pair *pair, const RealSummary *kept)
 
 /* ---- differential expression ------------------------------------------------------------------------------------------------------ */
 
-/* Lines of this rank's perturbations, one after the other in the order of the file; end[k]: where those of the k-th it leads end. */
-static PetscErrorCode own_lines(Pair *pair, int side, char **text, size_t *end)
+/* A perturbation's lines on their way to rank 0. */
+typedef struct {
+  char       *text;
+  MPI_Request request;
+} Lines;
+
+static PetscErrorCode send_lines(const Pair *pair, int side, PetscInt row, Lines *lines)
 {
-  const CellView *view = pair->view[side];
-  size_t          size;
-  PetscInt        led = 0;
-  FILE           *stream = open_memstream(text, &size);
+  size_t size;
+  FILE  *stream = open_memstream(&lines->text, &size);
 
   PetscFunctionBeginUser;
   PetscCheck(stream, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
-  for (PetscInt k = 0; k < view->perturbations; k++) {
-    const PetscInt p = view->order[k];
-    if (!deal_leads(&pair->deal, p)) continue;
-    differential_write_target(&pair->summary[side].de, pair->deal.place[p], stream);
-    end[led++] = (size_t)ftell(stream);
-  }
+  differential_write_target(&pair->summary[side].de, row, stream);
   PetscCheck(!fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
+  PetscCallMPI(MPI_Isend(lines->text, (PetscMPIInt)size, MPI_CHAR, 0, 0, pair->deal.comm, &lines->request));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Lines of all ranks to rank 0, in the order of the file. */
-static PetscErrorCode gather_lines(Pair *pair, int side, const char *own, const size_t *end, FILE *stream)
+/* Lines of all ranks to the stream of rank 0, in the order of the file; ranks write theirs while rank 0 writes its own. */
+static PetscErrorCode gather_lines(const Pair *pair, int side, FILE *stream)
 {
   const CellView *view = pair->view[side];
   const Deal     *deal = &pair->deal;
-  PetscInt        led = 0;
-  char           *lines = NULL;
+  PetscInt        sent = 0;
+  char           *received = NULL;
+  Lines          *lines;
 
   PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(deal->own, &lines));
   for (PetscInt k = 0; k < view->perturbations; k++) {
     const PetscInt p = view->order[k];
     if (deal_leads(deal, p)) {
-      const size_t begin = led ? end[led - 1] : 0, length = end[led] - begin;
-      led++;
-      if (deal->rank) PetscCallMPI(MPI_Send(own + begin, (PetscMPIInt)length, MPI_CHAR, 0, 0, deal->comm));
-      else fwrite(own + begin, 1, length, stream);
+      if (deal->rank) PetscCall(send_lines(pair, side, deal->place[p], &lines[sent++]));
+      else differential_write_target(&pair->summary[side].de, deal->place[p], stream);
     } else if (!deal->rank) {
       MPI_Status  status;
       PetscMPIInt length;
       PetscCallMPI(MPI_Probe(deal->first[p], 0, deal->comm, &status));
       PetscCallMPI(MPI_Get_count(&status, MPI_CHAR, &length));
-      PetscCall(PetscRealloc((size_t)length + 1, &lines));
-      PetscCallMPI(MPI_Recv(lines, length, MPI_CHAR, deal->first[p], 0, deal->comm, MPI_STATUS_IGNORE));
-      fwrite(lines, 1, (size_t)length, stream);
+      PetscCall(PetscRealloc((size_t)length + 1, &received));
+      PetscCallMPI(MPI_Recv(received, length, MPI_CHAR, deal->first[p], 0, deal->comm, MPI_STATUS_IGNORE));
+      fwrite(received, 1, (size_t)length, stream);
     }
   }
+  for (PetscInt k = 0; k < sent; k++) {
+    PetscCallMPI(MPI_Wait(&lines[k].request, MPI_STATUS_IGNORE));
+    free(lines[k].text);
+  }
   PetscCall(PetscFree(lines));
+  PetscCall(PetscFree(received));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode write_expression(Pair *pair, int side)
 {
-  char    name[32], path[PETSC_MAX_PATH_LEN], *own = NULL, *text = NULL;
-  size_t *end, size;
-  FILE   *stream = NULL;
+  char   name[32], path[PETSC_MAX_PATH_LEN], *text = NULL;
+  size_t size;
+  FILE  *stream = NULL;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(pair->deal.own, &end));
-  PetscCall(own_lines(pair, side, &own, end));
   if (!pair->deal.rank) {
     stream = open_memstream(&text, &size);
     PetscCheck(stream, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
     differential_write_names(stream);
   }
-  PetscCall(gather_lines(pair, side, own, end, stream));
-  free(own);
-  PetscCall(PetscFree(end));
+  PetscCall(gather_lines(pair, side, stream));
   PetscCheck(!stream || !fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
   PetscCall(PetscSNPrintf(name, sizeof name, "%s_de.csv", side_name[side]));
   PetscCall(table_path(pair->folder, pair->prefix, name, path));

@@ -64,6 +64,19 @@ PetscErrorCode shown_draw(const Analyses *a, uint32_t key, uint32_t side, PetscI
 
 /* ---- calibration --------------------------------------------------------------------------------------------------------------- */
 
+/* Values of a gene, not negative, in ascending order: the zeros, which are most and slow a quicksort down, are not sorted. */
+static PetscErrorCode sort_gene(PetscInt n, const double *x, PetscInt stride, double *sorted)
+{
+  PetscInt above = n;
+
+  PetscFunctionBeginUser;
+  for (PetscInt i = 0; i < n; i++)
+    if (x[(size_t)i * (size_t)stride] > 0) sorted[--above] = x[(size_t)i * (size_t)stride];
+  for (PetscInt i = 0; i < above; i++) sorted[i] = 0;
+  PetscCall(PetscSortReal(n - above, sorted + above));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Probability integral transform of discrete values (Czado, Gneiting and Held 2009): cdf[l] = mean over cells and genes of the share of level l
    that lies within [F(x-), F(x)], F the distribution function of the predicted values. Equal distributions give cdf[l] = level l. Genes found in
    at least a tenth of the real cells; their number is returned. */
@@ -81,10 +94,8 @@ PetscErrorCode calibration_curve(PetscInt n, const double *real, PetscInt m, con
     for (PetscInt i = 0; i < n; i++) found += real[(size_t)i * (size_t)genes + (size_t)g] > 0;
     if (10 * found < n || !n) continue;
     (*counted)++;
-    for (PetscInt i = 0; i < m; i++) sorted[i] = predicted[(size_t)i * (size_t)genes + (size_t)g];
-    PetscCall(PetscSortReal(m, sorted));
-    for (PetscInt i = 0; i < n; i++) ascending[i] = real[(size_t)i * (size_t)genes + (size_t)g];
-    PetscCall(PetscSortReal(n, ascending));
+    PetscCall(sort_gene(m, predicted + g, genes, sorted));
+    PetscCall(sort_gene(n, real + g, genes, ascending));
     /* Equal values, most of them zero, have the same share. */
     for (PetscInt i = 0, next, below = 0; i < n; i = next) {
       const double x = ascending[i];

@@ -243,6 +243,7 @@ evaluation() {
   refuse "control label absent from the real cells" "no_control.h5ad@no control label 'none' in column 'drug'" evaluate -real "$fixtures/no_control.h5ad" -predicted "$good" $fixture_labels -out new
   refuse "predictions of control alone" "only_control.h5ad@only control cells" evaluate -real "$good" -predicted "$fixtures/only_control.h5ad" $fixture_labels -out new
   refuse "evaluation column absent" "no column 'kind'@it has" evaluate -real "$good" -predicted "$good" -perturbation_column drug -control none -cell_type_column kind -out new
+  refuse "no memory for cells" "memory" evaluate -real "$good" -predicted "$good" $fixture_labels -memory 0 -out new
   refuse "negative prediction" "negative.h5ad@value -1@not negative" evaluate -real "$good" -predicted "$fixtures/negative.h5ad" $fixture_labels -out new
   pooled="-perturbation_column drug -control none -out new"
   refuse "predictions of control alone, table of means" "only_control.h5ad@only control cells" evaluate -real "$good" -predicted "$fixtures/only_control.h5ad" $pooled -profile none

@@ -174,9 +174,30 @@ def typed_counts(rng, folder):
     return {"cell_type_column": "cell_type"}
 
 
+def near_control(rng, folder):
+    """Weak effects on few levels of value: energy distances are small differences of large means, which products in single precision of values as they are miss."""
+    names = [f"G{g}" for g in range(500)]
+    perturbations = [f"p{k}" for k in range(7)]
+    effects = effects_of(rng, perturbations, 500, 0.35, share=0.2)
+    base = rng.gamma(1, 2, 500) + 3
+    for file, noise in (("real", 0), ("predicted", 0.1)):
+        labels = np.array([p for p in [*perturbations, "control"] for _ in range(36 if p != "control" else 90)])
+        mean = np.stack([base * effects.get(p, np.ones(500)) for p in labels]) * np.exp(noise * rng.normal(size=(1, 500)))
+        write(f"{folder}/{file}.h5ad", np.log1p(rng.poisson(mean) * 1.37).astype(np.float32), labels, names)
+
+
+def few(rng, folder):
+    """Two perturbations, fewer than ranks that share them."""
+    names = [f"G{g}" for g in range(50)]
+    effects = effects_of(rng, ["a", "b"], 50, 1.2)
+    for file, noise in (("real", 0), ("predicted", 0.3)):
+        labels = np.repeat(["a", "b", "control"], [30, 21, 50])
+        write(f"{folder}/{file}.h5ad", cells(rng, labels, 50, {p: effects[p] * np.exp(rng.normal(0, noise, 50)) for p in effects}), labels, names)
+
+
 # cell-eval keeps a metric's configuration for the rest of the process: embedded comes last.
-CASES = [ugly, dense, quiet, two, order, counts, filtered, double, precomputed, typed, typed_counts, embedded]
-SEEDS = {case: 100 + number for number, case in enumerate([ugly, dense, quiet, two, order, counts, filtered, double, embedded, precomputed, typed, typed_counts])}
+CASES = [ugly, dense, quiet, two, order, counts, filtered, double, precomputed, typed, typed_counts, near_control, few, embedded]
+SEEDS = {case: 100 + number for number, case in enumerate([ugly, dense, quiet, two, order, counts, filtered, double, embedded, precomputed, typed, typed_counts, near_control, few])}
 
 
 def run(folder, options):
