@@ -8,8 +8,8 @@
 #include <perturbdiff/runtime/error.h>
 #include <string.h>
 
-/* Distances are made for some rows at a time: at most BLOCK values where that leaves LEAST rows; products of PRODUCT_ROWS rows, of SQUARE_ROWS
-   where the matrix is symmetric. LEAF: of the sum's tree. */
+/* Distances are made for some rows at a time: at most BLOCK values where that leaves LEAST rows; products of PRODUCT_ROWS rows, where the
+   matrix is symmetric of an eighth of the rows, at least SQUARE_ROWS. LEAF: of the sum's tree. */
 enum { PRODUCT_ROWS = 256, SQUARE_ROWS = 48, LEAST = 16, BLOCK = 1 << 23, LEAF = 128 };
 
 /* Rows [first, first + rows) of the matrix of distances of the cells of a and b. */
@@ -207,7 +207,7 @@ PetscErrorCode distance_part(DenseCells *a, DenseCells *b, PetscInt parts, Petsc
   }
   /* No more rows than the part has: its last ones would be made in vain. */
   s.most = PetscMin(PetscMax(LEAST, BLOCK / m), (start + pairs - 1) / m - start / m + 1);
-  s.height = PetscMin(PetscMin(a == b ? SQUARE_ROWS : PRODUCT_ROWS, PetscMax(LEAST, BLOCK / 4 / m)), s.most);
+  s.height = PetscMin(PetscMin(a == b ? PetscMax(SQUARE_ROWS, s.most / 8) : PRODUCT_ROWS, PetscMax(LEAST, BLOCK / 4 / m)), s.most);
   PetscCall(PetscMalloc2(s.height * m, &s.product, s.height * m, &s.square));
   if (s.single) PetscCall(PetscMalloc1(s.most * m, &s.narrow));
   else PetscCall(PetscMalloc1(s.most * m, &s.wide));
