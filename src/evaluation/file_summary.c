@@ -88,7 +88,7 @@ static PetscErrorCode prepare_control(Work *w)
   }
   if (w->options->differential) {
     if (!isnan(w->options->cpm_filter)) counts_per_million(&w->control, w->control_cpm);
-    genecolumns_sort(&w->control, 0, genes);
+    PetscCall(genecolumns_sort(&w->control, 0, genes));
     for (PetscInt g = 0; g < genes; g++)
       w->control_ties[g] = tie_sum(w->control.offset[g + 1] - w->control.offset[g], w->control.value + w->control.offset[g]);
   }
@@ -137,7 +137,7 @@ static PetscErrorCode test_genes(Work *w, PetscInt p, GeneColumns *columns)
     differential_fold_changes(t, base + (size_t)g);
   }
   genes_of_member(w, p, &first, &end);
-  genecolumns_sort(columns, first, end);
+  PetscCall(genecolumns_sort(columns, first, end));
   for (PetscInt g = first; g < end; g++) {
     const GeneValues a = {columns->cells, columns->offset[g + 1] - columns->offset[g], columns->value + columns->offset[g]};
     const GeneValues b = {w->control.cells, w->control.offset[g + 1] - w->control.offset[g], w->control.value + w->control.offset[g]};

@@ -60,7 +60,7 @@ typedef struct {
 PetscErrorCode genecolumns_create(const SparseRows *rows, PetscInt genes, GeneColumns *columns);
 PetscErrorCode genecolumns_destroy(GeneColumns *columns);
 /* Sort each gene's values. */
-void genecolumns_sort(GeneColumns *columns, PetscInt first, PetscInt end);
+PetscErrorCode genecolumns_sort(GeneColumns *columns, PetscInt first, PetscInt end);
 
 /* What the metrics need of one file. */
 typedef struct {
