@@ -12,6 +12,10 @@
    matrix is symmetric of an eighth of the rows, at least SQUARE_ROWS. LEAF: of the sum's tree. */
 enum { PRODUCT_ROWS = 256, SQUARE_ROWS = 48, LEAST = 16, BLOCK = 1 << 23, LEAF = 128 };
 
+/* Few pairs, by the operations of their products: in double at once. Their float sums round to others when a distance moves in its eighth digit, and the fewer
+   they are the more of that is left in their mean; 1e-9 of it for more pairs. */
+static const double few_operations = 5e8;
+
 /* Rows [first, first + rows) of the matrix of distances of the cells of a and b. */
 typedef struct {
   DenseCells    *a, *b;
@@ -21,6 +25,7 @@ typedef struct {
   double        *square;  /* (height, m) */
   float         *narrow;  /* (most, m) the distances, of single precision */
   double        *wide;    /* (most, m) the distances where they are not single */
+  PetscBool      exact;   /* products in double */
   PetscErrorCode code;    /* of an allocation */
 } Stream;
 
@@ -78,9 +83,11 @@ static PetscErrorCode rectangle(Stream *s, PetscInt64 row, PetscInt64 rows, Pets
 
   PetscFunctionBeginUser;
   if (!columns) PetscFunctionReturn(PETSC_SUCCESS);
-  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)rows, (blasint)columns, genes, 1, s->a->narrow + (size_t)row * (size_t)genes, genes,
-              s->b->narrow + (size_t)column * (size_t)genes, genes, 0, s->product, (blasint)columns);
-  for (PetscInt64 i = 0; i < rows; i++) {
+  if (s->exact) near = rows * columns;
+  else
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)rows, (blasint)columns, genes, 1, s->a->narrow + (size_t)row * (size_t)genes, genes,
+                s->b->narrow + (size_t)column * (size_t)genes, genes, 0, s->product, (blasint)columns);
+  for (PetscInt64 i = 0; i < rows && !s->exact; i++) {
     double    *square = s->square + i * columns;
     PetscInt64 same = row + i - column;
     near += row_squares(columns, s->a->square[row + i], s->b->square + column, s->product + i * columns, square);
@@ -207,6 +214,7 @@ PetscErrorCode distance_part(DenseCells *a, DenseCells *b, PetscInt parts, Petsc
   }
   /* No more rows than the part has: its last ones would be made in vain. */
   s.most = PetscMin(PetscMax(LEAST, BLOCK / m), (start + pairs - 1) / m - start / m + 1);
+  s.exact = 2. * (double)a->cells * (double)m * a->genes < few_operations ? PETSC_TRUE : PETSC_FALSE;
   s.height = PetscMin(PetscMin(a == b ? PetscMax(SQUARE_ROWS, s.most / 8) : PRODUCT_ROWS, PetscMax(LEAST, BLOCK / 4 / m)), s.most);
   PetscCall(PetscMalloc2(s.height * m, &s.product, s.height * m, &s.square));
   if (s.single) PetscCall(PetscMalloc1(s.most * m, &s.narrow));

@@ -101,7 +101,7 @@ PetscErrorCode densecells_destroy(DenseCells *cells);
 
 /* Part `part` of the sum of Euclidean distances of all pairs of cells of a and b, zero for a cell with itself where b is a: the sum is a binary tree, cut
    where it has `parts` (power of two) branches; distance_join adds them up. Single precision is rounded as numpy and scikit-learn do. The distances before
-   that are exact to about 1e-7 each, their mean to 1e-9 (evaluate_check.sh, case near_control). Not collective. */
+   that are exact to about 1e-7 each, to 1e-10 where there are few pairs. Not collective. */
 PetscErrorCode distance_part(DenseCells *a, DenseCells *b, PetscInt parts, PetscInt part, double *sum);
 /* Sum of an array in numpy's order; single: of single precision numbers. */
 double numpy_sum(PetscInt64 n, const double *value, PetscBool single);
