@@ -175,7 +175,7 @@ def typed_counts(rng, folder):
 
 
 def near_control(rng, folder):
-    """Weak effects on few levels of value: energy distances are small differences of large means, which products in single precision of values as they are miss."""
+    """Weak effects on few levels of value: energy distances are small differences of large means."""
     names = [f"G{g}" for g in range(500)]
     perturbations = [f"p{k}" for k in range(7)]
     effects = effects_of(rng, perturbations, 500, 0.35, share=0.2)
