@@ -43,6 +43,7 @@ typedef struct {
   BucketPiece *piece;
   size_t       total; /* elements in the pieces */
   size_t       whole; /* elements of the flat array they are of */
+  Real        *parameters; /* where the whole flat array of a state goes (ranks of a node may share it), not owned; NULL: in memory of the state's own */
 } Shard;
 
 /* Everything a checkpoint holds. Parameters are whole on every rank; average and moments are those of the shard. */

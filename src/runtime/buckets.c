@@ -2,12 +2,21 @@
    over neighbours. A reduction has k stages: in stage i the f_i ranks that differ in digit i alone hold sums of the same block, cut it into f_i parts, and each
    collects the sum of the part that bears its digit. Every rank sends (P-1)/P of the bucket in all, the least there is, in f_i - 1 messages a stage, for any P.
    The first digits are those inside a node, so the large parts stay there, and what leaves a node is one bucket and not one for each of its ranks.
-   A gather is the same backwards. (Recursive halving and doubling, Thakur, Rabenseifner and Gropp 2005, with radices other than 2 and neighbours first.) */
+   A gather is the same backwards. (Recursive halving and doubling, Thakur, Rabenseifner and Gropp 2005, with radices other than 2 and neighbours first.)
+
+   In arrays of buckets_array_create the stages inside a node need no messages: a rank adds up its part straight from the others' arrays, in the order in which the
+   messages would have been added, once their counters say that the bucket is complete there; a gather only waits for the counters. Nobody may overwrite what another
+   still reads. Gradients: reduce_finish ends when the others' counters say that they have their sums. Parameters: written after the sum of the gradients' norm, which no
+   rank reaches within its passes, and read by a pass after gather_wait. */
 #include <perturbdiff/runtime/buckets.h>
 #include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/grid.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "runtime/nodearray.h"
 #include "runtime/try_mpi.h"
 
 /* Elements of a message at most: small enough for a sum to find in the cache what it received. A simulation, which does not sum, may take larger ones. */
@@ -21,15 +30,22 @@
 /* Ranks that exchange directly in a stage; more where a larger prime divides the number of ranks. */
 #define RADIX 8
 #define STAGES 32
+/* Elements summed from the others' arrays in one call of progress: about two milliseconds. */
+#define SUMMED_AT_ONCE ((size_t)1 << 21)
+#define ARRAYS 4
 
 typedef enum { REDUCE, GATHER, KINDS } Kind;
 typedef enum { IDLE, QUEUED, ACTIVE, DONE } State;
+/* Counters of a bucket that a rank shows to its node: how often its gradients were complete, its piece was gathered, it had summed. */
+typedef enum { READY, GATHERED = GATHER, SUMMED, COUNTERS } Counter;
 
 typedef struct {
   Kind   kind;
   int    bucket;
   State  state;
   Real  *flat, *shard;
+  const NodeArray *direct; /* flat, if the node's ranks see it; else NULL */
+  unsigned         turn;   /* what the counters reach this time */
 } Exchange;
 
 /* The messages of a stage in one direction: with the rank `step` digits away, elements from `done` on of the part; then the next step. */
@@ -43,6 +59,8 @@ typedef struct {
 typedef struct {
   Exchange *exchange; /* NULL: free */
   int       stage;
+  int       direct;       /* in the stages without messages, in which `summed` elements are done */
+  size_t    summed;
   size_t    first, count; /* the stage's block in flat */
   Stream    send, receive;
   Real     *landing; /* [WINDOW * message]: what reductions receive */
@@ -53,8 +71,9 @@ typedef struct {
 } Lane;
 
 struct Buckets {
-  MPI_Comm     comm;
+  MPI_Comm     comm, node;
   int          ranks, rank, count, stages, lanes;
+  int          node_ranks, node_rank, node_stages;
   int          radix[STAGES], stride[STAGES];
   size_t      *first, *place; /* [count+1] in flat and in this rank's shard */
   size_t       message;
@@ -67,6 +86,13 @@ struct Buckets {
   Real        *landing;
   double       since;
   ExchangeTimes times;
+  NodeArray    counters; /* [COUNTERS * count] of each rank */
+  struct {
+    NodeArray memory;
+    Kind      kind; /* what it spares messages in: REDUCE, an array a rank; GATHER, one for the node */
+  } array[ARRAYS];
+  int    arrays;
+  size_t allowance; /* elements that may still be summed directly in this call */
 };
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
@@ -115,16 +141,14 @@ static void add_stages(Buckets *b, int n, int *stride)
   }
 }
 
-/* Ranks of a node if all nodes have as many and neighbours share a node; else 1. */
-static int find_node_ranks(MPI_Comm comm, int rank, int *node_ranks)
+/* This rank's node and its ranks if all nodes have as many and neighbours share a node; else 1. */
+static int find_node(MPI_Comm comm, int rank, MPI_Comm *node, int *node_ranks)
 {
-  MPI_Comm node;
-  int      range[2] = {rank, -rank}, own[4], most[4];
+  int range[2] = {rank, -rank}, own[4], most[4];
 
-  TryMPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, &node));
-  TryMPI(MPI_Comm_size(node, node_ranks));
-  TryMPI(MPI_Allreduce(MPI_IN_PLACE, range, 2, MPI_INT, MPI_MAX, node));
-  TryMPI(MPI_Comm_free(&node));
+  TryMPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, node));
+  TryMPI(MPI_Comm_size(*node, node_ranks));
+  TryMPI(MPI_Allreduce(MPI_IN_PLACE, range, 2, MPI_INT, MPI_MAX, *node));
   own[0] = *node_ranks;
   own[1] = -*node_ranks;
   own[2] = range[0] + range[1] + 1 != *node_ranks;
@@ -160,6 +184,7 @@ static int allocate(int ranks, int count, const size_t *size, Buckets **buckets)
   if (!b) return MPI_ERR_NO_MEM;
   *buckets    = b;
   b->comm     = MPI_COMM_NULL;
+  b->node     = MPI_COMM_NULL;
   b->count    = count;
   b->ranks    = ranks;
   b->first    = calloc((size_t)count + 1, sizeof *b->first);
@@ -192,7 +217,7 @@ static void lay_out(Buckets *b, const size_t *size)
 int buckets_create(MPI_Comm comm, int count, const size_t *size, Buckets **buckets)
 {
   Buckets *b;
-  int      ranks, node_ranks, stride = 1;
+  int      ranks, stride = 1;
 
   *buckets = NULL;
   TryMPI(MPI_Comm_size(comm, &ranks));
@@ -200,8 +225,10 @@ int buckets_create(MPI_Comm comm, int count, const size_t *size, Buckets **bucke
   b = *buckets;
   TryMPI(MPI_Comm_dup(comm, &b->comm));
   TryMPI(MPI_Comm_rank(b->comm, &b->rank));
-  TryMPI(find_node_ranks(b->comm, b->rank, &node_ranks));
-  add_stages(b, node_ranks, &stride);
+  TryMPI(find_node(b->comm, b->rank, &b->node, &b->node_ranks));
+  b->node_rank = b->rank % b->node_ranks;
+  add_stages(b, b->node_ranks, &stride);
+  b->node_stages = b->stages;
   add_stages(b, ranks / stride, &stride);
   lay_out(b, size);
   return MPI_SUCCESS;
@@ -212,6 +239,9 @@ int buckets_destroy(Buckets **buckets)
   Buckets *b = *buckets;
 
   if (!b) return MPI_SUCCESS;
+  for (int i = 0; i < b->arrays; i++) nodearray_destroy(&b->array[i].memory);
+  nodearray_destroy(&b->counters);
+  if (b->node != MPI_COMM_NULL) TryMPI(MPI_Comm_free(&b->node));
   if (b->comm != MPI_COMM_NULL) TryMPI(MPI_Comm_free(&b->comm));
   free(b->first);
   free(b->place);
@@ -221,6 +251,57 @@ int buckets_destroy(Buckets **buckets)
   free(b);
   *buckets = NULL;
   return MPI_SUCCESS;
+}
+
+/* Memory on all nodes or on none: the ranks take the same stages without messages. */
+static int create_everywhere(Buckets *b, size_t bytes, NodeArray *array)
+{
+  int all;
+
+  TryMPI(nodearray_create(b->node, bytes, array));
+  const int mine = array->of != NULL;
+  TryMPI(MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MIN, b->comm));
+  if (!all) nodearray_destroy(array);
+  return MPI_SUCCESS;
+}
+
+int buckets_array_create(Buckets *b, BucketArray use, Real **values)
+{
+  const size_t bytes = b->first[b->count] * sizeof(Real);
+  NodeArray   *array = &b->array[b->arrays].memory;
+
+  *values = NULL;
+  if (b->node_ranks == 1 || !bytes) return MPI_SUCCESS;
+  if (b->arrays == ARRAYS) return MPI_ERR_NO_MEM;
+  if (!b->counters.of) TryMPI(create_everywhere(b, (size_t)(COUNTERS * b->count) * sizeof(atomic_uint), &b->counters));
+  if (!b->counters.of) return MPI_SUCCESS;
+  TryMPI(create_everywhere(b, use == ARRAY_OF_RANK || b->node_rank == 0 ? bytes : 0, array));
+  if (!array->of) return MPI_SUCCESS;
+  b->array[b->arrays++].kind = use == ARRAY_OF_RANK ? REDUCE : GATHER;
+  *values                    = array->of[use == ARRAY_OF_RANK ? b->node_rank : 0];
+  return MPI_SUCCESS;
+}
+
+static const NodeArray *find_array(const Buckets *b, Kind kind, const Real *flat)
+{
+  for (int i = 0; i < b->arrays; i++)
+    if (b->array[i].kind == kind && b->array[i].memory.of[kind == REDUCE ? b->node_rank : 0] == (const void *)flat) return &b->array[i].memory;
+  return NULL;
+}
+
+static atomic_uint *counter_of(const Buckets *b, int node_rank, Counter counter, int bucket)
+{
+  return (atomic_uint *)b->counters.of[node_rank] + (int)counter * b->count + bucket;
+}
+
+static void show(Buckets *b, Counter counter, const Exchange *e) { atomic_store_explicit(counter_of(b, b->node_rank, counter, e->bucket), e->turn, memory_order_release); }
+
+/* Have all ranks of the node come to this turn? Counters may wrap around. */
+static int all_show(const Buckets *b, Counter counter, const Exchange *e)
+{
+  for (int r = 0; r < b->node_ranks; r++)
+    if ((int)(atomic_load_explicit(counter_of(b, r, counter, e->bucket), memory_order_acquire) - e->turn) < 0) return 0;
+  return 1;
 }
 
 BucketPiece buckets_piece(const Buckets *b, int bucket, int rank)
@@ -333,21 +414,89 @@ static void enter_stage(Buckets *b, Lane *lane, int stage)
   lane->receive = (Stream){.step = 1, .request = lane->receive.request};
 }
 
+/* Sums of the ranks of a node that the first `stages` stages bring together at a rank: in `to`, or where they lie already. */
+static const Real *node_sum(const Buckets *b, const NodeArray *array, int stages, int rank, size_t first, size_t n, Real *to, Real *scratch)
+{
+  if (!stages) return (const Real *)array->of[rank] + first;
+
+  const int   stage = stages - 1, radix = b->radix[stage], own = digit_of(b, rank, stage);
+  const Real *sums = node_sum(b, array, stage, rank, first, n, to, scratch);
+  for (int step = 1; step < radix; step++) {
+    const int peer = rank + ((own + radix - step) % radix - own) * b->stride[stage];
+    sum(n, sums, node_sum(b, array, stage, peer, first, n, scratch, scratch + n), to);
+    sums = to;
+  }
+  return sums;
+}
+
+/* The stages inside a node without messages, as far as the others and the allowance let; 1: they are done. */
+static int drive_direct(Buckets *b, Lane *lane, int *moved)
+{
+  const Exchange *e = lane->exchange;
+  size_t          first, count;
+
+  if (e->kind == GATHER) return all_show(b, GATHERED, e);
+  if (!all_show(b, READY, e)) return 0;
+  block_of(b, e->bucket, b->rank, b->node_stages, &first, &count);
+  Real *to = b->node_stages == b->stages ? e->shard + b->place[e->bucket] : e->flat + first;
+  while (lane->summed < count && b->allowance) {
+    const size_t n = smaller(smaller(b->message, b->allowance), count - lane->summed);
+    node_sum(b, e->direct, b->node_stages, b->node_rank, first + lane->summed, n, to + lane->summed, lane->landing);
+    b->times.bytes += (double)n * (double)(b->node_ranks - 1) * sizeof(Real);
+    b->allowance -= n;
+    lane->summed += n;
+    *moved = 1;
+  }
+  if (lane->summed < count) return 0;
+  show(b, SUMMED, e);
+  return 1;
+}
+
+static void enter_direct(Buckets *b, Lane *lane)
+{
+  lane->direct = 1;
+  lane->summed = 0;
+  if (lane->exchange->kind == GATHER) show(b, GATHERED, lane->exchange);
+}
+
+/* The first stage with messages; none: the last of the direct ones. */
+static void enter_exchange(Buckets *b, Lane *lane)
+{
+  const Exchange *e = lane->exchange;
+
+  lane->direct = 0;
+  if (e->direct && (e->kind == REDUCE || b->node_stages == b->stages)) enter_direct(b, lane);
+  else enter_stage(b, lane, e->kind == REDUCE ? 0 : b->stages - 1);
+}
+
 static void complete(Buckets *b, Exchange *e)
 {
   e->state = DONE;
   if (--b->under_way == 0) b->times.under_way += MPI_Wtime() - b->since;
 }
 
+static void leave_lane(Buckets *b, Lane *lane)
+{
+  complete(b, lane->exchange);
+  lane->exchange = NULL;
+}
+
 static int drive_lane(Buckets *b, Lane *lane, int *moved)
 {
-  const int ended = lane->exchange->kind == REDUCE ? b->stages : -1;
+  const int reduces = lane->exchange->kind == REDUCE, ended = reduces ? b->stages : lane->exchange->direct ? b->node_stages - 1 : -1;
   Stream    after;
   int       peer, again = 1;
   size_t    first, count;
 
   while (again) {
     again = 0;
+    if (lane->direct) {
+      if (!drive_direct(b, lane, moved)) return MPI_SUCCESS;
+      *moved       = 1;
+      lane->direct = 0;
+      if (!reduces || b->node_stages == b->stages) return leave_lane(b, lane), MPI_SUCCESS;
+      enter_stage(b, lane, b->node_stages);
+    }
     TryMPI(post(b, lane, &lane->receive, &again));
     TryMPI(post(b, lane, &lane->send, &again));
     TryMPI(take(b, lane, &lane->receive, &again));
@@ -355,24 +504,22 @@ static int drive_lane(Buckets *b, Lane *lane, int *moved)
     *moved |= again;
     if (lane->send.started != lane->send.finished || lane->receive.started != lane->receive.finished) continue;
     if (next_message(b, lane, &lane->send, &after, &peer, &first, &count) || next_message(b, lane, &lane->receive, &after, &peer, &first, &count)) continue;
-    const int stage = lane->stage + (lane->exchange->kind == REDUCE ? 1 : -1);
+    const int stage = lane->stage + (reduces ? 1 : -1);
     *moved          = 1;
-    if (stage == ended) {
-      complete(b, lane->exchange);
-      lane->exchange = NULL;
-      return MPI_SUCCESS;
-    }
-    enter_stage(b, lane, stage);
+    if (stage != ended) enter_stage(b, lane, stage);
+    else if (!reduces && lane->exchange->direct) enter_direct(b, lane);
+    else return leave_lane(b, lane), MPI_SUCCESS;
     again = 1;
   }
   return MPI_SUCCESS;
 }
 
-/* Drive everything as far as it goes without waiting. */
-static int drive(Buckets *b)
+/* Drive everything as far as it goes without waiting; of direct sums so many elements. */
+static int drive(Buckets *b, size_t allowance)
 {
   int moved = 1;
 
+  b->allowance = allowance;
   while (moved) {
     moved = 0;
     for (int i = 0; i < b->lanes; i++) {
@@ -381,7 +528,7 @@ static int drive(Buckets *b)
         if (b->started == b->queued) continue;
         lane->exchange        = b->queue[b->started++ % (size_t)(KINDS * b->count)];
         lane->exchange->state = ACTIVE;
-        enter_stage(b, lane, lane->exchange->kind == REDUCE ? 0 : b->stages - 1);
+        enter_exchange(b, lane);
       }
       TryMPI(drive_lane(b, lane, &moved));
     }
@@ -400,32 +547,54 @@ static int start(Buckets *b, Kind kind, int bucket, Real *flat, Real *shard)
   if (b->under_way++ == 0) b->since = begun;
   e->flat  = flat;
   e->shard = shard;
+  e->direct = find_array(b, kind, flat);
+  e->turn += e->direct != NULL;
   if (kind == GATHER && own != kept) memcpy(own, kept, piece.count * sizeof(Real));
   if (b->ranks == 1) {
     if (kind == REDUCE && own != kept) memcpy(kept, own, piece.count * sizeof(Real));
     complete(b, e);
   } else {
+    if (e->direct && kind == REDUCE) show(b, READY, e);
     e->state                                             = QUEUED;
     b->queue[b->queued++ % (size_t)(KINDS * b->count)] = e;
-    TryMPI(drive(b));
+    TryMPI(drive(b, SUMMED_AT_ONCE));
   }
   b->times.driving += MPI_Wtime() - begun;
   return MPI_SUCCESS;
+}
+
+/* Wait for a message or, where a lane looks at other ranks' counters, let these ranks have the core. */
+static int pause_for(Buckets *b)
+{
+  int one;
+
+  for (int i = 0; i < b->lanes; i++)
+    if (b->lane[i].exchange && b->lane[i].direct) return sched_yield(), MPI_SUCCESS;
+  return MPI_Waitany(b->lanes * 2 * WINDOW, b->request, &one, MPI_STATUS_IGNORE);
 }
 
 /* Wait until the exchanges of a kind from bucket `first` to `last` - 1 that were started are done. */
 static int await(Buckets *b, Kind kind, int first, int last)
 {
   const double begun = MPI_Wtime();
+  int          read  = 0;
 
   for (int i = first; i < last; i++) {
     Exchange *e = &b->exchange[(int)kind * b->count + i];
     while (e->state == QUEUED || e->state == ACTIVE) {
-      int one;
-      TryMPI(drive(b));
-      if (e->state != DONE) TryMPI(MPI_Waitany(b->lanes * 2 * WINDOW, b->request, &one, MPI_STATUS_IGNORE));
+      TryMPI(drive(b, SIZE_MAX));
+      if (e->state != DONE) TryMPI(pause_for(b));
     }
+    if (e->state == DONE && kind == REDUCE) read |= e->direct != NULL;
     e->state = IDLE;
+  }
+  /* The others have taken what they need of this rank's array, too. */
+  for (int i = first; i < last && read; i++) {
+    Exchange *e = &b->exchange[(int)kind * b->count + i];
+    while (e->direct && !all_show(b, SUMMED, e)) {
+      TryMPI(drive(b, SIZE_MAX));
+      (void)sched_yield();
+    }
   }
   b->times.waited += MPI_Wtime() - begun;
   return MPI_SUCCESS;
@@ -443,7 +612,7 @@ int buckets_progress(Buckets *b)
   const double begun = MPI_Wtime();
 
   if (!b->under_way) return MPI_SUCCESS;
-  TryMPI(drive(b));
+  TryMPI(drive(b, SUMMED_AT_ONCE));
   b->times.driving += MPI_Wtime() - begun;
   return MPI_SUCCESS;
 }

@@ -39,6 +39,7 @@ static PetscErrorCode start_state(Trainer *t, const DenoiserShape *shape)
   PetscCall(trainingstate_create(shape, &t->shard, state));
   PetscCall(trainingstate_set_store(state, t->cells));
   PetscCall(parameters_start(&state->table, options->seed, options->center == CENTER_NONE ? PETSC_FALSE : PETSC_TRUE, state->parameters));
+  if (t->buckets) PetscCallMPI(MPI_Barrier(t->comm)); /* ranks of a node that share the parameters all write the same */
   if (!t->shard.piece) PetscCall(PetscArraycpy(state->average, state->parameters, state->table.total));
   for (PetscInt i = 0; i < t->shard.count && t->shard.piece; i++)
     PetscCall(PetscArraycpy(state->average + t->shard.piece[i].place, state->parameters + t->shard.piece[i].first, t->shard.piece[i].count));

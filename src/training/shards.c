@@ -21,8 +21,6 @@ PetscErrorCode shards_create(Trainer *t, const DenoiserShape *shape)
   PetscCall(bucket_sizes(&table, &t->bucket_count, &size));
   PetscCall(PetscCalloc1(t->bucket_count, &t->arriving));
   PetscCall(PetscMalloc1(t->ranks, &t->squares));
-  PetscCall(values_create(table.total, &t->gradients));
-  t->sums = t->gradients;
   t->shard = (Shard){.total = table.total, .whole = table.total};
   if (t->ranks > 1) {
     PetscCallMPI(buckets_create(t->grid.all, (int)t->bucket_count, size, &t->buckets));
@@ -31,7 +29,12 @@ PetscErrorCode shards_create(Trainer *t, const DenoiserShape *shape)
     PetscCall(PetscMalloc1(t->bucket_count, &t->shard.piece));
     for (PetscInt b = 0; b < t->bucket_count; b++) t->shard.piece[b] = buckets_piece(t->buckets, (int)b, t->rank);
     PetscCall(values_create(t->shard.total, &t->sums));
+    PetscCallMPI(buckets_array_create(t->buckets, ARRAY_OF_RANK, &t->gradients));
+    PetscCallMPI(buckets_array_create(t->buckets, ARRAY_OF_NODE, &t->shard.parameters));
   }
+  t->own_gradients = t->gradients ? PETSC_FALSE : PETSC_TRUE;
+  if (t->own_gradients) PetscCall(values_create(table.total, &t->gradients));
+  if (!t->buckets) t->sums = t->gradients;
   PetscCall(PetscFree(size));
   PetscCall(parametertable_destroy(&table));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -40,9 +43,9 @@ PetscErrorCode shards_create(Trainer *t, const DenoiserShape *shape)
 PetscErrorCode shards_destroy(Trainer *t)
 {
   PetscFunctionBeginUser;
-  PetscCallMPI(buckets_destroy(&t->buckets));
   if (t->sums != t->gradients) PetscCall(PetscFree(t->sums));
-  PetscCall(PetscFree(t->gradients));
+  if (t->own_gradients) PetscCall(PetscFree(t->gradients));
+  PetscCallMPI(buckets_destroy(&t->buckets));
   PetscCall(PetscFree(t->shard.piece));
   PetscCall(PetscFree(t->arriving));
   PetscCall(PetscFree(t->squares));

@@ -22,7 +22,8 @@ PetscErrorCode trainingstate_begin(const DenoiserShape *shape, const Shard *shar
 PetscErrorCode trainingstate_allocate(TrainingState *state, PetscBool moments)
 {
   PetscFunctionBeginUser;
-  PetscCall(values_create(state->table.total, &state->parameters));
+  state->parameters = state->shard.parameters;
+  if (!state->parameters) PetscCall(values_create(state->table.total, &state->parameters));
   PetscCall(values_create(state->shard.total, &state->average));
   if (!moments) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(values_create(state->shard.total, &state->first));
@@ -44,7 +45,7 @@ PetscErrorCode trainingstate_destroy(TrainingState *state)
 
   PetscFunctionBeginUser;
   PetscCall(PetscFree(state->shard.piece));
-  PetscCall(PetscFree(state->parameters));
+  if (!state->shard.parameters) PetscCall(PetscFree(state->parameters));
   PetscCall(PetscFree(state->average));
   PetscCall(PetscFree(state->first));
   PetscCall(PetscFree(state->second));

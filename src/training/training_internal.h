@@ -37,9 +37,10 @@ typedef struct {
   double                *time, *mse, *energy;                                     /* (max_sets) */
   double                 local[2]; /* mse, energy of this group's sets since the last sum over ranks, from its first rank */
   double                 norm, lr; /* of the last step */
-  /* Gradients and updates (shards.c). gradients: flat; between steps room for a whole array of parameters. sums: of this rank's pieces, later their new
-     parameters on the way to the other ranks; one rank: gradients itself. */
+  /* Gradients and updates (shards.c). gradients: flat; between steps room for a whole array of parameters. sums: of this rank's pieces; one rank: gradients
+     itself. own_gradients: not in memory of buckets. */
   Real                  *gradients, *sums;
+  PetscBool              own_gradients;
   PetscInt               bucket_count;
   Buckets               *buckets; /* NULL: one rank */
   Shard                  shard;   /* piece NULL: one rank */

@@ -1,6 +1,7 @@
 /* Buckets: sums against closed forms, every element owned once, gathers that bring back what the owners have; any sizes, any order of waits. */
 #include "check.h"
 #include <perturbdiff/runtime/buckets.h>
+#include <unistd.h>
 
 /* Empty, smaller than the ranks, uneven, of several messages, of more messages than are under way at once. */
 static const size_t sizes[] = {3, 0, 1000003, 1, 64, 3145729, 5, 70001, 9, 2};
@@ -151,6 +152,81 @@ static void same_bits(void **state)
   free(before);
 }
 
+/* Small enough for the shared memory of any container. */
+static const size_t few[COUNT] = {3, 0, 100003, 1, 64, 314573, 5, 7001, 9, 2};
+
+static void late(unsigned *seed)
+{
+  if (rand_r(seed) % 4 == 0) usleep((useconds_t)(rand_r(seed) % 2000));
+}
+
+/* Memory that a node shares: the bits that messages give, and steps in which some ranks are late, gradients are overwritten as soon as they may be and parameters
+   by their owner while the others go on. */
+static void arrays_of_nodes(void **state)
+{
+  unsigned seed = 1 + (unsigned)own_rank;
+  size_t   all = 0, first[COUNT + 1] = {0};
+  Real    *gradients, *parameters, *spare[2] = {NULL, NULL};
+  Buckets *own;
+
+  for (int i = 0; i < COUNT; i++) first[i + 1] = all += few[i];
+  check_call(buckets_create(PETSC_COMM_WORLD, COUNT, few, &own));
+  check_call(buckets_array_create(own, ARRAY_OF_RANK, &gradients));
+  check_call(buckets_array_create(own, ARRAY_OF_NODE, &parameters));
+  const int shared = gradients && parameters;
+  if (ranks == 1) assert_true(!gradients && !parameters);
+  else if (!shared && !own_rank) print_message("no shared memory here: messages alone are tested\n");
+  if (!gradients) gradients = spare[0] = calloc(all, sizeof *gradients);
+  if (!parameters) parameters = spare[1] = calloc(all, sizeof *parameters);
+  for (size_t k = 0; k < all; k++) assert_true(gradients[k] == 0 && parameters[k] == 0);
+  Real *sums = malloc((buckets_shard(own) + 1) * sizeof *sums);
+
+  for (int kind = 0; kind < 2; kind++) { /* `flat` and `shard` are any memory */
+    for (size_t k = 0; k < all; k++) (kind ? gradients : flat)[k] = (Real)(1. / (1 + own_rank + (double)(k % 1013)));
+    for (int i = COUNT - 1; i >= 0; i--) check_call(buckets_reduce_start(own, i, kind ? gradients : flat, kind ? sums : shard));
+    check_call(buckets_reduce_finish(own));
+  }
+  assert_memory_equal(sums, shard, buckets_shard(own) * sizeof *sums);
+
+  (void)buckets_times(own);
+  for (int step = 0; step < 12; step++) {
+    double norm = step;
+    for (int i = COUNT - 1; i >= 0; i--) {
+      for (size_t k = first[i]; k < first[i + 1]; k++) gradients[k] = (Real)whole(own_rank, k, step);
+      check_call(buckets_reduce_start(own, i, gradients, sums));
+      late(&seed);
+      check_call(buckets_progress(own));
+    }
+    check_call(buckets_reduce_finish(own));
+    for (size_t k = 0; k < all; k++) gradients[k] = NAN;
+    late(&seed);
+    MPI_Allreduce(MPI_IN_PLACE, &norm, 1, MPI_DOUBLE, MPI_SUM, PETSC_COMM_WORLD);
+    for (int i = 0; i < COUNT; i++) {
+      const BucketPiece piece = buckets_piece(own, i, own_rank);
+      for (size_t k = 0; k < piece.count; k++) parameters[piece.first + k] = 2 * sums[piece.place + k];
+      check_call(buckets_gather_start(own, i, NULL, parameters));
+      late(&seed);
+    }
+    for (int i = 0; i < COUNT; i++) {
+      check_call(buckets_gather_wait(own, i));
+      for (size_t k = first[i]; k < first[i + 1]; k++) assert_true((double)parameters[k] == 2 * sum_of_whole(k, step));
+      late(&seed);
+    }
+  }
+  /* On one node a gather moves nothing and a reduction what it must. */
+  const double least = 12 * (double)(buckets_shard(own) * (size_t)(ranks - 1) * sizeof(Real));
+  if (shared) check_close(buckets_times(own).bytes, least, 0, 1);
+
+  /* Any other memory of a node's rank is gathered by messages. */
+  for (int i = 0; i < COUNT; i++) check_call(buckets_gather_start(own, i, sums, gradients));
+  for (int i = COUNT - 1; i >= 0; i--) check_call(buckets_gather_wait(own, i));
+  for (size_t k = 0; k < all; k++) assert_true((double)gradients[k] == sum_of_whole(k, 11));
+  free(spare[0]);
+  free(spare[1]);
+  free(sums);
+  check_call(buckets_destroy(&own));
+}
+
 static void times(void **state)
 {
   ExchangeTimes t = buckets_times(buckets);
@@ -205,6 +281,6 @@ static void refusals(void **state)
 }
 
 static const struct CMUnitTest tests[] = {cmocka_unit_test_setup(pieces_cover_once, begin), cmocka_unit_test(steps_of_training), cmocka_unit_test(waits_out_of_order),
-                                          cmocka_unit_test(same_bits), cmocka_unit_test(times), cmocka_unit_test(alone), cmocka_unit_test_teardown(refusals, end)};
+                                          cmocka_unit_test(same_bits), cmocka_unit_test(arrays_of_nodes), cmocka_unit_test(times), cmocka_unit_test(alone), cmocka_unit_test_teardown(refusals, end)};
 
 TEST_MAIN(tests)

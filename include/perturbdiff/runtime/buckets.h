@@ -23,6 +23,13 @@ size_t      buckets_bytes(int ranks, int count, const size_t *size);
 BucketPiece buckets_piece(const Buckets *buckets, int bucket, int rank);
 size_t      buckets_shard(const Buckets *buckets);
 
+/* buckets_array_create - zeros for a whole flat array in memory that the ranks of a node see, so that they spare themselves the messages to one another; the sums are
+   the same. ARRAY_OF_RANK: each rank has its own; for reductions. ARRAY_OF_NODE: the ranks of a node have one, for gathers: none may write its piece before
+   gather_start while another can still read it there. *values is NULL, and no error, where there is nobody to share with or no room: take any other memory then.
+   Four at most; freed by buckets_destroy. */
+typedef enum { ARRAY_OF_RANK, ARRAY_OF_NODE } BucketArray;
+int buckets_array_create(Buckets *buckets, BucketArray use, Real **values);
+
 /* buckets_reduce_start - begin to sum a bucket of `flat` over the ranks; flat's bucket must not be written until buckets_reduce_finish, after which this
    rank's pieces of all buckets started are summed into shard (buckets_shard elements; the bucket's contents in flat are then undefined). The order of summation
    depends only on the number of ranks and on the ranks of a node (where these differ between nodes: on the former). With one rank shard may be flat itself, and nothing is copied.
@@ -30,7 +37,8 @@ size_t      buckets_shard(const Buckets *buckets);
 int buckets_reduce_start(Buckets *buckets, int bucket, Real *flat, Real *shard);
 int buckets_reduce_finish(Buckets *buckets);
 
-/* buckets_gather_start - begin to put every rank's piece (from its shard; shard NULL: it lies in flat already) into `flat`'s bucket on all ranks; buckets_gather_wait: that bucket is there. */
+/* buckets_gather_start - begin to put every rank's piece (from its shard) into `flat`'s bucket on all ranks; shard NULL: its own piece is in flat already.
+   buckets_gather_wait: that bucket is there. */
 int buckets_gather_start(Buckets *buckets, int bucket, const Real *shard, Real *flat);
 int buckets_gather_wait(Buckets *buckets, int bucket);
 
@@ -38,7 +46,7 @@ int buckets_gather_wait(Buckets *buckets, int bucket);
 int buckets_progress(Buckets *buckets);
 
 /* What communication took since the last call: seconds in which something was under way, seconds of these spent waiting in finish and wait, seconds spent inside
-   start and progress, bytes sent by this rank. Overlap = 1 - waited / under way. Not collective; resets. */
+   start and progress, bytes sent by this rank or read by it in others' arrays. Overlap = 1 - waited / under way. Not collective; resets. */
 typedef struct {
   double under_way, waited, driving, bytes;
 } ExchangeTimes;
