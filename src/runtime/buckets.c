@@ -555,6 +555,7 @@ static int start(Buckets *b, Kind kind, int bucket, Real *flat, Real *shard)
     complete(b, e);
   } else {
     if (e->direct && kind == REDUCE) show(b, READY, e);
+    else if (e->direct && b->node_stages == b->stages) show(b, GATHERED, e);
     e->state                                             = QUEUED;
     b->queue[b->queued++ % (size_t)(KINDS * b->count)] = e;
     TryMPI(drive(b, SUMMED_AT_ONCE));

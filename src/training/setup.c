@@ -38,11 +38,18 @@ static PetscErrorCode start_state(Trainer *t, const DenoiserShape *shape)
   PetscFunctionBeginUser;
   PetscCall(trainingstate_create(shape, &t->shard, state));
   PetscCall(trainingstate_set_store(state, t->cells));
-  PetscCall(parameters_start(&state->table, options->seed, options->center == CENTER_NONE ? PETSC_FALSE : PETSC_TRUE, state->parameters));
-  if (t->buckets) PetscCallMPI(MPI_Barrier(t->comm)); /* ranks of a node that share the parameters all write the same */
-  if (!t->shard.piece) PetscCall(PetscArraycpy(state->average, state->parameters, state->table.total));
-  for (PetscInt i = 0; i < t->shard.count && t->shard.piece; i++)
-    PetscCall(PetscArraycpy(state->average + t->shard.piece[i].place, state->parameters + t->shard.piece[i].first, t->shard.piece[i].count));
+  /* Not straight into the parameters, which ranks of a node may share and parameters_start changes more than once: each rank puts its own pieces there. */
+  Real *const start = t->shard.piece ? t->gradients : state->parameters;
+  PetscCall(parameters_start(&state->table, options->seed, options->center == CENTER_NONE ? PETSC_FALSE : PETSC_TRUE, start));
+  if (!t->shard.piece) PetscCall(PetscArraycpy(state->average, start, state->table.total));
+  for (PetscInt i = 0; i < t->shard.count && t->shard.piece; i++) {
+    const BucketPiece *piece = &t->shard.piece[i];
+
+    PetscCall(PetscArraycpy(state->average + piece->place, start + piece->first, piece->count));
+    PetscCall(PetscArraycpy(state->parameters + piece->first, start + piece->first, piece->count));
+  }
+  PetscCall(shards_gather_parameters(t));
+  if (t->shard.piece) PetscCall(PetscArrayzero(t->gradients, state->table.total));
   state->center = options->center;
   state->strength = options->center == CENTER_NONE ? 1 : options->strength;
   state->sees_cell_type = options->sees_cell_type;
