@@ -590,6 +590,8 @@ static int await(Buckets *b, Kind kind, int first, int last)
     e->state = IDLE;
   }
   /* The others have taken what they need of this rank's array, too. */
+  const double summed = MPI_Wtime();
+  const int    alone  = read && !b->under_way;
   for (int i = first; i < last && read; i++) {
     Exchange *e = &b->exchange[(int)kind * b->count + i];
     while (e->direct && !all_show(b, SUMMED, e)) {
@@ -597,6 +599,7 @@ static int await(Buckets *b, Kind kind, int first, int last)
       (void)sched_yield();
     }
   }
+  if (alone) b->times.under_way += MPI_Wtime() - summed;
   b->times.waited += MPI_Wtime() - begun;
   return MPI_SUCCESS;
 }
