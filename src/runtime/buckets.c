@@ -35,7 +35,7 @@
 #define ARRAYS 4
 
 typedef enum { REDUCE, GATHER, KINDS } Kind;
-typedef enum { IDLE, QUEUED, ACTIVE, DONE } State;
+typedef enum { IDLE, QUEUED, ACTIVE, READ, DONE } State; /* READ: this rank has its sums, others may still read its array */
 /* Counters of a bucket that a rank shows to its node: how often its gradients were complete, its piece was gathered, it had summed. */
 typedef enum { READY, GATHERED = GATHER, SUMMED, COUNTERS } Counter;
 
@@ -43,7 +43,7 @@ typedef struct {
   Kind   kind;
   int    bucket;
   State  state;
-  Real  *flat, *shard;
+  Real  *flat;
   const NodeArray *direct; /* flat, if the node's ranks see it; else NULL */
   unsigned         turn;   /* what the counters reach this time */
 } Exchange;
@@ -91,8 +91,10 @@ struct Buckets {
     NodeArray memory;
     Kind      kind; /* what it spares messages in: REDUCE, an array a rank; GATHER, one for the node */
   } array[ARRAYS];
-  int    arrays;
-  size_t allowance; /* elements that may still be summed directly in this call */
+  int          arrays;
+  size_t       allowance; /* elements that may still be summed directly in this call */
+  BucketSummed summed;
+  void        *context;
 };
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
@@ -254,14 +256,31 @@ int buckets_destroy(Buckets **buckets)
 }
 
 /* Memory on all nodes or on none: the ranks take the same stages without messages. */
-static int create_everywhere(Buckets *b, size_t bytes, NodeArray *array)
+static int create_everywhere(MPI_Comm comm, MPI_Comm node, size_t bytes, NodeArray *array)
 {
   int all;
 
-  TryMPI(nodearray_create(b->node, bytes, array));
+  TryMPI(nodearray_create(node, bytes, array));
   const int mine = array->of != NULL;
-  TryMPI(MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MIN, b->comm));
+  TryMPI(MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MIN, comm));
   if (!all) nodearray_destroy(array);
+  return MPI_SUCCESS;
+}
+
+int buckets_sharing(MPI_Comm comm, int *ranks)
+{
+  MPI_Comm  node;
+  NodeArray array;
+  int       rank;
+
+  TryMPI(MPI_Comm_rank(comm, &rank));
+  TryMPI(find_node(comm, rank, &node, ranks));
+  if (*ranks > 1) {
+    TryMPI(create_everywhere(comm, node, sizeof(Real), &array));
+    if (!array.of) *ranks = 1;
+    nodearray_destroy(&array);
+  }
+  TryMPI(MPI_Comm_free(&node));
   return MPI_SUCCESS;
 }
 
@@ -273,9 +292,9 @@ int buckets_array_create(Buckets *b, BucketArray use, Real **values)
   *values = NULL;
   if (b->node_ranks == 1 || !bytes) return MPI_SUCCESS;
   if (b->arrays == ARRAYS) return MPI_ERR_NO_MEM;
-  if (!b->counters.of) TryMPI(create_everywhere(b, (size_t)(COUNTERS * b->count) * sizeof(atomic_uint), &b->counters));
+  if (!b->counters.of) TryMPI(create_everywhere(b->comm, b->node, (size_t)(COUNTERS * b->count) * sizeof(atomic_uint), &b->counters));
   if (!b->counters.of) return MPI_SUCCESS;
-  TryMPI(create_everywhere(b, use == ARRAY_OF_RANK || b->node_rank == 0 ? bytes : 0, array));
+  TryMPI(create_everywhere(b->comm, b->node, use == ARRAY_OF_RANK || b->node_rank == 0 ? bytes : 0, array));
   if (!array->of) return MPI_SUCCESS;
   b->array[b->arrays++].kind = use == ARRAY_OF_RANK ? REDUCE : GATHER;
   *values                    = array->of[use == ARRAY_OF_RANK ? b->node_rank : 0];
@@ -378,6 +397,12 @@ static int post(Buckets *b, Lane *lane, Stream *stream, int *moved)
   return MPI_SUCCESS;
 }
 
+/* Sums over all ranks that are there from now on. */
+static void tell(const Buckets *b, const Exchange *e, size_t first, size_t count)
+{
+  if (b->summed && count) b->summed(b->context, e->bucket, first, count);
+}
+
 /* Messages are taken in the order in which they were posted, so that sums have one order. */
 static int take(Buckets *b, Lane *lane, Stream *stream, int *moved)
 {
@@ -389,16 +414,9 @@ static int take(Buckets *b, Lane *lane, Stream *stream, int *moved)
     TryMPI(MPI_Test(&stream->request[slot], &done, MPI_STATUS_IGNORE));
     if (!done) return MPI_SUCCESS;
     if (stream == &lane->receive && e->kind == REDUCE) {
-      /* The last stage's sums go where the caller wants them. */
-      const size_t first = lane->landed[slot].first;
-      Real        *own = e->flat + first, *to = own;
-      if (lane->stage == b->stages - 1) {
-        size_t piece, n;
-        block_of(b, e->bucket, b->rank, b->stages, &piece, &n);
-        to = e->shard + b->place[e->bucket] + (first - piece);
-        if (lane->landed[slot].step > 1) own = to;
-      }
-      sum(lane->landed[slot].count, own, lane->landing + slot * b->message, to);
+      const size_t first = lane->landed[slot].first, count = lane->landed[slot].count;
+      sum(count, e->flat + first, lane->landing + slot * b->message, e->flat + first);
+      if (lane->stage == b->stages - 1 && lane->landed[slot].step == b->radix[lane->stage] - 1) tell(b, e, first, count);
     }
     stream->finished++;
     *moved = 1;
@@ -438,12 +456,12 @@ static int drive_direct(Buckets *b, Lane *lane, int *moved)
   if (e->kind == GATHER) return all_show(b, GATHERED, e);
   if (!all_show(b, READY, e)) return 0;
   block_of(b, e->bucket, b->rank, b->node_stages, &first, &count);
-  Real *to = b->node_stages == b->stages ? e->shard + b->place[e->bucket] : e->flat + first;
   while (lane->summed < count && b->allowance) {
-    const size_t n = smaller(smaller(b->message, b->allowance), count - lane->summed);
-    node_sum(b, e->direct, b->node_stages, b->node_rank, first + lane->summed, n, to + lane->summed, lane->landing);
+    const size_t n = smaller(b->message, count - lane->summed), at = first + lane->summed;
+    node_sum(b, e->direct, b->node_stages, b->node_rank, at, n, e->flat + at, lane->landing);
+    if (b->node_stages == b->stages) tell(b, e, at, n);
     b->times.bytes += (double)n * (double)(b->node_ranks - 1) * sizeof(Real);
-    b->allowance -= n;
+    b->allowance -= smaller(n, b->allowance);
     lane->summed += n;
     *moved = 1;
   }
@@ -477,7 +495,8 @@ static void complete(Buckets *b, Exchange *e)
 
 static void leave_lane(Buckets *b, Lane *lane)
 {
-  complete(b, lane->exchange);
+  if (lane->exchange->kind == REDUCE && lane->exchange->direct) lane->exchange->state = READ;
+  else complete(b, lane->exchange);
   lane->exchange = NULL;
 }
 
@@ -533,25 +552,25 @@ static int drive(Buckets *b, size_t allowance)
       TryMPI(drive_lane(b, lane, &moved));
     }
   }
+  for (int i = 0; i < b->count; i++) {
+    Exchange *e = &b->exchange[(int)REDUCE * b->count + i];
+    if (e->state == READ && all_show(b, SUMMED, e)) complete(b, e);
+  }
   return MPI_SUCCESS;
 }
 
-static int start(Buckets *b, Kind kind, int bucket, Real *flat, Real *shard)
+static int start(Buckets *b, Kind kind, int bucket, Real *flat)
 {
-  const double      begun = MPI_Wtime();
-  const BucketPiece piece = buckets_piece(b, bucket, b->rank);
-  Exchange         *e     = &b->exchange[(int)kind * b->count + bucket];
-  Real             *own = flat + piece.first, *kept = shard ? shard + piece.place : own;
+  const double begun = MPI_Wtime();
+  Exchange    *e     = &b->exchange[(int)kind * b->count + bucket];
 
-  if (e->state == QUEUED || e->state == ACTIVE) return MPI_ERR_REQUEST;
+  if (e->state == QUEUED || e->state == ACTIVE || e->state == READ) return MPI_ERR_REQUEST;
   if (b->under_way++ == 0) b->since = begun;
-  e->flat  = flat;
-  e->shard = shard;
+  e->flat   = flat;
   e->direct = find_array(b, kind, flat);
   e->turn += e->direct != NULL;
-  if (kind == GATHER && own != kept) memcpy(own, kept, piece.count * sizeof(Real));
   if (b->ranks == 1) {
-    if (kind == REDUCE && own != kept) memcpy(kept, own, piece.count * sizeof(Real));
+    if (kind == REDUCE) tell(b, e, b->first[bucket], b->first[bucket + 1] - b->first[bucket]);
     complete(b, e);
   } else {
     if (e->direct && kind == REDUCE) show(b, READY, e);
@@ -564,13 +583,13 @@ static int start(Buckets *b, Kind kind, int bucket, Real *flat, Real *shard)
   return MPI_SUCCESS;
 }
 
-/* Wait for a message or, where a lane looks at other ranks' counters, let these ranks have the core. */
-static int pause_for(Buckets *b)
+/* Wait for a message or, where other ranks' counters are looked at, let these ranks have the core. */
+static int pause_for(Buckets *b, const Exchange *e)
 {
-  int one;
+  int one, looks = e->state == READ;
 
-  for (int i = 0; i < b->lanes; i++)
-    if (b->lane[i].exchange && b->lane[i].direct) return sched_yield(), MPI_SUCCESS;
+  for (int i = 0; i < b->lanes; i++) looks |= b->lane[i].exchange && b->lane[i].direct;
+  if (looks) return sched_yield(), MPI_SUCCESS;
   return MPI_Waitany(b->lanes * 2 * WINDOW, b->request, &one, MPI_STATUS_IGNORE);
 }
 
@@ -578,38 +597,39 @@ static int pause_for(Buckets *b)
 static int await(Buckets *b, Kind kind, int first, int last)
 {
   const double begun = MPI_Wtime();
-  int          read  = 0;
 
   for (int i = first; i < last; i++) {
     Exchange *e = &b->exchange[(int)kind * b->count + i];
-    while (e->state == QUEUED || e->state == ACTIVE) {
+    while (e->state != IDLE && e->state != DONE) {
       TryMPI(drive(b, SIZE_MAX));
-      if (e->state != DONE) TryMPI(pause_for(b));
+      if (e->state != DONE) TryMPI(pause_for(b, e));
     }
-    if (e->state == DONE && kind == REDUCE) read |= e->direct != NULL;
     e->state = IDLE;
   }
-  /* The others have taken what they need of this rank's array, too. */
-  const double summed = MPI_Wtime();
-  const int    alone  = read && !b->under_way;
-  for (int i = first; i < last && read; i++) {
-    Exchange *e = &b->exchange[(int)kind * b->count + i];
-    while (e->direct && !all_show(b, SUMMED, e)) {
-      TryMPI(drive(b, SIZE_MAX));
-      (void)sched_yield();
-    }
-  }
-  if (alone) b->times.under_way += MPI_Wtime() - summed;
   b->times.waited += MPI_Wtime() - begun;
   return MPI_SUCCESS;
 }
 
-int buckets_reduce_start(Buckets *b, int bucket, Real *flat, Real *shard) { return start(b, REDUCE, bucket, flat, shard); }
+int buckets_reduce_start(Buckets *b, int bucket, Real *flat) { return start(b, REDUCE, bucket, flat); }
 int buckets_reduce_finish(Buckets *b) { return await(b, REDUCE, 0, b->count); }
 
-/* A gather only reads the shard; Exchange keeps one pointer for both kinds. */
-int buckets_gather_start(Buckets *b, int bucket, const Real *shard, Real *flat) { return start(b, GATHER, bucket, flat, (Real *)shard); }
+int buckets_gather_start(Buckets *b, int bucket, const Real *shard, Real *flat)
+{
+  const BucketPiece piece = buckets_piece(b, bucket, b->rank);
+  const double      begun = MPI_Wtime();
+
+  if (shard && shard + piece.place != flat + piece.first) memcpy(flat + piece.first, shard + piece.place, piece.count * sizeof(Real));
+  b->times.driving += MPI_Wtime() - begun;
+  return start(b, GATHER, bucket, flat);
+}
+
 int buckets_gather_wait(Buckets *b, int bucket) { return await(b, GATHER, bucket, bucket + 1); }
+
+void buckets_when_summed(Buckets *b, BucketSummed summed, void *context)
+{
+  b->summed  = summed;
+  b->context = context;
+}
 
 int buckets_progress(Buckets *b)
 {

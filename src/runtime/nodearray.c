@@ -1,51 +1,104 @@
-/* POSIX shared memory whose name lives only until all have mapped it, so that nothing is left behind however a run ends. (A window of MPI would do the same, but tells of
-   too small a /dev/shm, which containers often have, with a screenful for the user or a bus error.) */
+/* Memory without a name in any file system (memfd), which the other ranks of the node open through /proc: nothing is left behind however a run ends, a small /dev/shm, as
+   containers have it, is no limit, and pages may be large. (A window of MPI lies in files of /dev/shm, with small pages, and tells of too little room by a screenful or
+   a bus error.) */
 #if !defined(_GNU_SOURCE)
   #define _GNU_SOURCE
 #endif
 #include "runtime/nodearray.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "runtime/try_mpi.h"
 
-enum { NAME = 64 };
+/* Where the others find an array, and how they know that it is this one: another container may number its processes alike. */
+typedef struct {
+  long long process, file, device, inode, bytes;
+} Ticket;
+enum { LARGE_PAGE = 1 << 21, TICKET = sizeof(Ticket) / sizeof(long long) };
 
-/* A page that shared memory has no room for is a bus error when it is first written: all are taken here. */
-static int reserve(int file, void *address, size_t bytes)
+static Ticket make(size_t bytes)
+{
+  Ticket      ticket = {.process = getpid(), .file = -1, .bytes = (long long)bytes};
+  struct stat status;
+
+#ifdef MFD_CLOEXEC
+  ticket.file = bytes ? memfd_create("perturbdiff", MFD_CLOEXEC) : -1;
+#endif
+  if (ticket.file < 0) return ticket;
+  if (ftruncate((int)ticket.file, (off_t)bytes) || fstat((int)ticket.file, &status)) {
+    (void)close((int)ticket.file);
+    ticket.file = -1;
+    return ticket;
+  }
+  ticket.device = (long long)status.st_dev;
+  ticket.inode  = (long long)status.st_ino;
+  return ticket;
+}
+
+static int open_ticket(const Ticket *ticket)
+{
+  char        path[64];
+  struct stat status;
+
+  snprintf(path, sizeof path, "/proc/%lld/fd/%lld", ticket->process, ticket->file);
+  const int file = open(path, O_RDWR | O_CLOEXEC);
+  if (file < 0) return -1;
+  if (!fstat(file, &status) && (long long)status.st_dev == ticket->device && (long long)status.st_ino == ticket->inode && status.st_size == (off_t)ticket->bytes) return file;
+  (void)close(file);
+  return -1;
+}
+
+/* Bytes first to first + count are there from now on: what memory lacks is told here and not by a signal at the first write. */
+static int reserve(int file, char *address, size_t first, size_t count)
 {
   int code;
 
-#ifdef MADV_HUGEPAGE
-  (void)madvise(address, bytes, MADV_HUGEPAGE);
-#endif
+  if (!count) return 1;
 #ifdef MADV_POPULATE_WRITE
-  if (!madvise(address, bytes, MADV_POPULATE_WRITE)) return 1;
+  if (!madvise(address + first, count, MADV_POPULATE_WRITE)) return 1;
   if (errno != EINVAL) return 0;
-#else
-  (void)address;
 #endif
-  do code = posix_fallocate(file, 0, (off_t)bytes);
+  do code = posix_fallocate(file, (off_t)first, (off_t)count);
   while (code == EINTR);
   return code == 0;
 }
 
-static void *map(int file, size_t bytes)
+/* At a multiple of a large page, which the kernel else does not choose. */
+static void *map_aligned(int file, size_t bytes)
 {
-  void *address = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  char           *room = mmap(NULL, bytes + LARGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  const uintptr_t first = ((uintptr_t)room + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE, page = (uintptr_t)sysconf(_SC_PAGESIZE), end = (first + bytes + page - 1) / page * page;
 
-  return address == MAP_FAILED ? NULL : address;
+  if (room == MAP_FAILED) return NULL;
+  void *address = mmap((void *)first, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0);
+  if (first > (uintptr_t)room) (void)munmap(room, first - (uintptr_t)room);
+  if ((uintptr_t)room + bytes + LARGE_PAGE > end) (void)munmap((void *)end, (uintptr_t)room + bytes + LARGE_PAGE - end);
+  if (address == MAP_FAILED) return NULL;
+#ifdef MADV_HUGEPAGE
+  (void)madvise(address, bytes, MADV_HUGEPAGE);
+#endif
+  return address;
 }
 
-static void *make(const char *name, size_t bytes)
+/* Map an array, and reserve what is this rank's of it: its own; of one that the first rank alone has, a share, so that its pages lie where the node's ranks run. */
+static void *map(const Ticket *ticket, int rank, int owner, int alone, int ranks)
 {
-  const int file    = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
-  void     *address = file < 0 || ftruncate(file, (off_t)bytes) ? NULL : map(file, bytes);
+  const size_t bytes = (size_t)ticket->bytes, pages = (bytes + LARGE_PAGE - 1) / LARGE_PAGE;
+  const int    file = ticket->file < 0 ? -1 : open_ticket(ticket);
+  char        *address = file < 0 ? NULL : map_aligned(file, bytes);
+  size_t       first = 0, end = rank == owner ? bytes : 0;
 
-  if (address && !reserve(file, address, bytes)) {
+  if (alone) {
+    first = pages * (size_t)rank / (size_t)ranks * LARGE_PAGE;
+    end   = pages * (size_t)(rank + 1) / (size_t)ranks * LARGE_PAGE;
+    end   = end < bytes ? end : bytes;
+  }
+  if (address && end > first && !reserve(file, address, first, end - first)) {
     (void)munmap(address, bytes);
     address = NULL;
   }
@@ -53,55 +106,34 @@ static void *make(const char *name, size_t bytes)
   return address;
 }
 
-static void *attach(const char *name, size_t bytes)
-{
-  const int file    = shm_open(name, O_RDWR, 0);
-  void     *address = file < 0 ? NULL : map(file, bytes);
-
-  if (file >= 0) (void)close(file);
-  return address;
-}
-
-static int agree(MPI_Comm node, int mine, int *all) { return MPI_Allreduce(&mine, all, 1, MPI_INT, MPI_MIN, node); }
-
 int nodearray_create(MPI_Comm node, size_t own, NodeArray *array)
 {
-  static unsigned made = 0;
-  char            name[NAME], (*names)[NAME];
-  int             rank, ok;
-  unsigned long   bytes = own;
+  Ticket ticket = make(own), *tickets;
+  int    rank, mapped = 1, all, holders = 0;
 
   *array = (NodeArray){0};
   TryMPI(MPI_Comm_rank(node, &rank));
   TryMPI(MPI_Comm_size(node, &array->ranks));
-  array->of            = calloc((size_t)array->ranks, sizeof *array->of);
-  array->bytes         = calloc((size_t)array->ranks, sizeof *array->bytes);
-  names                = calloc((size_t)array->ranks, sizeof *names);
-  unsigned long *sizes = calloc((size_t)array->ranks, sizeof *sizes);
-  if (!array->of || !array->bytes || !names || !sizes) {
-    free(names);
-    free(sizes);
+  array->of    = calloc((size_t)array->ranks, sizeof *array->of);
+  array->bytes = calloc((size_t)array->ranks, sizeof *array->bytes);
+  tickets      = calloc((size_t)array->ranks, sizeof *tickets);
+  if (!array->of || !array->bytes || !tickets) {
+    free(tickets);
     nodearray_destroy(array);
     return MPI_ERR_NO_MEM;
   }
-  snprintf(name, sizeof name, "/perturbdiff-%ld-%u-%lx", (long)getpid(), made++, (unsigned long)(1e6 * MPI_Wtime()));
-  if (own) array->of[rank] = make(name, own);
-  array->bytes[rank] = own;
-  TryMPI(agree(node, !own || array->of[rank], &ok));
-  TryMPI(MPI_Allgather(name, NAME, MPI_CHAR, names, NAME, MPI_CHAR, node));
-  TryMPI(MPI_Allgather(&bytes, 1, MPI_UNSIGNED_LONG, sizes, 1, MPI_UNSIGNED_LONG, node));
-  int mapped = ok;
+  TryMPI(MPI_Allgather(&ticket, TICKET, MPI_LONG_LONG, tickets, TICKET, MPI_LONG_LONG, node));
+  for (int r = 0; r < array->ranks; r++) holders += tickets[r].bytes > 0;
   for (int r = 0; r < array->ranks && mapped; r++) {
-    if (r == rank || !sizes[r]) continue;
-    array->of[r]    = attach(names[r], sizes[r]);
-    array->bytes[r] = sizes[r];
+    if (!tickets[r].bytes) continue;
+    array->of[r]    = map(&tickets[r], rank, r, holders == 1, array->ranks);
+    array->bytes[r] = (size_t)tickets[r].bytes;
     mapped          = array->of[r] != NULL;
   }
-  TryMPI(agree(node, mapped, &ok));
-  if (own && array->of[rank]) (void)shm_unlink(name);
-  free(names);
-  free(sizes);
-  if (!ok) nodearray_destroy(array);
+  TryMPI(MPI_Allreduce(&mapped, &all, 1, MPI_INT, MPI_MIN, node));
+  if (ticket.file >= 0) (void)close((int)ticket.file);
+  free(tickets);
+  if (!all) nodearray_destroy(array);
   return MPI_SUCCESS;
 }
 

@@ -50,14 +50,14 @@ static double validation_bytes(const MemoryQuestion *q, const Way *way)
   return bytes;
 }
 
-/* Gradients' sums and parameters on their way, with what sending them takes. */
-static double bucket_bytes(const ParameterTable *table, const Way *way, double shard)
+/* What sending gradients and parameters takes. */
+static double bucket_bytes(const ParameterTable *table, const Way *way)
 {
   PetscInt count = 0;
   size_t  *size = NULL;
   double   bytes = 0;
 
-  if (way->ranks > 1 && !bucket_sizes(table, &count, &size)) bytes = shard + (double)buckets_bytes(way->ranks, (int)count, size);
+  if (way->ranks > 1 && !bucket_sizes(table, &count, &size)) bytes = (double)buckets_bytes(way->ranks, (int)count, size);
   (void)PetscFree(size);
   return bytes;
 }
@@ -77,11 +77,11 @@ static double items_of(const MemoryQuestion *q, const Way *way, MemoryItem item[
   if (parametertable_create(shape, &table)) return 0;
   const double whole = (double)table.total * (double)sizeof(Real), shard = way->ranks > 1 ? whole / way->ranks + 256. * (shape->depth + 2) : whole;
   const MemoryItem items[ITEMS] = {
-        {"parameters", whole},
+        {"parameters", whole / (way->ranks > 1 ? q->sharing : 1)},
         {"gradients", whole},
         {"moments", 2 * shard},
         {"average", shard},
-        {"gradient shard, messages", bucket_bytes(&table, way, shard)},
+        {"messages", bucket_bytes(&table, way)},
         {"activations", (double)denoiser_bytes(shape, &plan)},
         {"exchange of cells", way->parts > 1 ? (double)cellexchange_bytes(way->parts, options->set_size, sets, exchange_width(shape)) : 0},
         {"cells, noise, estimates", (4 + 4 + (options->center != CENTER_NONE)) * batch + objective_bytes(cells, options->set_size, shape->genes)},

@@ -199,6 +199,7 @@ PetscErrorCode trainer_set_up(Trainer *t, PetscBool *resumed)
     PetscFunctionReturn(
         error_user("-heads %d does not divide twice -hidden %d; attention needs heads of equal width", (int)options->heads, (int)options->hidden));
   PetscCall(register_events(t));
+  PetscCallMPI(buckets_sharing(t->comm, &memory.sharing));
   PetscCall(PetscMalloc2(t->cells->populations, &t->use, t->cells->populations, &t->held));
   PetscCall(choose_populations(t->comm, t->cells, &options->validation, options->controls, options->seed, t->use, t->held));
   memory.held = t->held;

@@ -20,7 +20,8 @@ PetscErrorCode shards_create(Trainer *t, const DenoiserShape *shape)
   PetscCall(parametertable_create(shape, &table));
   PetscCall(bucket_sizes(&table, &t->bucket_count, &size));
   PetscCall(PetscCalloc1(t->bucket_count, &t->arriving));
-  PetscCall(PetscMalloc1(t->ranks, &t->squares));
+  PetscCall(PetscMalloc1(t->ranks, &t->squares_of_ranks));
+  PetscCall(PetscCalloc1(table.count, &t->squares));
   t->shard = (Shard){.total = table.total, .whole = table.total};
   if (t->ranks > 1) {
     PetscCallMPI(buckets_create(t->grid.all, (int)t->bucket_count, size, &t->buckets));
@@ -28,13 +29,11 @@ PetscErrorCode shards_create(Trainer *t, const DenoiserShape *shape)
     t->shard.total = buckets_shard(t->buckets);
     PetscCall(PetscMalloc1(t->bucket_count, &t->shard.piece));
     for (PetscInt b = 0; b < t->bucket_count; b++) t->shard.piece[b] = buckets_piece(t->buckets, (int)b, t->rank);
-    PetscCall(values_create(t->shard.total, &t->sums));
     PetscCallMPI(buckets_array_create(t->buckets, ARRAY_OF_RANK, &t->gradients));
     PetscCallMPI(buckets_array_create(t->buckets, ARRAY_OF_NODE, &t->shard.parameters));
   }
   t->own_gradients = t->gradients ? PETSC_FALSE : PETSC_TRUE;
   if (t->own_gradients) PetscCall(values_create(table.total, &t->gradients));
-  if (!t->buckets) t->sums = t->gradients;
   PetscCall(PetscFree(size));
   PetscCall(parametertable_destroy(&table));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -43,11 +42,11 @@ PetscErrorCode shards_create(Trainer *t, const DenoiserShape *shape)
 PetscErrorCode shards_destroy(Trainer *t)
 {
   PetscFunctionBeginUser;
-  if (t->sums != t->gradients) PetscCall(PetscFree(t->sums));
   if (t->own_gradients) PetscCall(PetscFree(t->gradients));
   PetscCallMPI(buckets_destroy(&t->buckets));
   PetscCall(PetscFree(t->shard.piece));
   PetscCall(PetscFree(t->arriving));
+  PetscCall(PetscFree(t->squares_of_ranks));
   PetscCall(PetscFree(t->squares));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -95,7 +94,7 @@ static PetscErrorCode done(void *context, PetscInt bucket)
   Trainer *t = context;
 
   PetscFunctionBeginUser;
-  PetscCallMPI(buckets_reduce_start(t->buckets, (int)bucket, t->gradients, t->sums));
+  PetscCallMPI(buckets_reduce_start(t->buckets, (int)bucket, t->gradients));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -106,23 +105,36 @@ static PetscErrorCode progress(void *context)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The part of a parameter that lies in `length` elements from `piece` on. */
+static PetscBool overlap(const Parameter *p, size_t piece, size_t length, size_t *first, size_t *count)
+{
+  const size_t begin = PetscMax(p->offset, piece), end = PetscMin(p->offset + parameter_size(p), piece + length);
+
+  *first = begin;
+  *count = end > begin ? end - begin : 0;
+  return *count ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/* Elements that hold their sums, fresh in the caches. */
+static void add_squares(void *context, int bucket, size_t piece, size_t length)
+{
+  Trainer             *t = context;
+  const ParameterTable *table = &t->state.table;
+  size_t                first, count;
+
+  for (PetscInt k = 0; k < table->count; k++)
+    if (table->item[k].bucket == bucket && overlap(&table->item[k], piece, length, &first, &count)) t->squares[k] += sum_of_squares(count, t->gradients + first);
+}
+
 PetscErrorCode shards_hooks(Trainer *t)
 {
   const DenoiserHooks hooks = {.need = need, .done = done, .progress = progress, .context = t};
 
   PetscFunctionBeginUser;
-  if (t->buckets) PetscCall(denoiser_set_hooks(t->denoiser, &hooks));
+  if (!t->buckets) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(denoiser_set_hooks(t->denoiser, &hooks));
+  buckets_when_summed(t->buckets, add_squares, t);
   PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* The part of a parameter that lies in a piece. */
-static PetscBool overlap(const Parameter *p, const BucketPiece *piece, size_t *first, size_t *count)
-{
-  const size_t begin = PetscMax(p->offset, piece->first), end = PetscMin(p->offset + parameter_size(p), piece->first + piece->count);
-
-  *first = begin;
-  *count = end > begin ? end - begin : 0;
-  return *count ? PETSC_TRUE : PETSC_FALSE;
 }
 
 /* This rank's piece of a bucket; one rank: the bucket. */
@@ -143,22 +155,19 @@ static BucketPiece own_piece(const Trainer *t, PetscInt bucket)
 /* Norm over all parameters that took part; every rank adds the ranks' parts in the same order. */
 static PetscErrorCode global_norm(Trainer *t, PetscBool conditional, double *norm)
 {
-  double mine = 0, sum = 0;
+  const ParameterTable *table = &t->state.table;
+  double                mine = 0, sum = 0;
 
   PetscFunctionBeginUser;
-  for (PetscInt b = 0; b < t->bucket_count; b++) {
-    const BucketPiece piece = own_piece(t, b);
+  for (PetscInt k = 0; k < table->count; k++) {
+    const Parameter *p = &table->item[k];
 
-    for (PetscInt k = 0; k < t->state.table.count; k++) {
-      const Parameter *p = &t->state.table.item[k];
-      size_t           first, count;
-
-      if (p->bucket == b && parameter_takes_part(p, conditional) && overlap(p, &piece, &first, &count))
-        mine += sum_of_squares(count, t->sums + piece.place + (first - piece.first));
-    }
+    if (!parameter_takes_part(p, conditional)) continue;
+    mine += t->buckets ? t->squares[k] : sum_of_squares(parameter_size(p), t->gradients + p->offset);
   }
-  PetscCallMPI(MPI_Allgather(&mine, 1, MPI_DOUBLE, t->squares, 1, MPI_DOUBLE, t->comm));
-  for (int r = 0; r < t->ranks; r++) sum += t->squares[r];
+  PetscCall(PetscArrayzero(t->squares, table->count));
+  PetscCallMPI(MPI_Allgather(&mine, 1, MPI_DOUBLE, t->squares_of_ranks, 1, MPI_DOUBLE, t->comm));
+  for (int r = 0; r < t->ranks; r++) sum += t->squares_of_ranks[r];
   *norm = sqrt(sum);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -178,10 +187,10 @@ static void update_piece(Trainer *t, const Update *u, PetscInt bucket, const Buc
     const Parameter *p = &state->table.item[k];
     size_t           first, count;
 
-    if (p->bucket != bucket || !overlap(p, piece, &first, &count)) continue;
+    if (p->bucket != bucket || !overlap(p, piece->first, piece->count, &first, &count)) continue;
     const size_t at = piece->place + (first - piece->first);
     if (parameter_takes_part(p, u->conditional))
-      adamw_range(u->adamw, u->scale, state->steps_taken[k], p->flags & PARAMETER_DECAY ? PETSC_TRUE : PETSC_FALSE, count, t->sums + at,
+      adamw_range(u->adamw, u->scale, state->steps_taken[k], p->flags & PARAMETER_DECAY ? PETSC_TRUE : PETSC_FALSE, count, t->gradients + first,
                   state->parameters + first, state->first + at, state->second + at, u->average ? state->average + at : NULL, u->average_decay);
     else if (u->average)
       ema_update(count, u->average_decay, state->parameters + first, state->average + at);

@@ -37,15 +37,15 @@ typedef struct {
   double                *time, *mse, *energy;                                     /* (max_sets) */
   double                 local[2]; /* mse, energy of this group's sets since the last sum over ranks, from its first rank */
   double                 norm, lr; /* of the last step */
-  /* Gradients and updates (shards.c). gradients: flat; between steps room for a whole array of parameters. sums: of this rank's pieces; one rank: gradients
-     itself. own_gradients: not in memory of buckets. */
-  Real                  *gradients, *sums;
+  /* Gradients and updates (shards.c). gradients: flat, after a reduction the sums in this rank's pieces; between steps room for a whole array of parameters.
+     own_gradients: not in memory of buckets. */
+  Real                  *gradients;
   PetscBool              own_gradients;
   PetscInt               bucket_count;
   Buckets               *buckets; /* NULL: one rank */
   Shard                  shard;   /* piece NULL: one rank */
   PetscBool             *arriving; /* (bucket_count) parameters are on their way */
-  double                *squares;  /* (ranks) of the gradients of each rank's pieces */
+  double                *squares, *squares_of_ranks; /* of the gradients of this rank's pieces (parameters), so far in this step; (ranks) of those that took part */
   ExchangeTimes          communication;
   double                 seconds[PHASES], stall;
   PetscLogEvent          event[PHASES];
@@ -98,7 +98,7 @@ typedef struct {
   const TrainingOptions *options;
   const CellStoreTable  *cells;
   const DenoiserShape   *shape;
-  int                    ranks;
+  int                    ranks, sharing; /* sharing: ranks of a node that have the parameters once (buckets_sharing) */
   const unsigned char   *held; /* (populations) left out for validation */
   double                 cache; /* bytes of this rank's share of the cache of a compressed store */
 } MemoryQuestion;

@@ -70,6 +70,15 @@ static void pieces_cover_once(void **state)
   assert_true(buckets_bytes(4096, COUNT, sizes) < (size_t)32 << 20);
 }
 
+/* This rank's sums, out of the flat array. */
+static void keep_sums(const Buckets *of, const Real *from, Real *to)
+{
+  for (int i = 0; i < COUNT; i++) {
+    const BucketPiece piece = buckets_piece(of, i, own_rank);
+    memcpy(to + piece.place, from + piece.first, piece.count * sizeof *to);
+  }
+}
+
 static void check_shard(int step)
 {
   for (int i = 0; i < COUNT; i++) {
@@ -86,10 +95,11 @@ static void steps_of_training(void **state)
     for (int i = COUNT - 1; i >= 0; i--) {
       first -= sizes[i];
       for (size_t k = first; k < first + sizes[i]; k++) flat[k] = (Real)whole(own_rank, k, step);
-      check_call(buckets_reduce_start(buckets, i, flat, shard));
+      check_call(buckets_reduce_start(buckets, i, flat));
       check_call(buckets_progress(buckets));
     }
     check_call(buckets_reduce_finish(buckets));
+    keep_sums(buckets, flat, shard);
     check_shard(step);
     for (size_t k = 0; k < total; k++) flat[k] = -1;
     for (int i = 0; i < COUNT; i++) {
@@ -112,9 +122,10 @@ static void waits_out_of_order(void **state)
 
   for (int i = 0; i < COUNT; i++) first[i + 1] = first[i] + sizes[i];
   for (size_t k = 0; k < total; k++) flat[k] = (Real)whole(own_rank, k, 7);
-  for (int i = 0; i < COUNT; i++) check_call(buckets_reduce_start(buckets, i, flat, shard));
+  for (int i = 0; i < COUNT; i++) check_call(buckets_reduce_start(buckets, i, flat));
   for (int i = 0; i < 20 * own_rank; i++) check_call(buckets_progress(buckets));
   check_call(buckets_reduce_finish(buckets));
+  keep_sums(buckets, flat, shard);
   check_shard(7);
   check_call(buckets_reduce_finish(buckets)); /* nothing under way */
   for (int i = 0; i < COUNT; i++) check_call(buckets_gather_start(buckets, i, shard, flat));
@@ -125,22 +136,58 @@ static void waits_out_of_order(void **state)
   }
 }
 
+/* What a caller is told of sums: of each bucket how many elements, in order, and something that depends on their values and how they were cut. */
+typedef struct {
+  const Buckets *of;
+  const Real    *flat;
+  size_t         count[COUNT];
+  double         mixed[COUNT];
+} Told;
+
+static void listen(void *context, int bucket, size_t first, size_t count)
+{
+  Told  *told = context;
+  double part = 0;
+
+  assert_true(count > 0 && first == buckets_piece(told->of, bucket, own_rank).first + told->count[bucket]);
+  for (size_t k = first; k < first + count; k++) part += 1. / (1 + (double)told->flat[k]);
+  told->mixed[bucket] += part;
+  told->count[bucket] += count;
+}
+
+static void check_told(const Told *told, const Told *before)
+{
+  for (int i = 0; i < COUNT; i++) {
+    const BucketPiece piece = buckets_piece(told->of, i, own_rank);
+    double            sum = 0;
+
+    assert_true(told->count[i] == piece.count && (!before || told->mixed[i] == before->mixed[i]));
+    for (size_t k = 0; k < piece.count; k++) sum += 1. / (1 + (double)told->flat[piece.first + k]);
+    check_close(told->mixed[i], sum, 1e-12, sum);
+  }
+}
+
 /* Fractions: the same bits every time, and the right sum. */
 static void same_bits(void **state)
 {
   Real *before = malloc((buckets_shard(buckets) + 1) * sizeof *before);
+  Told  told[3] = {{buckets, flat}, {buckets, flat}, {buckets, flat}};
 
   for (int turn = 0; turn < 3; turn++) {
+    buckets_when_summed(buckets, listen, &told[turn]);
     for (size_t k = 0; k < total; k++) flat[k] = (Real)(1. / (1 + own_rank + (double)(k % 1013)));
     for (int i = 0; i < COUNT; i++) {
-      check_call(buckets_reduce_start(buckets, i, flat, shard));
+      check_call(buckets_reduce_start(buckets, i, flat));
       if (turn == 1) check_call(buckets_reduce_finish(buckets)); /* one at a time */
       if (turn == 2 && own_rank == ranks - 1) check_call(buckets_progress(buckets));
     }
     check_call(buckets_reduce_finish(buckets));
+    check_told(&told[turn], turn ? told : NULL);
+    keep_sums(buckets, flat, shard);
     if (turn) assert_memory_equal(before, shard, buckets_shard(buckets) * sizeof *shard);
     memcpy(before, shard, buckets_shard(buckets) * sizeof *shard);
   }
+  buckets_when_summed(buckets, NULL, NULL);
   for (int i = 0; i < COUNT; i++) {
     const BucketPiece piece = buckets_piece(buckets, i, own_rank);
     for (size_t k = 0; k < piece.count; k++) {
@@ -181,11 +228,16 @@ static void arrays_of_nodes(void **state)
   for (size_t k = 0; k < all; k++) assert_true(gradients[k] == 0 && parameters[k] == 0);
   Real *sums = malloc((buckets_shard(own) + 1) * sizeof *sums);
 
+  Told told[2] = {{own, flat}, {own, gradients}};
   for (int kind = 0; kind < 2; kind++) { /* `flat` and `shard` are any memory */
+    buckets_when_summed(own, listen, &told[kind]);
     for (size_t k = 0; k < all; k++) (kind ? gradients : flat)[k] = (Real)(1. / (1 + own_rank + (double)(k % 1013)));
-    for (int i = COUNT - 1; i >= 0; i--) check_call(buckets_reduce_start(own, i, kind ? gradients : flat, kind ? sums : shard));
+    for (int i = COUNT - 1; i >= 0; i--) check_call(buckets_reduce_start(own, i, kind ? gradients : flat));
     check_call(buckets_reduce_finish(own));
+    check_told(&told[kind], told);
+    keep_sums(own, kind ? gradients : flat, kind ? sums : shard);
   }
+  buckets_when_summed(own, NULL, NULL);
   assert_memory_equal(sums, shard, buckets_shard(own) * sizeof *sums);
 
   (void)buckets_times(own);
@@ -193,11 +245,12 @@ static void arrays_of_nodes(void **state)
     double norm = step;
     for (int i = COUNT - 1; i >= 0; i--) {
       for (size_t k = first[i]; k < first[i + 1]; k++) gradients[k] = (Real)whole(own_rank, k, step);
-      check_call(buckets_reduce_start(own, i, gradients, sums));
+      check_call(buckets_reduce_start(own, i, gradients));
       late(&seed);
       check_call(buckets_progress(own));
     }
     check_call(buckets_reduce_finish(own));
+    keep_sums(own, gradients, sums);
     for (size_t k = 0; k < all; k++) gradients[k] = NAN;
     late(&seed);
     MPI_Allreduce(MPI_IN_PLACE, &norm, 1, MPI_DOUBLE, MPI_SUM, PETSC_COMM_WORLD);
@@ -236,7 +289,7 @@ static void times(void **state)
   t = buckets_times(buckets);
   assert_true(t.under_way == 0 && t.waited == 0 && t.driving == 0 && t.bytes == 0);
   for (size_t k = 0; k < total; k++) flat[k] = 0;
-  for (int i = 0; i < COUNT; i++) check_call(buckets_reduce_start(buckets, i, flat, shard));
+  for (int i = 0; i < COUNT; i++) check_call(buckets_reduce_start(buckets, i, flat));
   check_call(buckets_reduce_finish(buckets));
   /* A reduction into shards cannot move less: all but the sums that stay, from each rank. */
   t     = buckets_times(buckets);
@@ -256,7 +309,7 @@ static void alone(void **state)
   for (int i = 0; i < 9; i++) values[i] = (Real)i;
   check_call(buckets_create(PETSC_COMM_SELF, 2, size, &own));
   assert_true(buckets_shard(own) == 9);
-  for (int i = 0; i < 2; i++) check_call(buckets_reduce_start(own, i, values, values));
+  for (int i = 0; i < 2; i++) check_call(buckets_reduce_start(own, i, values));
   check_call(buckets_reduce_finish(own));
   for (int i = 0; i < 2; i++) check_call(buckets_gather_start(own, i, values, values));
   for (int i = 0; i < 2; i++) check_call(buckets_gather_wait(own, i));
@@ -272,10 +325,10 @@ static void refusals(void **state)
   Buckets     *own;
 
   check_call(buckets_create(PETSC_COMM_WORLD, 1, size, &own));
-  if (own_rank == 0) check_call(buckets_reduce_start(own, 0, flat, shard));
-  if (own_rank == 0 && ranks > 1) assert_int_not_equal(buckets_reduce_start(own, 0, flat, shard), MPI_SUCCESS); /* no other has begun */
+  if (own_rank == 0) check_call(buckets_reduce_start(own, 0, flat));
+  if (own_rank == 0 && ranks > 1) assert_int_not_equal(buckets_reduce_start(own, 0, flat), MPI_SUCCESS); /* no other has begun */
   MPI_Barrier(PETSC_COMM_WORLD);
-  if (own_rank != 0) check_call(buckets_reduce_start(own, 0, flat, shard));
+  if (own_rank != 0) check_call(buckets_reduce_start(own, 0, flat));
   check_call(buckets_reduce_finish(own));
   check_call(buckets_destroy(&own));
 }

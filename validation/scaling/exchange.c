@@ -43,7 +43,7 @@ int main(int argc, char **argv)
       MPI_Barrier(MPI_COMM_WORLD);
       begun[way] = MPI_Wtime();
       if (way == REDUCE) {
-        for (int i = count - 1; i >= 0; i--) buckets_reduce_start(buckets, i, flat, shard);
+        for (int i = count - 1; i >= 0; i--) buckets_reduce_start(buckets, i, flat);
         buckets_reduce_finish(buckets);
       } else if (way == GATHER) {
         for (int i = 0; i < count; i++) buckets_gather_start(buckets, i, shard, flat);

@@ -191,7 +191,7 @@ static void backward_pass(Replay *r, double slow)
       Must(cellexchange_finish(r->cells));
       compute(r, 0.2 * r->backward[b], slow, 1);
     } else compute(r, r->backward[b], slow, block ? (int)r->calls : 1);
-    Must(buckets_reduce_start(r->exchange, b, r->flat, r->shard));
+    Must(buckets_reduce_start(r->exchange, b, r->flat));
     charge_copies(r);
   }
 }

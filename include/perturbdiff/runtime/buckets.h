@@ -29,13 +29,20 @@ size_t      buckets_shard(const Buckets *buckets);
    Four at most; freed by buckets_destroy. */
 typedef enum { ARRAY_OF_RANK, ARRAY_OF_NODE } BucketArray;
 int buckets_array_create(Buckets *buckets, BucketArray use, Real **values);
+/* Ranks of a node that would share an array there; 1: none would. Collective on comm. */
+int buckets_sharing(MPI_Comm comm, int *ranks);
 
-/* buckets_reduce_start - begin to sum a bucket of `flat` over the ranks; flat's bucket must not be written until buckets_reduce_finish, after which this
-   rank's pieces of all buckets started are summed into shard (buckets_shard elements; the bucket's contents in flat are then undefined). The order of summation
-   depends only on the number of ranks and on the ranks of a node (where these differ between nodes: on the former). With one rank shard may be flat itself, and nothing is copied.
+/* buckets_reduce_start - begin to sum a bucket of `flat` over the ranks; flat's bucket must not be read or written until buckets_reduce_finish, after which this rank's
+   pieces of all buckets started hold their sums (the rest of these buckets is undefined). The order of summation depends only on the number of ranks and on the ranks of a
+   node (where these differ between nodes: on the former), not on how the gradients move. With one rank nothing happens.
    Reductions and gathers are started in the same order on all ranks; a bucket may be started again once it was awaited. */
-int buckets_reduce_start(Buckets *buckets, int bucket, Real *flat, Real *shard);
+int buckets_reduce_start(Buckets *buckets, int bucket, Real *flat);
 int buckets_reduce_finish(Buckets *buckets);
+
+/* buckets_when_summed - have `summed` called from within start, progress and finish with elements first..first+count-1 of flat as soon as they hold their sums, while
+   caches hold them too: of every bucket in ascending order and cut in the same way every time; the buckets in any order. Not collective. */
+typedef void (*BucketSummed)(void *context, int bucket, size_t first, size_t count);
+void buckets_when_summed(Buckets *buckets, BucketSummed summed, void *context);
 
 /* buckets_gather_start - begin to put every rank's piece (from its shard) into `flat`'s bucket on all ranks; shard NULL: its own piece is in flat already.
    buckets_gather_wait: that bucket is there. */
