@@ -143,23 +143,6 @@ static void add_stages(Buckets *b, int n, int *stride)
   }
 }
 
-/* This rank's node and its ranks if all nodes have as many and neighbours share a node; else 1. */
-static int find_node(MPI_Comm comm, int rank, MPI_Comm *node, int *node_ranks)
-{
-  int range[2] = {rank, -rank}, own[4], most[4];
-
-  TryMPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, node));
-  TryMPI(MPI_Comm_size(*node, node_ranks));
-  TryMPI(MPI_Allreduce(MPI_IN_PLACE, range, 2, MPI_INT, MPI_MAX, *node));
-  own[0] = *node_ranks;
-  own[1] = -*node_ranks;
-  own[2] = range[0] + range[1] + 1 != *node_ranks;
-  own[3] = -range[1] % *node_ranks;
-  TryMPI(MPI_Allreduce(own, most, 4, MPI_INT, MPI_MAX, comm));
-  if (most[0] != -most[1] || most[2] || most[3]) *node_ranks = 1;
-  return MPI_SUCCESS;
-}
-
 static size_t largest(int count, const size_t *size)
 {
   size_t most = 0;
@@ -227,7 +210,7 @@ int buckets_create(MPI_Comm comm, int count, const size_t *size, Buckets **bucke
   b = *buckets;
   TryMPI(MPI_Comm_dup(comm, &b->comm));
   TryMPI(MPI_Comm_rank(b->comm, &b->rank));
-  TryMPI(find_node(b->comm, b->rank, &b->node, &b->node_ranks));
+  TryMPI(node_find(b->comm, b->rank, &b->node, &b->node_ranks));
   b->node_rank = b->rank % b->node_ranks;
   add_stages(b, b->node_ranks, &stride);
   b->node_stages = b->stages;
@@ -255,35 +238,6 @@ int buckets_destroy(Buckets **buckets)
   return MPI_SUCCESS;
 }
 
-/* Memory on all nodes or on none: the ranks take the same stages without messages. */
-static int create_everywhere(MPI_Comm comm, MPI_Comm node, size_t bytes, NodeArray *array)
-{
-  int all;
-
-  TryMPI(nodearray_create(node, bytes, array));
-  const int mine = array->of != NULL;
-  TryMPI(MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MIN, comm));
-  if (!all) nodearray_destroy(array);
-  return MPI_SUCCESS;
-}
-
-int buckets_sharing(MPI_Comm comm, int *ranks)
-{
-  MPI_Comm  node;
-  NodeArray array;
-  int       rank;
-
-  TryMPI(MPI_Comm_rank(comm, &rank));
-  TryMPI(find_node(comm, rank, &node, ranks));
-  if (*ranks > 1) {
-    TryMPI(create_everywhere(comm, node, sizeof(Real), &array));
-    if (!array.of) *ranks = 1;
-    nodearray_destroy(&array);
-  }
-  TryMPI(MPI_Comm_free(&node));
-  return MPI_SUCCESS;
-}
-
 int buckets_array_create(Buckets *b, BucketArray use, Real **values)
 {
   const size_t bytes = b->first[b->count] * sizeof(Real);
@@ -292,9 +246,9 @@ int buckets_array_create(Buckets *b, BucketArray use, Real **values)
   *values = NULL;
   if (b->node_ranks == 1 || !bytes) return MPI_SUCCESS;
   if (b->arrays == ARRAYS) return MPI_ERR_NO_MEM;
-  if (!b->counters.of) TryMPI(create_everywhere(b->comm, b->node, (size_t)(COUNTERS * b->count) * sizeof(atomic_uint), &b->counters));
+  if (!b->counters.of) TryMPI(nodearray_create_everywhere(b->comm, b->node, (size_t)(COUNTERS * b->count) * sizeof(atomic_uint), &b->counters));
   if (!b->counters.of) return MPI_SUCCESS;
-  TryMPI(create_everywhere(b->comm, b->node, use == ARRAY_OF_RANK || b->node_rank == 0 ? bytes : 0, array));
+  TryMPI(nodearray_create_everywhere(b->comm, b->node, use == ARRAY_OF_RANK || b->node_rank == 0 ? bytes : 0, array));
   if (!array->of) return MPI_SUCCESS;
   b->array[b->arrays++].kind = use == ARRAY_OF_RANK ? REDUCE : GATHER;
   *values                    = array->of[use == ARRAY_OF_RANK ? b->node_rank : 0];

@@ -5,6 +5,7 @@
   #define _GNU_SOURCE
 #endif
 #include "runtime/nodearray.h"
+#include <perturbdiff/runtime/buckets.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
@@ -144,4 +145,49 @@ void nodearray_destroy(NodeArray *array)
   free(array->of);
   free(array->bytes);
   *array = (NodeArray){0};
+}
+
+int node_find(MPI_Comm comm, int rank, MPI_Comm *node, int *node_ranks)
+{
+  int range[2] = {rank, -rank}, own[4], most[4];
+
+  TryMPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, rank, MPI_INFO_NULL, node));
+  TryMPI(MPI_Comm_size(*node, node_ranks));
+  TryMPI(MPI_Allreduce(MPI_IN_PLACE, range, 2, MPI_INT, MPI_MAX, *node));
+  own[0] = *node_ranks;
+  own[1] = -*node_ranks;
+  own[2] = range[0] + range[1] + 1 != *node_ranks;
+  own[3] = -range[1] % *node_ranks;
+  TryMPI(MPI_Allreduce(own, most, 4, MPI_INT, MPI_MAX, comm));
+  if (most[0] != -most[1] || most[2] || most[3]) *node_ranks = 1;
+  return MPI_SUCCESS;
+}
+
+int nodearray_create_everywhere(MPI_Comm comm, MPI_Comm node, size_t bytes, NodeArray *array)
+{
+  int all;
+
+  TryMPI(nodearray_create(node, bytes, array));
+  const int mine = array->of != NULL;
+  TryMPI(MPI_Allreduce(&mine, &all, 1, MPI_INT, MPI_MIN, comm));
+  if (!all) nodearray_destroy(array);
+  return MPI_SUCCESS;
+}
+
+/* Of buckets.h: whether it works is seen by doing it with one value. */
+int buckets_sharing(MPI_Comm comm, int *ranks)
+{
+  MPI_Comm  node;
+  NodeArray array;
+  int       rank;
+
+  TryMPI(MPI_Comm_rank(comm, &rank));
+  TryMPI(node_find(comm, rank, &node, ranks));
+  if (*ranks > 1) {
+    TryMPI(nodearray_create_everywhere(comm, node, sizeof(Real), &array));
+    if (!array.of) *ranks = 1;
+    nodearray_destroy(&array);
+  }
+  TryMPI(MPI_Comm_free(&node));
+  return MPI_SUCCESS;
 }

@@ -15,7 +15,12 @@ typedef struct {
 /* nodearray_create - own bytes, zeros, on pages reserved now so that writing cannot fail later; the others' mapped. Where the node lacks room or the means array->of is
    NULL on all ranks of the node, which is no error. Collective on node. */
 int  nodearray_create(MPI_Comm node, size_t own, NodeArray *array);
+/* The same on all nodes of comm or on none of them. Collective on comm. */
+int  nodearray_create_everywhere(MPI_Comm comm, MPI_Comm node, size_t own, NodeArray *array);
 /* Not collective: what other ranks have mapped stays theirs. */
 void nodearray_destroy(NodeArray *array);
+
+/* node_find - this rank's node (free it with MPI_Comm_free), and its ranks if all nodes of comm have as many and neighbours share a node; else 1. Collective. */
+int node_find(MPI_Comm comm, int rank, MPI_Comm *node, int *ranks);
 
 #endif
