@@ -1,6 +1,7 @@
 /* Buckets: sums against closed forms, every element owned once, gathers that bring back what the owners have; any sizes, any order of waits. */
 #include "check.h"
 #include <perturbdiff/runtime/buckets.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* Empty, smaller than the ranks, uneven, of several messages, of more messages than are under way at once. */
@@ -171,7 +172,7 @@ static void check_told(const Told *told, const Told *before)
 static void same_bits(void **state)
 {
   Real *before = malloc((buckets_shard(buckets) + 1) * sizeof *before);
-  Told  told[3] = {{buckets, flat}, {buckets, flat}, {buckets, flat}};
+  Told  told[3] = {{.of = buckets, .flat = flat}, {.of = buckets, .flat = flat}, {.of = buckets, .flat = flat}};
 
   for (int turn = 0; turn < 3; turn++) {
     buckets_when_summed(buckets, listen, &told[turn]);
@@ -243,7 +244,7 @@ static void check_arrays(void)
   for (size_t k = 0; k < all; k++) assert_true(gradients[k] == 0 && parameters[k] == 0);
   Real *sums = malloc((buckets_shard(own) + 1) * sizeof *sums);
 
-  Told told[2] = {{own, flat}, {own, gradients}};
+  Told told[2] = {{.of = own, .flat = flat}, {.of = own, .flat = gradients}};
   for (int kind = 0; kind < 2; kind++) { /* `flat` and `shard` are any memory */
     buckets_when_summed(own, listen, &told[kind]);
     for (size_t k = 0; k < all; k++) (kind ? gradients : flat)[k] = (Real)(1. / (1 + own_rank + (double)(k % 1013)));
@@ -305,6 +306,25 @@ static void arrays_of_two_nodes(void **state)
   pretended = 0;
 }
 
+/* Where one rank cannot open another's memory, none shares, and nobody waits. */
+static void one_cannot_share(void **state)
+{
+  struct rlimit files, none;
+  int           sharing;
+  Real         *values;
+  Buckets      *own;
+
+  check_call(buckets_create(PETSC_COMM_WORLD, COUNT, few, &own));
+  getrlimit(RLIMIT_NOFILE, &files);
+  none          = files;
+  none.rlim_cur = 0;
+  if (own_rank == ranks - 1) setrlimit(RLIMIT_NOFILE, &none);
+  const int created = buckets_array_create(own, ARRAY_OF_RANK, &values), asked = buckets_sharing(PETSC_COMM_WORLD, &sharing);
+  setrlimit(RLIMIT_NOFILE, &files);
+  assert_true(!created && !asked && !values && sharing == 1);
+  check_call(buckets_destroy(&own));
+}
+
 static void times(void **state)
 {
   ExchangeTimes t = buckets_times(buckets);
@@ -359,6 +379,6 @@ static void refusals(void **state)
 }
 
 static const struct CMUnitTest tests[] = {cmocka_unit_test_setup(pieces_cover_once, begin), cmocka_unit_test(steps_of_training), cmocka_unit_test(waits_out_of_order),
-                                          cmocka_unit_test(same_bits), cmocka_unit_test(arrays_of_nodes), cmocka_unit_test(arrays_of_two_nodes), cmocka_unit_test(times), cmocka_unit_test(alone), cmocka_unit_test_teardown(refusals, end)};
+                                          cmocka_unit_test(same_bits), cmocka_unit_test(arrays_of_nodes), cmocka_unit_test(arrays_of_two_nodes), cmocka_unit_test(one_cannot_share), cmocka_unit_test(times), cmocka_unit_test(alone), cmocka_unit_test_teardown(refusals, end)};
 
 TEST_MAIN(tests)
