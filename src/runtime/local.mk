@@ -14,7 +14,6 @@ public_headers += include/perturbdiff/runtime/grid.h include/perturbdiff/runtime
 public_headers += include/perturbdiff/runtime/gridchoice.h
 library_sources += src/runtime/gridchoice.c
 library_sources += src/runtime/cellexchange.c
-library_sources += src/runtime/grid.c src/runtime/buckets.c src/runtime/try_mpi.h
 public_headers += include/perturbdiff/runtime/csv.h include/perturbdiff/runtime/deal.h
 library_sources += src/runtime/csv.c src/runtime/deal.c
 public_headers += include/perturbdiff/runtime/sum.h
