@@ -12,8 +12,6 @@ typedef struct {
   const SummaryOptions *options;
   FileSummary          *summary;
   GeneColumns           control;        /* sorted */
-  SparseRows            control_rows;
-  float                *centre;         /* (genes) of the distances */
   DenseCells            control_cells;
   double               *control_ties;   /* (genes) */
   double               *control_mean;   /* (genes) geometric mean in counts */
@@ -92,14 +90,12 @@ static PetscErrorCode prepare_control(Work *w)
     for (PetscInt g = 0; g < genes; g++)
       w->control_ties[g] = tie_sum(w->control.offset[g + 1] - w->control.offset[g], w->control.value + w->control.offset[g]);
   }
-  w->control_rows = rows[last];
   if (w->options->energy) {
-    PetscCall(PetscMalloc1(genes, &w->centre));
-    densecells_centre(genes, w->summary->mean + (size_t)last * (size_t)genes, w->centre);
-    PetscCall(densecells_create(&w->control_rows, genes, view->single, w->centre, &w->control_cells));
+    PetscCall(densecells_create(&rows[last], genes, view->single, &w->control_cells));
     for (PetscInt part = w->deal->rank; part < w->control_parts; part += w->deal->size)
       PetscCall(distance_part(&w->control_cells, &w->control_cells, w->control_parts, part, &w->within_control[part]));
   }
+  PetscCall(sparserows_free(&rows[last]));
   PetscCall(PetscFree2(wanted, rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -153,7 +149,7 @@ static PetscErrorCode measure(Work *w, PetscInt p, const SparseRows *rows)
   DenseCells     cells;
 
   PetscFunctionBeginUser;
-  PetscCall(densecells_create(rows, w->view->genes, w->view->single, w->centre, &cells));
+  PetscCall(densecells_create(rows, w->view->genes, w->view->single, &cells));
   for (PetscInt part = w->deal->rank - w->deal->first[p]; part < parts; part += w->deal->count[p]) {
     const size_t at = (size_t)p * (size_t)parts + (size_t)part;
     PetscCall(distance_part(&cells, &cells, parts, part, &w->within[at]));
@@ -277,8 +273,6 @@ PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const 
   if (options->energy) PetscCall(join_distances(&w));
   PetscCall(genecolumns_destroy(&w.control));
   PetscCall(densecells_destroy(&w.control_cells));
-  PetscCall(sparserows_free(&w.control_rows));
-  PetscCall(PetscFree(w.centre));
   PetscCall(PetscFree3(w.control_ties, w.control_mean, w.control_cpm));
   PetscCall(PetscFree3(w.within, w.across, w.within_control));
   PetscFunctionReturn(PETSC_SUCCESS);

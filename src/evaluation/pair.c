@@ -256,11 +256,11 @@ static PetscErrorCode all_metrics(Pair *pair, PetscBool expression, MetricTable 
 
 /* ---- the whole -------------------------------------------------------------------------------------------------------------------- */
 
-/* Of cells held at once. */
+/* Of cells held at once. Those that are made, perturbation by perturbation, are in no file. */
 static double bytes_of(const CellView *view, double memory)
 {
   const CellMemory limits = cellmemory_of(memory);
-  return view->store || groupedfile_is_kept(view->file) ? limits.small_batch : limits.batch;
+  return view->maker || view->store || groupedfile_is_kept(view->file) ? limits.small_batch : limits.batch;
 }
 
 /* kept: of the real cells, NULL: nothing is. */

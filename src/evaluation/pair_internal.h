@@ -81,28 +81,21 @@ PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const 
                                   FileSummary *summary);
 PetscErrorCode filesummary_destroy(FileSummary *summary);
 
-/* Cells made dense about a centre for distances, which are rounded to single precision where the matrix holds it. */
+/* Cells made dense for distances, which are rounded to single precision where the matrix holds it. */
 typedef struct {
-  PetscInt64        cells;
-  PetscInt          genes;
-  PetscBool         single;
-  const SparseRows *rows;        /* not owned */
-  float            *narrow;      /* (cells, genes) values less the centre, rounded */
-  double           *square;      /* (cells) squared norms of these */
-  double           *wide;        /* (cells, genes) the values themselves; NULL until cells that nearly coincide need them */
-  double           *wide_square; /* (cells) */
+  PetscInt64 cells;
+  PetscInt   genes;
+  PetscBool  single;
+  double    *value;  /* (cells, genes) */
+  double    *square; /* (cells) squared norms */
 } DenseCells;
-/* A centre (genes) near the mean (genes), for both sides of a distance. */
-void densecells_centre(PetscInt genes, const double *mean, float *centre);
-/* rows must stay; centre need not. */
-PetscErrorCode densecells_create(const SparseRows *rows, PetscInt genes, PetscBool single, const float *centre, DenseCells *cells);
-PetscErrorCode densecells_widen(DenseCells *cells);
+PetscErrorCode densecells_create(const SparseRows *rows, PetscInt genes, PetscBool single, DenseCells *cells);
 PetscErrorCode densecells_destroy(DenseCells *cells);
 
 /* Part `part` of the sum of Euclidean distances of all pairs of cells of a and b, zero for a cell with itself where b is a: the sum is a binary tree, cut
    where it has `parts` (power of two) branches; distance_join adds them up. Single precision is rounded as numpy and scikit-learn do. The distances before
-   that are exact to about 1e-7 each, to 1e-10 where there are few pairs. Not collective. */
-PetscErrorCode distance_part(DenseCells *a, DenseCells *b, PetscInt parts, PetscInt part, double *sum);
+   that are exact to about 1e-10. Not collective. */
+PetscErrorCode distance_part(const DenseCells *a, const DenseCells *b, PetscInt parts, PetscInt part, double *sum);
 /* Sum of an array in numpy's order; single: of single precision numbers. */
 double numpy_sum(PetscInt64 n, const double *value, PetscBool single);
 double distance_join(PetscInt parts, const double *sum, PetscInt64 pairs, PetscBool single);

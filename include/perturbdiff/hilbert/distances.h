@@ -9,11 +9,6 @@
 /* The same for products in single precision, about 1e-6 of that sum: below 1e-4 of the distance. */
 #define CANCELLATION_SINGLE 3e-2
 
-/* The same for products in single precision of cells less a common centre, which are rounded by about 1e-7 of |x||y|: below 1e-6 of the distance, at random. */
-#define CANCELLATION_CENTRED 1e-1
-/* A product in double pays where more than one in so many distances is computed from the cells. */
-#define PRODUCT_PAYS 16
-
 /* distances_mend - square[j] < 0 becomes |x-y_j|^2 of the cells. Thread-safe. */
 void distances_mend(PetscInt count, PetscInt dimension, const double *x, const double *y, double *square);
 
