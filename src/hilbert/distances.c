@@ -11,7 +11,6 @@ VECTOR_CLONES static double squared_difference(PetscInt n, const double *restric
   return sum;
 }
 
-/* product[j] = |x|^2 + |y_j|^2 - 2 x.y_j; returns how many of them need the cells themselves (marked by -1). */
 VECTOR_CLONES static PetscInt row_squares(PetscInt n, double cancellation, double norm, const double *restrict norms, double *restrict product)
 {
   PetscInt close = 0;
@@ -30,6 +29,11 @@ void distances_mend(PetscInt count, PetscInt dimension, const double *x, const d
 {
   for (PetscInt j = 0; j < count; j++)
     if (square[j] < 0) square[j] = squared_difference(dimension, x, y + (size_t)j * (size_t)dimension);
+}
+
+PetscInt distances_squares(PetscInt count, double cancellation, double square_x, const double *square_y, double *product)
+{
+  return row_squares(count, cancellation, square_x, square_y, product);
 }
 
 void distances_finish(PetscInt count, PetscInt dimension, double cancellation, const double *x, double square_x, const double *y, const double *square_y, double *product)

@@ -10,4 +10,5 @@ public_headers += include/perturbdiff/hilbert/nystrom.h include/perturbdiff/hilb
 library_sources += src/hilbert/cluster.c src/hilbert/distances.c src/hilbert/kernelblocks.c src/hilbert/landmarks.c src/hilbert/nystrom.c \
   src/hilbert/nystrom_error.c src/hilbert/nystrom_internal.h src/hilbert/spectrum.c
 public_headers += include/perturbdiff/hilbert/permutation.h include/perturbdiff/hilbert/witness.h
+library_sources += src/hilbert/cellblock.c src/hilbert/cellblock.h
 library_sources += src/hilbert/permutation.c src/hilbert/witness.c

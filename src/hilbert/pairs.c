@@ -1,14 +1,18 @@
 /* Tiles of squared distances between all cells: which rank computes which, and the products they are made of. */
-#include <perturbdiff/hilbert/distances.h>
+#include "hilbert/cellblock.h"
 #include <cblas.h>
 #include <math.h>
 #include <omp.h>
+#include <perturbdiff/hilbert/distances.h>
 #include <perturbdiff/hilbert/pairs.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/log.h>
 
-/* Rows of a tile for each thread, columns of a tile, rows of a product within a diagonal tile where several threads share it. */
-enum { TILE_ROWS = 1024, TILE_COLUMNS = 1024, DIAGONAL_ROWS = 128 };
+/* Rows of a tile for each thread, columns of a tile, rows of a product within a diagonal tile. A tile of 4 MiB stays in the last cache until it is summed. */
+enum { TILE_ROWS = 21 * CELLBLOCK_STEP, TILE_COLUMNS = 42 * CELLBLOCK_STEP, DIAGONAL_ROWS = 5 * CELLBLOCK_STEP };
+
+/* Whole panels where there are several. */
+static double whole_steps(double cells) { return cells < CELLBLOCK_STEP ? cells : CELLBLOCK_STEP * floor(cells / CELLBLOCK_STEP); }
 
 PairPlan pairs_plan(PetscInt64 cells, PetscInt dimension, int ranks, double bytes)
 {
@@ -17,28 +21,27 @@ PairPlan pairs_plan(PetscInt64 cells, PetscInt dimension, int ranks, double byte
   /* A part of the triangle that is about square needs the fewest cells made dense. */
   double resident = ceil((double)cells / sqrt(2. * ranks));
 
-  plan.columns  = (PetscInt)PetscMax(1, PetscMin(PetscMin(TILE_COLUMNS, (double)cells), PetscMax(64, room / 4)));
+  plan.columns  = (PetscInt)PetscMax(1, PetscMin(whole_steps(PetscMin(TILE_COLUMNS, PetscMax(64, room / 4))), (double)cells));
   resident      = PetscMin(resident, PetscMax(64, room - (double)plan.columns));
-  plan.resident = (PetscInt)PetscMax(1, PetscMin(PetscMax(resident, PetscMin(256, room / 2)), (double)cells));
+  plan.resident = (PetscInt)PetscMax(1, PetscMin(CELLBLOCK_STEP * ceil(PetscMax(resident, PetscMin(256, room / 2)) / CELLBLOCK_STEP), (double)cells));
   plan.rows     = (PetscInt)PetscMin((PetscInt)TILE_ROWS * omp_get_max_threads(), plan.resident);
   return plan;
 }
 
 double pairs_bytes(const PairPlan *plan)
 {
-  const double rows = (double)plan->resident + plan->columns, tile = (double)PetscMax(plan->rows, plan->columns) * plan->columns;
+  const double tile = (double)PetscMax(plan->rows, plan->columns) * plan->columns;
 
-  return sizeof(double) * (rows * (plan->dimension + 1) + tile);
+  return cellblock_bytes(plan->resident, plan->dimension) + cellblock_bytes(plan->columns, plan->dimension) + sizeof(double) * tile;
 }
 
 typedef struct {
-  PetscInt         groups, dimension, threads;
+  PetscInt         groups, threads;
   const CellGroup *group;
   const PairPlan  *plan;
   PairVisitor      visit;
   void            *context;
-  double          *row, *row_square;       /* resident cells */
-  double          *column, *column_square; /* cells streamed past them */
+  CellBlock        row, column; /* resident cells, and cells streamed past them */
   double          *tile;
   Progress         progress;
   double           scale, done; /* million pairs of all ranks for each of this rank's; done so far */
@@ -46,35 +49,43 @@ typedef struct {
 
 /* ---- Tiles. The threads are ours, each with its own product: BLAS's threads and waiting OpenMP threads would take each other's cores. ---- */
 
-/* Distances of cells x (rows) and y (columns), up to `columns` each. */
-static void distances(const Pairs *p, PetscInt rows, const double *x, const double *square_x, PetscInt columns, const double *y, const double *square_y, double *distance, PetscInt ld)
+/* Products in a row of `columns` cells y from place `at` on become distances from cell i of x. */
+static void finish_row(const CellBlock *x, PetscInt i, const CellBlock *y, PetscInt at, PetscInt columns, double *row)
 {
-  const PetscInt d = p->dimension;
-
-  cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, columns, d, 1, x, d, y, d, 0, distance, ld);
-  for (PetscInt i = 0; i < rows; i++) distances_finish(columns, d, CANCELLATION_DOUBLE, x + (size_t)i * (size_t)d, square_x[i], y, square_y, distance + (size_t)i * (size_t)ld);
+  if (!distances_squares(columns, CANCELLATION_DOUBLE, x->square[i], y->square + at, row)) return;
+  for (PetscInt j = 0; j < columns; j++)
+    if (row[j] < 0) row[j] = cellblock_squared_difference(x, i, y, at + j);
 }
 
-/* Resident cells from place `at` on against cells y. */
-static PetscErrorCode rectangle(Pairs *p, PetscInt64 first_row, PetscInt at, PetscInt rows, PetscInt64 first_column, PetscInt columns, const double *y, const double *square_y)
+static void distances(const CellBlock *x, PetscInt i, PetscInt rows, const CellBlock *y, PetscInt at, PetscInt columns, double *distance)
 {
-  const PetscInt d = p->dimension;
+  cellblock_products(x, i, rows, y, at, columns, distance, columns);
+  for (PetscInt r = 0; r < rows; r++) finish_row(x, i + r, y, at, columns, distance + (size_t)r * (size_t)columns);
+}
 
+/* Rows a thread takes of `count`. */
+static PetscInt piece_of(const Pairs *p, PetscInt count)
+{
+  const PetscInt piece = (count + p->threads - 1) / p->threads;
+  return (piece + CELLBLOCK_STEP - 1) / CELLBLOCK_STEP * CELLBLOCK_STEP;
+}
+
+/* Resident cells from place `at` on against cells of y from place `at_y` on. */
+static PetscErrorCode rectangle(Pairs *p, PetscInt64 first_row, PetscInt at, PetscInt rows, PetscInt64 first_column, PetscInt columns, const CellBlock *y, PetscInt at_y)
+{
   PetscFunctionBeginUser;
   for (PetscInt done = 0; done < rows; done += p->plan->rows) {
-    const PetscInt now = PetscMin(p->plan->rows, rows - done), piece = (now + p->threads - 1) / p->threads;
-    const double  *x = p->row + (size_t)(at + done) * (size_t)d, *square_x = p->row_square + at + done;
+    const PetscInt now = PetscMin(p->plan->rows, rows - done), piece = piece_of(p, now);
 
 #pragma omp parallel for schedule(static, 1)
-    for (PetscInt i = 0; i < now; i += piece)
-      distances(p, PetscMin(piece, now - i), x + (size_t)i * (size_t)d, square_x + i, columns, y, square_y, p->tile + (size_t)i * (size_t)columns, columns);
+    for (PetscInt i = 0; i < now; i += piece) distances(&p->row, at + done + i, PetscMin(piece, now - i), y, at_y, columns, p->tile + (size_t)i * (size_t)columns);
     PetscCall(p->visit(p->context, &(PairTile){.first_row     = first_row + done,
                                                .first_column  = first_column,
                                                .rows          = now,
                                                .columns       = columns,
                                                .ld            = columns,
-                                               .row_square    = square_x,
-                                               .column_square = square_y,
+                                               .row_square    = p->row.square + at + done,
+                                               .column_square = y->square + at_y,
                                                .distance      = p->tile}));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -83,18 +94,17 @@ static PetscErrorCode rectangle(Pairs *p, PetscInt64 first_row, PetscInt at, Pet
 /* `count` resident cells from place `at` on against themselves: half the products, then mirrored. */
 static PetscErrorCode diagonal(Pairs *p, PetscInt64 first, PetscInt at, PetscInt count)
 {
-  const PetscInt d = p->dimension, piece = p->threads > 1 ? DIAGONAL_ROWS : count;
-  const double  *x = p->row + (size_t)at * (size_t)d, *square = p->row_square + at;
-  const size_t   ld = (size_t)count;
+  const double *square = p->row.square + at;
+  const size_t  ld = (size_t)count;
 
   PetscFunctionBeginUser;
-  if (p->threads == 1) cblas_dsyrk(CblasRowMajor, CblasLower, CblasNoTrans, count, d, 1, x, d, 0, p->tile, count);
 #pragma omp parallel for schedule(dynamic, 1)
-  for (PetscInt i = 0; i < count; i += piece) {
-    const PetscInt rows = PetscMin(piece, count - i);
-    if (p->threads > 1) cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows, i + rows, d, 1, x + (size_t)i * (size_t)d, d, x, d, 0, p->tile + (size_t)i * ld, count);
+  for (PetscInt i = 0; i < count; i += DIAGONAL_ROWS) {
+    const PetscInt rows = PetscMin(DIAGONAL_ROWS, count - i);
+
+    cellblock_products(&p->row, at + i, rows, &p->row, at, i + rows, p->tile + (size_t)i * ld, count);
     for (PetscInt j = i; j < i + rows; j++) {
-      distances_finish(j, d, CANCELLATION_DOUBLE, x + (size_t)j * (size_t)d, square[j], x, square, p->tile + (size_t)j * ld);
+      finish_row(&p->row, at + j, &p->row, at, j, p->tile + (size_t)j * ld);
       p->tile[(size_t)j * ld + (size_t)j] = 0;
     }
   }
@@ -141,21 +151,21 @@ static PetscInt64 band_column(PetscInt64 first, PetscInt64 rows, double pairs)
 static PetscErrorCode band(Pairs *p, PetscInt64 first, PetscInt rows, PetscInt64 begin, PetscInt64 end)
 {
   const PetscInt64 loaded = PetscMax(first, begin); /* rows above the first column are no part of it */
-  const PetscInt   d = p->dimension, here = (PetscInt)(first + rows - loaded);
+  const PetscInt   here   = (PetscInt)(first + rows - loaded);
 
   PetscFunctionBeginUser;
   if (begin >= end) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(groups_rows(p->groups, p->group, loaded, here, p->row, d, p->row_square));
+  PetscCall(cellblock_load(p->groups, p->group, loaded, here, &p->row));
   for (PetscInt64 c = begin; c < end;) {
     const PetscInt64 limit   = c < first ? PetscMin(first, end) : end;
     const PetscInt   columns = (PetscInt)PetscMin(p->plan->columns, limit - c), at = (PetscInt)(c - loaded);
 
     if (c < first) {
-      PetscCall(groups_rows(p->groups, p->group, c, columns, p->column, d, p->column_square));
-      PetscCall(rectangle(p, first, 0, rows, c, columns, p->column, p->column_square));
+      PetscCall(cellblock_load(p->groups, p->group, c, columns, &p->column));
+      PetscCall(rectangle(p, first, 0, rows, c, columns, &p->column, 0));
     } else {
       PetscCall(diagonal(p, c, at, columns));
-      PetscCall(rectangle(p, c + columns, at + columns, here - at - columns, c, columns, p->row + (size_t)at * (size_t)d, p->row_square + at));
+      PetscCall(rectangle(p, c + columns, at + columns, here - at - columns, c, columns, &p->row, at));
     }
     c += columns;
     p->done += p->scale * (band_pairs((double)first, rows, (double)c) - band_pairs((double)first, rows, (double)(c - columns)));
@@ -183,7 +193,7 @@ static PetscErrorCode own_part(Pairs *p, int rank, int ranks)
 
 PetscErrorCode pairs_visit(MPI_Comm comm, PetscInt groups, const CellGroup *group, const PairPlan *plan, PairVisitor visit, void *context)
 {
-  Pairs          p = {.groups = groups, .dimension = plan->dimension, .threads = omp_get_max_threads(), .group = group, .plan = plan, .visit = visit, .context = context};
+  Pairs          p = {.groups = groups, .threads = omp_get_max_threads(), .group = group, .plan = plan, .visit = visit, .context = context};
   static PetscLogEvent event = -1;
   const int            blas_threads = openblas_get_num_threads();
   int                  rank, ranks;
@@ -195,8 +205,8 @@ PetscErrorCode pairs_visit(MPI_Comm comm, PetscInt groups, const CellGroup *grou
   for (PetscInt i = 0; i < groups; i++)
     PetscCheck(features_dimension(group[i].features) == plan->dimension, comm, PETSC_ERR_ARG_SIZ, "Group %d has %d features, the plan %d", (int)i,
                (int)features_dimension(group[i].features), (int)plan->dimension);
-  PetscCall(PetscMalloc2((size_t)plan->resident * (size_t)plan->dimension, &p.row, plan->resident, &p.row_square));
-  PetscCall(PetscMalloc2((size_t)plan->columns * (size_t)plan->dimension, &p.column, plan->columns, &p.column_square));
+  PetscCall(cellblock_create(cellblock_layout(), plan->resident, plan->dimension, &p.row));
+  PetscCall(cellblock_create(cellblock_layout(), plan->columns, plan->dimension, &p.column));
   PetscCall(PetscMalloc1((size_t)PetscMax(plan->rows, plan->columns) * (size_t)plan->columns, &p.tile));
   if (event < 0) PetscCall(PetscLogEventRegister("HilbertPairs", PETSC_OBJECT_CLASSID, &event));
   PetscCall(PetscLogEventBegin(event, 0, 0, 0, 0));
@@ -208,8 +218,8 @@ PetscErrorCode pairs_visit(MPI_Comm comm, PetscInt groups, const CellGroup *grou
   openblas_set_num_threads(blas_threads);
   PetscCall(PetscLogFlops((double)plan->cells * ((double)plan->cells + 1) * plan->dimension / ranks));
   PetscCall(PetscLogEventEnd(event, 0, 0, 0, 0));
-  PetscCall(PetscFree2(p.row, p.row_square));
-  PetscCall(PetscFree2(p.column, p.column_square));
+  PetscCall(cellblock_destroy(&p.row));
+  PetscCall(cellblock_destroy(&p.column));
   PetscCall(PetscFree(p.tile));
   PetscCallAgree(comm, code);
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -15,5 +15,7 @@ void distances_mend(PetscInt count, PetscInt dimension, const double *x, const d
 /* distances_finish - product[j] = x.y_j becomes |x-y_j|^2 = |x|^2 + |y_j|^2 - 2 x.y_j, not below 0, for `count` cells y (count, dimension), square_y (count) their
    |y|^2; cancellation: one of the above. Thread-safe, not collective, no errors. */
 void distances_finish(PetscInt count, PetscInt dimension, double cancellation, const double *x, double square_x, const double *y, const double *square_y, double *product);
+/* The same but for those that need the cells themselves: they are -1, and their number is returned. */
+PetscInt distances_squares(PetscInt count, double cancellation, double square_x, const double *square_y, double *product);
 
 #endif
