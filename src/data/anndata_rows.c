@@ -279,6 +279,17 @@ PetscErrorCode anndata_read_rows(AnnData *file, PetscInt64 first, PetscInt64 cou
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscBool anndata_is_double(const AnnData *file)
+{
+  const hid_t type = file->form == MATRIX_NONE || file->form == MATRIX_FRAME ? H5I_INVALID_HID : H5Dget_type(file->values);
+  PetscBool   wide;
+
+  if (type < 0) return PETSC_FALSE;
+  wide = H5Tget_class(type) == H5T_FLOAT && H5Tget_size(type) > sizeof(float) ? PETSC_TRUE : PETSC_FALSE;
+  H5Tclose(type);
+  return wide;
+}
+
 PetscErrorCode anndata_rows_for_bytes(const AnnData *file, double bytes, PetscInt64 *rows)
 {
   const double per_entry  = sizeof(int32_t) + sizeof(float);

@@ -55,6 +55,9 @@ PetscErrorCode anndata_column(AnnData *file, const char *table, const char *name
    agrees): damaged or truncated data, indices out of range. */
 PetscErrorCode anndata_read_rows(AnnData *file, PetscInt64 first, PetscInt64 count, SparseRows *rows);
 
+/* Are the values of the selected matrix stored in double precision (and rounded to single when they are read)? Independent. */
+PetscBool anndata_is_double(const AnnData *file);
+
 /* anndata_rows_for_bytes - how many rows a read may take so that it stays near the given memory, at least one. Independent. */
 PetscErrorCode anndata_rows_for_bytes(const AnnData *file, double bytes, PetscInt64 *rows);
 
