@@ -25,12 +25,6 @@ VECTOR_CLONES static PetscInt row_squares(PetscInt n, double cancellation, doubl
   return close;
 }
 
-void distances_mend(PetscInt count, PetscInt dimension, const double *x, const double *y, double *square)
-{
-  for (PetscInt j = 0; j < count; j++)
-    if (square[j] < 0) square[j] = squared_difference(dimension, x, y + (size_t)j * (size_t)dimension);
-}
-
 PetscInt distances_squares(PetscInt count, double cancellation, double square_x, const double *square_y, double *product)
 {
   return row_squares(count, cancellation, square_x, square_y, product);
@@ -38,5 +32,7 @@ PetscInt distances_squares(PetscInt count, double cancellation, double square_x,
 
 void distances_finish(PetscInt count, PetscInt dimension, double cancellation, const double *x, double square_x, const double *y, const double *square_y, double *product)
 {
-  if (row_squares(count, cancellation, square_x, square_y, product)) distances_mend(count, dimension, x, y, product);
+  if (!row_squares(count, cancellation, square_x, square_y, product)) return;
+  for (PetscInt j = 0; j < count; j++)
+    if (product[j] < 0) product[j] = squared_difference(dimension, x, y + (size_t)j * (size_t)dimension);
 }

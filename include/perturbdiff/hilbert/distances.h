@@ -9,13 +9,10 @@
 /* The same for products in single precision, about 1e-6 of that sum: below 1e-4 of the distance. */
 #define CANCELLATION_SINGLE 3e-2
 
-/* distances_mend - square[j] < 0 becomes |x-y_j|^2 of the cells. Thread-safe. */
-void distances_mend(PetscInt count, PetscInt dimension, const double *x, const double *y, double *square);
-
 /* distances_finish - product[j] = x.y_j becomes |x-y_j|^2 = |x|^2 + |y_j|^2 - 2 x.y_j, not below 0, for `count` cells y (count, dimension), square_y (count) their
    |y|^2; cancellation: one of the above. Thread-safe, not collective, no errors. */
 void distances_finish(PetscInt count, PetscInt dimension, double cancellation, const double *x, double square_x, const double *y, const double *square_y, double *product);
-/* The same but for those that need the cells themselves: they are -1, and their number is returned. */
+/* distances_squares - the same but for those that need the cells themselves: they become -1, and their number is returned. */
 PetscInt distances_squares(PetscInt count, double cancellation, double square_x, const double *square_y, double *product);
 
 #endif
