@@ -1,8 +1,3 @@
-# The manual page, made from -help, and the files that travel with a release.
-EXTRA_DIST += .clang-format jobscripts/train.slurm jobscripts/sample-array.slurm
-EXTRA_DIST += doc/demo-scores.svg
-EXTRA_DIST += inputs/demo-prepare.yaml inputs/demo-train.yaml inputs/demo-sample.yaml inputs/screen-train.yaml
-EXTRA_DIST += validation/README.md validation/screen/run validation/interferon/run validation/prepare/run
 # The manual page, made from the program's own help, and the files that travel with a release.
 dist_man_MANS = doc/perturbdiff.1
 dist_doc_DATA = README.md CHANGELOG.md CITATION.cff LICENSE
