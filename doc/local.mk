@@ -40,4 +40,3 @@ dist-hook:
 	find "$(distdir)" -depth -type d -empty -exec rmdir {} +; \
 	left_out=`printf '%s\n' "$$list" | grep -vE '^\.(ci|git)' | while IFS= read -r file; do test -e "$(distdir)/$$file" || echo "  $$file"; done`; \
 	test -z "$$left_out" || { echo "make dist: these files are in no list of the Makefile (sources, EXTRA_DIST):"; echo "$$left_out"; exit 1; }
-EXTRA_DIST += validation/performance/evaluate/run validation/performance/evaluate/make_files.py validation/performance/evaluate/cell_eval_time.py validation/celleval/run validation/celleval/live.py validation/celleval/ties.py

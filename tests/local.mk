@@ -6,7 +6,7 @@ AM_TEST_LIBS_DOUBLE = libperturbdiff_double.la $(CMOCKA_LIBS) $(library_libs)
 LDADD = $(AM_TEST_LIBS)
 EXTRA_DIST += tests/run tests/installed tests/unit/check.h
 
-# A C test is added by two lines in its room's fragment below; data files under tests/data go to EXTRA_DIST.
+# A C test is added by two lines in its room's fragment below; whatever is tracked under tests/data travels with a release.
 include tests/unit/runtime.mk
 include tests/unit/data.mk
 include tests/unit/hilbert.mk

@@ -21,6 +21,7 @@
 #include <perturbdiff/runtime/options.h>
 #include <perturbdiff/runtime/random.h>
 #include <perturbdiff/runtime/real.h>
+#include <perturbdiff/runtime/sort.h>
 #include <perturbdiff/runtime/sum.h>
 
 #endif

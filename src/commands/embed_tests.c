@@ -6,6 +6,7 @@
 #include "commands/embed.h"
 #include <math.h>
 #include <perturbdiff/evaluation/distribution.h>
+#include <perturbdiff/runtime/sort.h>
 #include <stdlib.h>
 
 const OptionSpec embed_tests_options[] = {
@@ -321,45 +322,35 @@ static PetscErrorCode print_tests(const void *context, FILE *stream)
   return PETSC_SUCCESS;
 }
 
-typedef struct {
-  double   gradient;
-  PetscInt gene;
-} Ranked;
-
-static int steepest_first(const void *a, const void *b)
-{
-  const Ranked *x = a, *y = b;
-  const double  difference = fabs(x->gradient) - fabs(y->gradient);
-  return difference != 0 ? (difference < 0) - (difference > 0) : (x->gene > y->gene) - (x->gene < y->gene);
-}
-
 /* Gradient along genes: that along components goes through their loadings. */
 static PetscErrorCode print_witness(const void *context, FILE *stream)
 {
   const Plan    *p = context;
   const Embed   *e = p->e;
   const PetscInt genes = e->table->gene.count, d = features_dimension(e->group->features), shown = (PetscInt)PetscMin(p->genes, genes);
-  Ranked        *ranked;
+  Ranked        *ranked; /* by modulus */
+  double        *gradient;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(genes, &ranked));
+  PetscCall(PetscMalloc2(genes, &ranked, genes, &gradient));
   fputs("perturbation,cell_type,batch,rank,gene,gradient\n", stream);
   for (PetscInt k = 0; k < p->single; k++) {
     const double *along = p->gradient + (size_t)k * (size_t)d;
     for (PetscInt g = 0; g < genes; g++) {
       double sum = e->projected ? 0 : along[g];
       for (PetscInt c = 0; e->projected && c < d; c++) sum += along[c] * e->components.loadings[(size_t)g * (size_t)d + (size_t)c];
-      ranked[g] = (Ranked){sum, g};
+      gradient[g] = sum;
+      ranked[g] = (Ranked){fabs(sum), g};
     }
-    qsort(ranked, (size_t)genes, sizeof *ranked, steepest_first);
+    sort_largest_first(genes, ranked);
     for (PetscInt r = 0; r < shown; r++) {
       print_names(p, &p->test[k], stream);
       fprintf(stream, ",%d,", (int)r + 1);
-      csv_field(stream, e->table->gene.name[ranked[r].gene]);
-      fprintf(stream, ",%.12g\n", ranked[r].gradient);
+      csv_field(stream, e->table->gene.name[ranked[r].index]);
+      fprintf(stream, ",%.12g\n", gradient[ranked[r].index]);
     }
   }
-  PetscCall(PetscFree(ranked));
+  PetscCall(PetscFree2(ranked, gradient));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

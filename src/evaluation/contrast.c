@@ -4,13 +4,7 @@
 #include <perturbdiff/evaluation/contrast.h>
 #include <perturbdiff/hilbert/permutation.h>
 #include <perturbdiff/runtime/error.h>
-#include <stdlib.h>
-
-static int ascending(const void *a, const void *b)
-{
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
+#include <perturbdiff/runtime/sort.h>
 
 /* Counts in offset[gene + 1] become places; values are put there by `put`. */
 static PetscErrorCode allocate(SortedGenes *s)
@@ -26,7 +20,7 @@ static void sort_genes(SortedGenes *s)
 {
   for (PetscInt g = s->genes; g > 0; g--) s->offset[g] = s->offset[g - 1];
   s->offset[0] = 0;
-  for (PetscInt g = 0; g < s->genes; g++) qsort(s->value + s->offset[g], (size_t)(s->offset[g + 1] - s->offset[g]), sizeof *s->value, ascending);
+  for (PetscInt g = 0; g < s->genes; g++) sort_doubles(s->offset[g + 1] - s->offset[g], s->value + s->offset[g]);
 }
 
 PetscErrorCode sortedgenes_create(const SparseRows *rows, PetscInt genes, SortedGenes *s)

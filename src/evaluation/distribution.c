@@ -5,8 +5,8 @@
 #include <perturbdiff/hilbert/permutation.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/random.h>
+#include <perturbdiff/runtime/sort.h>
 #include <petscblaslapack.h>
-#include <stdlib.h>
 
 const char *const distribution_score_name[DISTRIBUTION_SCORES] = {
     "energy_distance", "energy_p",        "mmd_squared",      "mmd_p",          "wasserstein",         "wasserstein_p",    "correlation_difference",
@@ -70,15 +70,9 @@ static PetscErrorCode squared_distances(Pooled *p)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static int ascending(const void *a, const void *b)
-{
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 static double median(PetscInt n, double *x)
 {
-  qsort(x, (size_t)n, sizeof *x, ascending);
+  sort_doubles(n, x);
   return quantile_of_sorted(n, x, 0.5);
 }
 
@@ -117,24 +111,17 @@ static PetscErrorCode distance_tests(const Pooled *p, double *kernel, Distributi
 
 /* ---- genes ----------------------------------------------------------------------------------------------------------------------- */
 
-typedef struct {
-  double   value;
-  PetscInt cell;
-} CellValue;
-
-static int lower_value(const void *a, const void *b) { return ascending(&((const CellValue *)a)->value, &((const CellValue *)b)->value); }
-
 /* distance (labellings): the integral of |F - G| of one gene under each labelling is added. weight (cells, labellings). Zeros come first: below the least value
    above zero the difference of the distribution functions is minus the weight of all others. */
-static void add_wasserstein(PetscInt entries, const CellValue *sorted, PetscInt labellings, const double *weight, double *difference, double *distance)
+static void add_wasserstein(PetscInt entries, const Ranked *sorted, PetscInt labellings, const double *weight, double *difference, double *distance)
 {
   for (PetscInt b = 0; b < labellings; b++) difference[b] = 0;
   for (PetscInt e = 0; e < entries; e++) {
-    const double *w = weight + (size_t)sorted[e].cell * (size_t)labellings;
+    const double *w = weight + (size_t)sorted[e].index * (size_t)labellings;
     for (PetscInt b = 0; b < labellings; b++) difference[b] -= w[b];
   }
   for (PetscInt e = 0; e < entries; e++) {
-    const double *w = weight + (size_t)sorted[e].cell * (size_t)labellings;
+    const double *w = weight + (size_t)sorted[e].index * (size_t)labellings;
     const double  step = sorted[e].value - (e ? sorted[e - 1].value : 0);
     if (step > 0)
       for (PetscInt b = 0; b < labellings; b++) distance[b] += step * fabs(difference[b]);
@@ -161,7 +148,7 @@ static double variance_of(PetscInt n, const double *x, PetscInt stride)
 static PetscErrorCode gene_marginals(const Pooled *p, GeneMarginals *marginals, double *total)
 {
   const PetscInt all = p->options->permutations + 1;
-  CellValue     *sorted;
+  Ranked        *sorted;
   double        *weight, *difference, *distance;
 
   PetscFunctionBeginUser;
@@ -177,10 +164,10 @@ static PetscErrorCode gene_marginals(const Pooled *p, GeneMarginals *marginals, 
       for (PetscInt i = 0; i < p->cells; i++) {
         const double value = p->x[(size_t)i * (size_t)p->genes + (size_t)g];
         if (value == 0) continue;
-        sorted[entries++] = (CellValue){value, i};
+        sorted[entries++] = (Ranked){value, i};
         real += i < p->n;
       }
-      qsort(sorted, (size_t)entries, sizeof *sorted, lower_value);
+      sort_smallest_first(entries, sorted);
       PetscCall(PetscArrayzero(distance, count));
       add_wasserstein(entries, sorted, count, weight, difference, distance);
       for (PetscInt b = 0; b < count; b++) total[first + b] += distance[b];
@@ -243,25 +230,19 @@ static PetscErrorCode correlations(PetscInt cells, PetscInt genes, const double 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static int larger_first(const void *a, const void *b)
-{
-  const CellValue *x = a, *y = b;
-  return x->value != y->value ? (x->value < y->value) - (x->value > y->value) : (x->cell > y->cell) - (x->cell < y->cell);
-}
-
 static PetscErrorCode correlation_difference(const Pooled *p, const GeneMarginals *marginals, double *difference)
 {
-  CellValue *order;
-  PetscInt   count = 0, *gene;
-  double    *unit, *real, *predicted, sum = 0;
+  Ranked  *order;
+  PetscInt count = 0, *gene;
+  double  *unit, *real, *predicted, sum = 0;
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc2(p->genes, &order, p->genes, &gene));
   for (PetscInt g = 0; g < p->genes; g++)
-    if (marginals[g].variance_real > 0) order[count++] = (CellValue){marginals[g].variance_real, g};
-  qsort(order, (size_t)count, sizeof *order, larger_first);
+    if (marginals[g].variance_real > 0) order[count++] = (Ranked){marginals[g].variance_real, g};
+  sort_largest_first(count, order);
   count = PetscMin(count, CORRELATION_GENES);
-  for (PetscInt c = 0; c < count; c++) gene[c] = order[c].cell;
+  for (PetscInt c = 0; c < count; c++) gene[c] = order[c].index;
   *difference = NAN;
   if (count > 1 && p->m > 1) {
     PetscCall(

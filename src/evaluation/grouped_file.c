@@ -3,7 +3,7 @@
 #include <math.h>
 #include <perturbdiff/runtime.h>
 #include <perturbdiff/runtime/clones.h>
-#include <stdlib.h>
+#include <perturbdiff/runtime/sort.h>
 #include <string.h>
 
 /* Log values that are not counts lie below this (METRICS). */
@@ -75,18 +75,12 @@ static PetscErrorCode scan_rows(GroupedFile *file, PetscInt64 begin, PetscInt64 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static int ascending(const void *a, const void *b)
-{
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
-
 /* Median of the sums above zero; sums are sorted. */
 static double median_of_positive(PetscInt64 count, double *sum)
 {
   PetscInt64 zeros = 0;
 
-  qsort(sum, (size_t)count, sizeof *sum, ascending);
+  sort_doubles(count, sum);
   while (zeros < count && sum[zeros] <= 0) zeros++;
   const PetscInt64 n = count - zeros;
   return n ? 0.5 * (sum[zeros + (n - 1) / 2] + sum[zeros + n / 2]) : 0;

@@ -3,33 +3,21 @@
 #include "evaluation/pair_internal.h"
 #include <math.h>
 #include <perturbdiff/runtime/error.h>
-#include <stdlib.h>
-
-typedef struct {
-  double   value;
-  PetscInt index;
-} Item;
-
-/* Descending, ties in the order of appearance. */
-static int largest_first(const void *a, const void *b)
-{
-  const Item *x = a, *y = b;
-  return x->value != y->value ? (x->value < y->value) - (x->value > y->value) : (x->index > y->index) - (x->index < y->index);
-}
+#include <perturbdiff/runtime/sort.h>
 
 /* Significant genes by falling |log2 fold change|. */
-static PetscInt significant_genes(const DifferentialTable *t, PetscInt row, Item *item)
+static PetscInt significant_genes(const DifferentialTable *t, PetscInt row, Ranked *item)
 {
   PetscInt count = 0;
 
   for (PetscInt g = 0; g < t->genes; g++)
-    if (differential_significant(t, row, g)) item[count++] = (Item){(double)fabsf((float)t->log2_fold_change[(size_t)row * (size_t)t->genes + (size_t)g]), g};
-  qsort(item, (size_t)count, sizeof *item, largest_first);
+    if (differential_significant(t, row, g)) item[count++] = (Ranked){(double)fabsf((float)t->log2_fold_change[(size_t)row * (size_t)t->genes + (size_t)g]), g};
+  sort_largest_first(count, item);
   return count;
 }
 
 /* Share of genes that the first k of both lists have in common. mark: (genes) zeros, left so. */
-static double common_share(PetscInt k, PetscInt n, const Item *real, PetscInt m, const Item *predicted, unsigned char *mark)
+static double common_share(PetscInt k, PetscInt n, const Ranked *real, PetscInt m, const Ranked *predicted, unsigned char *mark)
 {
   PetscInt common = 0;
 
@@ -101,7 +89,7 @@ PetscErrorCode metrics_of_expression(const DifferentialTable *real, PetscInt r, 
                                      unsigned char *missing)
 {
   const PetscInt genes = real->genes, length[] = {0, 50, 100, 200, 500};
-  Item          *genes_real, *genes_predicted;
+  Ranked          *genes_real, *genes_predicted;
   unsigned char *mark;
 
   PetscFunctionBeginUser;

@@ -3,35 +3,24 @@
 #include <math.h>
 #include <perturbdiff/hilbert/features.h>
 #include <perturbdiff/runtime.h>
+#include <perturbdiff/runtime/sort.h>
 #include <stdlib.h>
 #include <string.h>
 
 /* Cells drawn of each population, predictions shown, levels of calibration; words of the random streams. */
 enum { SHOWN_CELLS = 300, SHOWN_MODELS = 4, LEVELS = 19, STEP_SHOWN = 64 };
 
-typedef struct {
-  double   strength;
-  PetscInt group;
-} Strength;
-
-static int strongest_first(const void *a, const void *b)
-{
-  const Strength *x = a, *y = b;
-  if (x->strength != y->strength) return x->strength < y->strength ? 1 : -1;
-  return (x->group > y->group) - (x->group < y->group);
-}
-
 PetscErrorCode shown_choose(Analyses *a, const ScoreTable *t, const double *strength)
 {
-  Strength *order;
-  PetscInt  models = 0;
+  Ranked  *order;
+  PetscInt models = 0;
 
   PetscFunctionBeginUser;
   PetscCall(PetscCalloc3(t->groups, &a->shown, t->rows, &a->shown_row, t->groups, &a->shown_change));
   PetscCall(PetscMalloc1(t->groups, &order));
-  for (PetscInt k = 0; k < t->groups; k++) order[k] = (Strength){strength[k], k};
-  qsort(order, (size_t)t->groups, sizeof *order, strongest_first);
-  for (PetscInt i = 0; i < PetscMin(t->groups, a->options->shown); i++) a->shown[order[i].group] = 1;
+  for (PetscInt k = 0; k < t->groups; k++) order[k] = (Ranked){strength[k], k};
+  sort_largest_first(t->groups, order);
+  for (PetscInt i = 0; i < PetscMin(t->groups, a->options->shown); i++) a->shown[order[i].index] = 1;
   PetscCall(PetscFree(order));
   for (PetscInt r = 0; r < t->rows; r++) {
     const PetscBool control = t->kind[r] == ROW_BASELINE && !strcmp(t->model[r], baseline_name[BASELINE_CONTROL]) ? PETSC_TRUE : PETSC_FALSE;

@@ -2,41 +2,29 @@
 #include <math.h>
 #include <perturbdiff/evaluation/statistics.h>
 #include <perturbdiff/runtime/error.h>
-#include <stdlib.h>
+#include <perturbdiff/runtime/sort.h>
 
-/* A value and where it stood. */
-typedef struct {
-  double   value;
-  PetscInt place;
-} Placed;
-
-static int ascending(const void *a, const void *b)
-{
-  const Placed *x = a, *y = b;
-  return x->value != y->value ? (x->value > y->value) - (x->value < y->value) : (x->place > y->place) - (x->place < y->place);
-}
-
-static PetscErrorCode sort_placed(PetscInt n, const double *x, Placed **sorted)
+static PetscErrorCode sort_ranked(PetscInt n, const double *x, Ranked **sorted)
 {
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc1(n, sorted));
-  for (PetscInt i = 0; i < n; i++) (*sorted)[i] = (Placed){x[i], i};
-  qsort(*sorted, (size_t)n, sizeof **sorted, ascending);
+  for (PetscInt i = 0; i < n; i++) (*sorted)[i] = (Ranked){x[i], i};
+  sort_smallest_first(n, *sorted);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode average_ranks(PetscInt n, const double *x, double *rank, double *ties)
 {
-  Placed *sorted;
+  Ranked *sorted;
   double  sum = 0;
 
   PetscFunctionBeginUser;
-  PetscCall(sort_placed(n, x, &sorted));
+  PetscCall(sort_ranked(n, x, &sorted));
   for (PetscInt i = 0, j; i < n; i = j) {
     for (j = i + 1; j < n && sorted[j].value == sorted[i].value;) j++;
     const double t = (double)(j - i);
     sum += t * t * t - t;
-    for (PetscInt k = i; k < j; k++) rank[sorted[k].place] = 0.5 * (double)(i + j + 1);
+    for (PetscInt k = i; k < j; k++) rank[sorted[k].index] = 0.5 * (double)(i + j + 1);
   }
   if (ties) *ties = sum;
   PetscCall(PetscFree(sorted));
@@ -207,7 +195,7 @@ PetscErrorCode holm_adjust(PetscInt n, const double *p_value, double *adjusted)
 {
   double  *p;
   PetscInt used = 0, *place;
-  Placed  *sorted;
+  Ranked  *sorted;
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc2(n, &p, n, &place));
@@ -217,11 +205,11 @@ PetscErrorCode holm_adjust(PetscInt n, const double *p_value, double *adjusted)
     p[used++] = p_value[i];
   }
   for (PetscInt i = 0; i < n; i++) adjusted[i] = NAN;
-  PetscCall(sort_placed(used, p, &sorted));
+  PetscCall(sort_ranked(used, p, &sorted));
   double largest = 0;
   for (PetscInt i = 0; i < used; i++) {
     largest = PetscMax(largest, (double)(used - i) * sorted[i].value);
-    adjusted[place[sorted[i].place]] = PetscMin(1, largest);
+    adjusted[place[sorted[i].index]] = PetscMin(1, largest);
   }
   PetscCall(PetscFree(sorted));
   PetscCall(PetscFree2(p, place));
@@ -230,15 +218,15 @@ PetscErrorCode holm_adjust(PetscInt n, const double *p_value, double *adjusted)
 
 PetscErrorCode ranking_areas(PetscInt n, const double *score, const unsigned char *label, double *roc, double *precision_recall)
 {
-  Placed *sorted;
+  Ranked *sorted;
   double  positives = 0, hits = 0, misses = 0, under_roc = 0, average = 0;
 
   PetscFunctionBeginUser;
   for (PetscInt i = 0; i < n; i++) positives += label[i];
-  PetscCall(sort_placed(n, score, &sorted));
+  PetscCall(sort_ranked(n, score, &sorted));
   for (PetscInt end = n, begin; end > 0; end = begin) {
     double here = 0;
-    for (begin = end; begin > 0 && sorted[begin - 1].value == sorted[end - 1].value; begin--) here += label[sorted[begin - 1].place];
+    for (begin = end; begin > 0 && sorted[begin - 1].value == sorted[end - 1].value; begin--) here += label[sorted[begin - 1].index];
     const double wrong = (double)(end - begin) - here;
     under_roc += wrong * (hits + here / 2);
     hits += here;

@@ -3,8 +3,8 @@
 #include <math.h>
 #include <perturbdiff/hilbert/permutation.h>
 #include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/sort.h>
 #include <perturbdiff/runtime/sum.h>
-#include <stdlib.h>
 
 /* Labellings of a product, rows of a tile that meet them at a time, memory of the pairs beside them. */
 enum { LABELLINGS = 256, ROWS = 256 };
@@ -267,17 +267,6 @@ PetscErrorCode permutation_test(MPI_Comm comm, const Labels *labels, const Kerne
 
 /* ---- False discovery rate ---- */
 
-typedef struct {
-  double   p;
-  PetscInt test;
-} Ranked;
-
-static int smaller_first(const void *a, const void *b)
-{
-  const Ranked *x = a, *y = b;
-  return x->p != y->p ? (x->p > y->p) - (x->p < y->p) : (x->test > y->test) - (x->test < y->test);
-}
-
 PetscErrorCode false_discovery_rates(PetscInt tests, const double *p_value, const unsigned char *dropped, double *fdr)
 {
   Ranked  *ranked;
@@ -288,10 +277,10 @@ PetscErrorCode false_discovery_rates(PetscInt tests, const double *p_value, cons
   PetscCall(PetscMalloc1(tests, &ranked));
   for (PetscInt g = 0; g < tests; g++)
     if (!dropped || !dropped[g]) ranked[count++] = (Ranked){p_value[g], g};
-  qsort(ranked, (size_t)count, sizeof *ranked, smaller_first);
+  sort_smallest_first(count, ranked);
   for (PetscInt i = count; i-- > 0;) {
-    least = PetscMin(least, ranked[i].p * ((double)count / (double)(i + 1)));
-    fdr[ranked[i].test] = PetscMax(0, PetscMin(least, 1));
+    least = PetscMin(least, ranked[i].value * ((double)count / (double)(i + 1)));
+    fdr[ranked[i].index] = PetscMax(0, PetscMin(least, 1));
   }
   PetscCall(PetscFree(ranked));
   PetscFunctionReturn(PETSC_SUCCESS);

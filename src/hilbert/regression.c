@@ -2,7 +2,7 @@
 #include <math.h>
 #include <perturbdiff/hilbert/regression.h>
 #include <perturbdiff/runtime/error.h>
-#include <stdlib.h>
+#include <perturbdiff/runtime/sort.h>
 
 const double regression_lambda[REGRESSION_LAMBDAS] = {1e-3, 1e-2, 0.1, 1};
 
@@ -37,8 +37,6 @@ double covariate_kernel(const CovariateKernel *kernel, const Covariates *a, cons
   return product;
 }
 
-static int ascending(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
-
 PetscErrorCode covariate_similarity(PetscInt levels, PetscInt features, const double *feature, const unsigned char *known, double *similarity)
 {
   const size_t n = (size_t)levels;
@@ -57,7 +55,7 @@ PetscErrorCode covariate_similarity(PetscInt levels, PetscInt features, const do
       similarity[i * n + j] = sum;
       if (!known || (known[i] && known[j])) square[pairs++] = sum;
     }
-  qsort(square, pairs, sizeof *square, ascending);
+  sort_doubles((PetscInt64)pairs, square);
   const double median = pairs ? square[pairs / 2] : 1, width = median > 0 ? median : 1;
   for (size_t i = 0; i < n; i++) {
     for (size_t j = 0; j < i; j++) {
@@ -213,7 +211,7 @@ static void project_on_simplex(PetscInt n, const unsigned char *usable, double *
 
   for (PetscInt i = 0; i < n; i++)
     if (!usable || usable[i]) sorted[count++] = v[i];
-  qsort(sorted, (size_t)count, sizeof *sorted, ascending);
+  sort_doubles(count, sorted);
   for (PetscInt k = 1; k <= count; k++) {
     const double u = sorted[count - k];
     sum += u;

@@ -2,7 +2,7 @@
 #include "report/report_internal.h"
 #include <math.h>
 #include <perturbdiff/runtime/options.h>
-#include <stdlib.h>
+#include <perturbdiff/runtime/sort.h>
 #include <string.h>
 
 enum { GRID = 48, PANELS = 6 };
@@ -11,12 +11,6 @@ typedef struct {
   PetscInt count;
   double  *x, *y;
 } Points;
-
-static int ascending(const void *a, const void *b)
-{
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
 
 static double deviation(PetscInt n, const double *x)
 {
@@ -45,7 +39,7 @@ static PetscErrorCode contours(const Points *p, int number, const double low[2],
   if (p->count < 20 || !(h[0] > 0) || !(h[1] > 0)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscMalloc1(p->count, &at));
   for (PetscInt i = 0; i < p->count; i++) at[i] = density(p, h, p->x[i], p->y[i]);
-  qsort(at, (size_t)p->count, sizeof *at, ascending);
+  sort_doubles(p->count, at);
   PetscCall(text_add(script, "$grid%d << EOD\n", number));
   for (int i = 0; i < GRID; i++) {
     for (int j = 0; j < GRID; j++) {

@@ -1,36 +1,24 @@
 /* Items of work dealt out to ranks, or to teams of ranks where there are more of these. */
 #include <perturbdiff/runtime/deal.h>
 #include <perturbdiff/runtime/error.h>
-#include <stdlib.h>
-
-typedef struct {
-  double   cost;
-  PetscInt item;
-} Cost;
-
-static int dearest_first(const void *a, const void *b)
-{
-  const Cost *x = a, *y = b;
-  if (x->cost != y->cost) return x->cost < y->cost ? 1 : -1;
-  return (x->item > y->item) - (x->item < y->item);
-}
+#include <perturbdiff/runtime/sort.h>
 
 PetscErrorCode deal_to_least(PetscInt count, const double *cost, PetscMPIInt ranks, PetscMPIInt *owner)
 {
-  Cost   *order;
+  Ranked *order;
   double *load;
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc1(count, &order));
   PetscCall(PetscCalloc1(ranks, &load));
-  for (PetscInt i = 0; i < count; i++) order[i] = (Cost){cost[i], i};
-  qsort(order, (size_t)count, sizeof *order, dearest_first);
+  for (PetscInt i = 0; i < count; i++) order[i] = (Ranked){cost[i], i};
+  sort_largest_first(count, order);
   for (PetscInt k = 0; k < count; k++) {
     PetscMPIInt least = 0;
     for (PetscMPIInt r = 1; r < ranks; r++)
       if (load[r] < load[least]) least = r;
-    load[least] += order[k].cost;
-    owner[order[k].item] = least;
+    load[least] += order[k].value;
+    owner[order[k].index] = least;
   }
   PetscCall(PetscFree(order));
   PetscCall(PetscFree(load));

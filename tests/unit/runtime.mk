@@ -31,3 +31,5 @@ unit_tests += tests/unit/csv_test
 tests_unit_csv_test_SOURCES = tests/unit/csv_test.c
 parallel_tests += tests/unit/sum_mpi
 tests_unit_sum_mpi_SOURCES = tests/unit/sum_mpi.c
+unit_tests += tests/unit/sort_test
+tests_unit_sort_test_SOURCES = tests/unit/sort_test.c

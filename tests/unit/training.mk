@@ -14,5 +14,3 @@ parallel_tests += tests/unit/allocation_mpi
 tests_unit_allocation_mpi_SOURCES = tests/unit/allocation_mpi.c
 check_PROGRAMS += validation/performance/checkpoint_bench
 validation_performance_checkpoint_bench_SOURCES = validation/performance/checkpoint_bench.c
-EXTRA_DIST += validation/performance/checkpoint
-EXTRA_DIST += validation/performance/memory
