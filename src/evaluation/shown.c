@@ -193,44 +193,60 @@ PetscErrorCode shown_keep_changes(Analyses *a, const ScoreTable *t, PetscInt gro
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Changes of the genes that row r predicts for a group, NULL where they are not shown; the real ones are a->shown_change[group]. */
+static const double *predicted_change(const ScoreTable *t, PetscInt r, PetscInt group)
+{
+  const Analyses *a = t->analyses;
+
+  if (t->kind[r] != ROW_PREDICTION || !a->shown_row[r] || !a->shown_change[group]) return NULL;
+  return a->shown_change[group] + (size_t)(r + 1) * (size_t)t->genes;
+}
+
 PetscErrorCode shown_print_changes(const void *table, FILE *stream)
 {
   const ScoreTable *t = table;
-  const Analyses   *a = t->analyses;
 
   PetscFunctionBeginUser;
   fprintf(stream, "model,perturbation,cell_type,batch,gene,real,predicted\n");
   for (PetscInt r = 0; r < t->rows; r++)
-    for (PetscInt k = 0; k < t->groups && t->kind[r] == ROW_PREDICTION && a->shown_row[r]; k++)
-      for (PetscInt g = 0; a->shown_change[k] && g < t->genes; g++) {
+    for (PetscInt k = 0; k < t->groups; k++) {
+      const double *predicted = predicted_change(t, r, k);
+
+      for (PetscInt g = 0; predicted && g < t->genes; g++) {
         analyses_begin_line(t, t->model[r], k, stream);
         csv_field(stream, t->gene[g]);
-        fprintf(stream, ",%.5g,%.5g\n", a->shown_change[k][g], a->shown_change[k][(size_t)(r + 1) * (size_t)t->genes + (size_t)g]);
+        fprintf(stream, ",%.5g,%.5g\n", t->analyses->shown_change[k][g], predicted[g]);
       }
+    }
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* How far the change predicted for group k lies from the real change of group j. */
+static void print_distance(const ScoreTable *t, PetscInt r, PetscInt k, PetscInt j, const double *predicted, const double *real, FILE *stream)
+{
+  double square = 0;
+
+  for (PetscInt g = 0; g < t->genes; g++) square += PetscSqr(predicted[g] - real[g]);
+  analyses_begin_line(t, t->model[r], k, stream);
+  for (int axis = 0; axis < 3; axis++) {
+    csv_field(stream, t->label[axis][j]);
+    fputc(',', stream);
+  }
+  fprintf(stream, "%.6g\n", sqrt(square));
 }
 
 PetscErrorCode shown_print_distances(const void *table, FILE *stream)
 {
   const ScoreTable *t = table;
-  const Analyses   *a = t->analyses;
 
   PetscFunctionBeginUser;
   fprintf(stream, "model,perturbation,cell_type,batch,real_perturbation,real_cell_type,real_batch,distance\n");
   for (PetscInt r = 0; r < t->rows; r++)
-    for (PetscInt k = 0; k < t->groups && t->kind[r] == ROW_PREDICTION && a->shown_row[r]; k++)
-      for (PetscInt j = 0; a->shown_change[k] && j < t->groups; j++) {
-        double square = 0;
+    for (PetscInt k = 0; k < t->groups; k++) {
+      const double *predicted = predicted_change(t, r, k);
 
-        if (!a->shown_change[j]) continue;
-        for (PetscInt g = 0; g < t->genes; g++)
-          square += PetscSqr(a->shown_change[k][(size_t)(r + 1) * (size_t)t->genes + (size_t)g] - a->shown_change[j][g]);
-        analyses_begin_line(t, t->model[r], k, stream);
-        for (int axis = 0; axis < 3; axis++) {
-          csv_field(stream, t->label[axis][j]);
-          fputc(',', stream);
-        }
-        fprintf(stream, "%.6g\n", sqrt(square));
-      }
+      for (PetscInt j = 0; predicted && j < t->groups; j++)
+        if (t->analyses->shown_change[j]) print_distance(t, r, k, j, predicted, t->analyses->shown_change[j], stream);
+    }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
