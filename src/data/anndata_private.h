@@ -30,6 +30,7 @@ struct AnnData {
   char       matrix[256];
   MatrixForm form;
   PetscInt64 rows, columns, entries; /* entries: stored ones; sparse only */
+  PetscBool  keep_double;            /* values in double precision are read as such */
   hid_t      values, indices, indptr;
   PetscInt64 chunk_rows;             /* of a dense matrix; 1 when contiguous */
   int64_t   *pointer;                /* CSC: columns + 1 */

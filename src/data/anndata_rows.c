@@ -7,18 +7,19 @@ enum { DENSE_BLOCK = 1 << 22, SCAN_BLOCK = 1 << 22 }; /* values held at once whi
 
 /* Entries that grow in number while reading. */
 typedef struct {
-  int64_t  count, room;
-  int32_t *row, *column; /* row: kept only when wanted */
-  float   *value;
+  int64_t    count, room;
+  int32_t   *row;  /* kept only when wanted */
+  SparseRows kept; /* without offsets */
 } Entries;
 
-static PetscErrorCode entries_reserve(Entries *entries, int64_t more, PetscBool with_rows)
+static PetscErrorCode entries_reserve(Entries *entries, int64_t more, PetscBool wide, PetscBool with_rows)
 {
   PetscFunctionBeginUser;
   if (entries->count + more > entries->room) {
     const size_t room = (size_t)PetscMax(entries->count + more, 2 * entries->room);
-    PetscCall(PetscRealloc(room * sizeof *entries->column, &entries->column));
-    PetscCall(PetscRealloc(room * sizeof *entries->value, &entries->value));
+    PetscCall(PetscRealloc(room * sizeof *entries->kept.column, &entries->kept.column));
+    if (wide) PetscCall(PetscRealloc(room * sizeof *entries->kept.wide, &entries->kept.wide));
+    else PetscCall(PetscRealloc(room * sizeof *entries->kept.value, &entries->kept.value));
     if (with_rows) PetscCall(PetscRealloc(room * sizeof *entries->row, &entries->row));
     entries->room = (int64_t)room;
   }
@@ -29,8 +30,22 @@ static PetscErrorCode entries_free(Entries *entries)
 {
   PetscFunctionBeginUser;
   PetscCall(PetscFree(entries->row));
-  PetscCall(PetscFree(entries->column));
-  PetscCall(PetscFree(entries->value));
+  PetscCall(sparserows_free(&entries->kept));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Does a read give the selected matrix in double precision? */
+static PetscBool reads_wide(const AnnData *file) { return file->keep_double ? anndata_is_double(file) : PETSC_FALSE; }
+
+static hid_t value_type(const SparseRows *rows) { return rows->wide ? H5T_NATIVE_DOUBLE : H5T_NATIVE_FLOAT; }
+static void *values_of(const SparseRows *rows) { return rows->wide ? (void *)rows->wide : (void *)rows->value; }
+
+/* Room for as many values as the file claims to hold. */
+static PetscErrorCode allocate_values(const AnnData *file, int64_t entries, PetscBool wide, SparseRows *rows)
+{
+  PetscFunctionBeginUser;
+  if (wide) PetscCall(anndata_allocate(file, file->matrix, entries, sizeof *rows->wide, &rows->wide));
+  else PetscCall(anndata_allocate(file, file->matrix, entries, sizeof *rows->value, &rows->value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -43,20 +58,23 @@ static int compare_keys(const void *a, const void *b)
   return x < y ? -1 : x > y;
 }
 
-/* Sort n entries by column, equal columns in the order of the file. */
-static PetscErrorCode sort_entries(PetscInt64 n, int32_t *column, float *value)
+/* Sort the entries [begin, end) by column, equal columns in the order of the file. */
+static PetscErrorCode sort_entries(int64_t begin, int64_t end, SparseRows *rows)
 {
-  int64_t *key;
-  float   *copy;
+  const int64_t n = end - begin;
+  int64_t      *key;
+  double       *copy;
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc2(n, &key, n, &copy));
-  for (PetscInt64 e = 0; e < n; e++) key[e] = ((int64_t)column[e] << 32) | e;
+  for (int64_t e = 0; e < n; e++) {
+    key[e]  = ((int64_t)rows->column[begin + e] << 32) | e;
+    copy[e] = sparserows_get(rows, begin + e);
+  }
   qsort(key, (size_t)n, sizeof *key, compare_keys);
-  memcpy(copy, value, (size_t)n * sizeof *copy);
-  for (PetscInt64 e = 0; e < n; e++) {
-    column[e] = (int32_t)(key[e] >> 32);
-    value[e]  = copy[key[e] & 0xffffffff];
+  for (int64_t e = 0; e < n; e++) {
+    rows->column[begin + e] = (int32_t)(key[e] >> 32);
+    sparserows_set(rows, begin + e, copy[key[e] & 0xffffffff]);
   }
   PetscCall(PetscFree2(key, copy));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -80,14 +98,14 @@ static PetscErrorCode tidy(const AnnData *file, PetscInt64 first, SparseRows *ro
       if (column < previous) ascending = PETSC_FALSE;
       previous = column;
     }
-    if (!ascending) PetscCall(sort_entries(end - begin, rows->column + begin, rows->value + begin));
+    if (!ascending) PetscCall(sort_entries(begin, end, rows));
     for (int64_t e = begin; e < end;) {
       const int32_t column = rows->column[e];
-      float         sum    = rows->value[e++];
-      for (; e < end && rows->column[e] == column; e++) sum += rows->value[e];
+      double        sum    = sparserows_get(rows, e++);
+      for (; e < end && rows->column[e] == column; e++) sum += sparserows_get(rows, e);
       if (sum != 0) {
-        rows->column[out]  = column;
-        rows->value[out++] = sum;
+        rows->column[out] = column;
+        sparserows_set(rows, out++, sum);
       }
     }
     begin               = end;
@@ -111,16 +129,16 @@ static PetscErrorCode read_csr(AnnData *file, PetscInt64 first, PetscInt64 count
   for (PetscInt64 i = 0; i <= count; i++) rows->offset[i] -= base;
   const int64_t entries = rows->offset[count];
   PetscCall(anndata_allocate(file, file->matrix, entries, sizeof *rows->column, &rows->column));
-  PetscCall(anndata_allocate(file, file->matrix, entries, sizeof *rows->value, &rows->value));
+  PetscCall(allocate_values(file, entries, reads_wide(file), rows));
   PetscCall(PetscSNPrintf(path, sizeof path, "%s/indices", file->matrix));
   PetscCall(anndata_read_slab(file, file->indices, path, H5T_NATIVE_INT32, base, entries, rows->column));
   PetscCall(PetscSNPrintf(path, sizeof path, "%s/data", file->matrix));
-  PetscCall(anndata_read_slab(file, file->values, path, H5T_NATIVE_FLOAT, base, entries, rows->value));
+  PetscCall(anndata_read_slab(file, file->values, path, value_type(rows), base, entries, values_of(rows)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Append the entries [begin, end) of a column-wise matrix whose row lies in [first, first+count). column: that of begin, moved on. */
-static PetscErrorCode scan_columns(AnnData *file, int64_t begin, int64_t end, PetscInt64 first, PetscInt64 count, int64_t *row, float *value, int64_t *column, Entries *entries)
+static PetscErrorCode scan_columns(AnnData *file, int64_t begin, int64_t end, PetscInt64 first, PetscInt64 count, int64_t *row, SparseRows *read, int64_t *column, Entries *entries)
 {
   int64_t hits = 0, lowest = end, highest = begin;
 
@@ -135,15 +153,15 @@ static PetscErrorCode scan_columns(AnnData *file, int64_t begin, int64_t end, Pe
     highest = e + 1;
   }
   if (!hits) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(anndata_read_slab(file, file->values, file->matrix, H5T_NATIVE_FLOAT, lowest, highest - lowest, value));
-  PetscCall(entries_reserve(entries, hits, PETSC_TRUE));
+  PetscCall(anndata_read_slab(file, file->values, file->matrix, value_type(read), lowest, highest - lowest, values_of(read)));
+  PetscCall(entries_reserve(entries, hits, read->wide ? PETSC_TRUE : PETSC_FALSE, PETSC_TRUE));
   for (int64_t e = lowest; e < highest; e++) {
     const int64_t r = row[e - begin];
     if (r < first || r >= first + count) continue;
     while (file->pointer[*column + 1] <= e) (*column)++;
-    entries->row[entries->count]     = (int32_t)(r - first);
-    entries->column[entries->count]  = (int32_t)*column;
-    entries->value[entries->count++] = value[e - lowest];
+    entries->row[entries->count]         = (int32_t)(r - first);
+    entries->kept.column[entries->count] = (int32_t)*column;
+    sparserows_set(&entries->kept, entries->count++, sparserows_get(read, e - lowest));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -154,8 +172,7 @@ static PetscErrorCode deal_to_rows(const Entries *entries, SparseRows *rows)
   int64_t *place;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(entries->count, &rows->column));
-  PetscCall(PetscMalloc1(entries->count, &rows->value));
+  PetscCall(sparserows_allocate(entries->count, entries->kept.wide ? PETSC_TRUE : PETSC_FALSE, rows));
   PetscCall(PetscMalloc1(rows->rows, &place));
   for (int64_t e = 0; e < entries->count; e++) rows->offset[entries->row[e] + 1]++;
   for (PetscInt64 i = 0; i < rows->rows; i++) {
@@ -164,8 +181,8 @@ static PetscErrorCode deal_to_rows(const Entries *entries, SparseRows *rows)
   }
   for (int64_t e = 0; e < entries->count; e++) {
     const int64_t p = place[entries->row[e]]++;
-    rows->column[p] = entries->column[e];
-    rows->value[p]  = entries->value[e];
+    rows->column[p] = entries->kept.column[e];
+    sparserows_set(rows, p, sparserows_get(&entries->kept, e));
   }
   PetscCall(PetscFree(place));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -175,24 +192,24 @@ static PetscErrorCode read_csc(AnnData *file, PetscInt64 first, PetscInt64 count
 {
   const int64_t  stored = file->columns ? file->pointer[file->columns] : 0, block = PetscMin(stored, (int64_t)SCAN_BLOCK);
   int64_t       *row, column = 0;
-  float         *value;
+  SparseRows     read    = {0};
   Entries        entries = {0};
   PetscErrorCode code    = PETSC_SUCCESS;
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc1(block, &row));
-  PetscCall(PetscMalloc1(block, &value));
-  for (int64_t begin = 0; begin < stored && !code; begin += block) code = scan_columns(file, begin, PetscMin(stored, begin + block), first, count, row, value, &column, &entries);
+  PetscCall(allocate_values(file, block, reads_wide(file), &read));
+  for (int64_t begin = 0; begin < stored && !code; begin += block) code = scan_columns(file, begin, PetscMin(stored, begin + block), first, count, row, &read, &column, &entries);
   PetscCall(PetscFree(row));
-  PetscCall(PetscFree(value));
+  PetscCall(sparserows_free(&read));
   if (!code) code = deal_to_rows(&entries, rows);
   PetscCall(entries_free(&entries));
   PetscCall(code);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Rows [first, first+count) of a two-dimensional data set or of the columns of a data frame, row-major. */
-static PetscErrorCode read_dense_block(AnnData *file, PetscInt64 first, PetscInt64 count, float *block)
+/* Rows [first, first+count) of a two-dimensional data set or of the columns of a data frame, row-major, as values of block. */
+static PetscErrorCode read_dense_block(AnnData *file, PetscInt64 first, PetscInt64 count, SparseRows *block)
 {
   PetscFunctionBeginUser;
   if (file->form == MATRIX_FRAME) {
@@ -202,7 +219,7 @@ static PetscErrorCode read_dense_block(AnnData *file, PetscInt64 first, PetscInt
       const PetscErrorCode code = annarray_read_numbers(file, &file->frame[j], first, count, number);
       if (code) PetscCall(PetscFree(number));
       PetscCall(code);
-      for (PetscInt64 i = 0; i < count; i++) block[i * file->columns + j] = (float)number[i];
+      for (PetscInt64 i = 0; i < count; i++) sparserows_set(block, i * file->columns + j, number[i]);
     }
     PetscCall(PetscFree(number));
   } else {
@@ -211,7 +228,7 @@ static PetscErrorCode read_dense_block(AnnData *file, PetscInt64 first, PetscInt
     AnnTry(file, file->matrix, space = H5Dget_space(file->values));
     H5Check(memory = H5Screate_simple(2, part, NULL));
     AnnTry(file, file->matrix, H5Sselect_hyperslab(space, H5S_SELECT_SET, start, NULL, part, NULL));
-    AnnTry(file, file->matrix, H5Dread(file->values, H5T_NATIVE_FLOAT, memory, space, H5P_DEFAULT, block));
+    AnnTry(file, file->matrix, H5Dread(file->values, value_type(block), memory, space, H5P_DEFAULT, values_of(block)));
     H5Check(H5Sclose(memory));
     AnnTry(file, file->matrix, H5Sclose(space));
   }
@@ -221,31 +238,33 @@ static PetscErrorCode read_dense_block(AnnData *file, PetscInt64 first, PetscInt
 static PetscErrorCode read_dense(AnnData *file, PetscInt64 first, PetscInt64 count, SparseRows *rows)
 {
   const PetscInt64 most    = PetscMax((PetscInt64)1, PetscMin(count, DENSE_BLOCK / PetscMax((PetscInt64)1, file->columns)));
+  const PetscBool  wide    = reads_wide(file);
   Entries          entries = {0};
-  float           *block;
-  PetscErrorCode   code = PETSC_SUCCESS;
+  SparseRows       block   = {0};
+  PetscErrorCode   code    = PETSC_SUCCESS;
 
   PetscFunctionBeginUser;
-  PetscCall(anndata_allocate(file, file->matrix, most * file->columns, sizeof *block, &block));
+  PetscCall(allocate_values(file, most * file->columns, wide, &block));
   for (PetscInt64 done = 0; done < count && !code; done += most) {
     const PetscInt64 part = PetscMin(most, count - done);
-    code                  = read_dense_block(file, first + done, part, block);
+    code                  = read_dense_block(file, first + done, part, &block);
     for (PetscInt64 i = 0; i < part && !code; i++) {
-      PetscCall(entries_reserve(&entries, file->columns, PETSC_FALSE));
+      PetscCall(entries_reserve(&entries, file->columns, wide, PETSC_FALSE));
       int64_t e = entries.count;
       for (PetscInt64 j = 0; j < file->columns; j++) {
-        const float value = block[i * file->columns + j];
-        entries.column[e] = (int32_t)j;
-        entries.value[e]  = value;
+        const double value     = sparserows_get(&block, i * file->columns + j);
+        entries.kept.column[e] = (int32_t)j;
+        sparserows_set(&entries.kept, e, value);
         e += value != 0;
       }
       entries.count               = e;
       rows->offset[done + i + 1] = e;
     }
   }
-  rows->column = entries.column;
-  rows->value  = entries.value;
-  PetscCall(PetscFree(block));
+  rows->column = entries.kept.column;
+  rows->value  = entries.kept.value;
+  rows->wide   = entries.kept.wide;
+  PetscCall(sparserows_free(&block));
   PetscCall(code);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -290,9 +309,16 @@ PetscBool anndata_is_double(const AnnData *file)
   return wide;
 }
 
+PetscErrorCode anndata_keep_double(AnnData *file)
+{
+  PetscFunctionBeginUser;
+  file->keep_double = PETSC_TRUE;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode anndata_rows_for_bytes(const AnnData *file, double bytes, PetscInt64 *rows)
 {
-  const double per_entry  = sizeof(int32_t) + sizeof(float);
+  const double per_entry  = sizeof(int32_t) + (reads_wide(file) ? sizeof(double) : sizeof(float));
   const double per_row    = file->rows && file->entries ? (double)file->entries / (double)file->rows : (double)file->columns;
   const double of_sorting = file->form == MATRIX_CSC ? sizeof(int32_t) + per_entry : 0; /* entries are kept twice while they are dealt out */
   const double fit        = bytes / (sizeof(int64_t) + per_row * (per_entry + of_sorting));

@@ -8,7 +8,17 @@ PetscErrorCode sparserows_free(SparseRows *rows)
   PetscCall(PetscFree(rows->offset));
   PetscCall(PetscFree(rows->column));
   PetscCall(PetscFree(rows->value));
+  PetscCall(PetscFree(rows->wide));
   *rows = (SparseRows){0};
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode sparserows_allocate(int64_t entries, PetscBool wide, SparseRows *rows)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(entries, &rows->column));
+  if (wide) PetscCall(PetscMalloc1(entries, &rows->wide));
+  else PetscCall(PetscMalloc1(entries, &rows->value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -24,8 +34,7 @@ PetscErrorCode sparserows_from_dense(PetscInt64 rows, PetscInt64 columns, const 
     for (PetscInt64 j = 0; j < columns; j++) kept += !(dense[i * columns + j] <= cut);
     sparse->offset[i + 1] = sparse->offset[i] + kept;
   }
-  PetscCall(PetscMalloc1(sparse->offset[rows], &sparse->column));
-  PetscCall(PetscMalloc1(sparse->offset[rows], &sparse->value));
+  PetscCall(sparserows_allocate(sparse->offset[rows], PETSC_FALSE, sparse));
   for (PetscInt64 i = 0, e = 0; i < rows; i++)
     for (PetscInt64 j = 0; j < columns; j++)
       if (!(dense[i * columns + j] <= cut)) {

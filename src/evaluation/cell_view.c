@@ -43,21 +43,22 @@ static PetscErrorCode rows_create(const CellView *view, PetscInt group, SparseRo
   PetscFunctionBeginUser;
   *rows = (SparseRows){.columns = view->genes};
   PetscCall(PetscMalloc1(view->group_cells[group] + 1, &rows->offset));
-  PetscCall(PetscMalloc1(view->group_entries[group], &rows->column));
-  PetscCall(PetscMalloc1(view->group_entries[group], &rows->value));
+  PetscCall(sparserows_allocate(view->group_entries[group], view->single ? PETSC_FALSE : PETSC_TRUE, rows));
   rows->offset[0] = 0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static void append(const CellView *view, int64_t entries, const int32_t *column, const float *value, SparseRows *rows)
+/* The scored genes of a cell: entries [begin, after) of from. */
+static void append(const CellView *view, const SparseRows *from, int64_t begin, int64_t after, SparseRows *rows)
 {
   int64_t end = rows->offset[rows->rows];
 
-  for (int64_t e = 0; e < entries; e++) {
-    const int32_t gene = view->position[column[e]];
-    if (gene < 0 || value[e] == 0) continue;
+  for (int64_t e = begin; e < after; e++) {
+    const int32_t gene  = view->position[from->column[e]];
+    const double  value = sparserows_get(from, e);
+    if (gene < 0 || value == 0) continue;
     rows->column[end] = gene;
-    rows->value[end++] = value[e];
+    sparserows_set(rows, end++, value);
   }
   rows->offset[++rows->rows] = end;
 }
@@ -77,8 +78,7 @@ static PetscErrorCode load_file(CellView *view, const unsigned char *wanted, Spa
     PetscCall(groupedfile_rows(view->file, begin, end - begin, &part));
     for (PetscInt64 i = begin; i < end; i++) {
       const int32_t group = view->group[i];
-      const int64_t at = part.offset[i - begin];
-      if (group >= 0 && wanted[group]) append(view, part.offset[i - begin + 1] - at, part.column + at, part.value + at, &rows[group]);
+      if (group >= 0 && wanted[group]) append(view, &part, part.offset[i - begin], part.offset[i - begin + 1], &rows[group]);
     }
     PetscCall(groupedfile_rows_done(view->file, &part));
   }
@@ -88,18 +88,17 @@ static PetscErrorCode load_file(CellView *view, const unsigned char *wanted, Spa
 static PetscErrorCode load_store(CellView *view, const unsigned char *wanted, SparseRows *rows)
 {
   const PetscInt all = cellstore_table(view->store)->gene.count;
-  int32_t       *gene;
-  float         *value;
+  SparseRows     cell = {0};
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc2(all, &gene, all, &value));
+  PetscCall(sparserows_allocate(all, PETSC_FALSE, &cell));
   for (PetscInt64 i = 0; i < view->cells; i++) {
     PetscInt entries;
     if (view->group[i] < 0 || !wanted[view->group[i]]) continue;
-    PetscCall(cellstore_row(view->store, i, &entries, gene, value));
-    append(view, entries, gene, value, &rows[view->group[i]]);
+    PetscCall(cellstore_row(view->store, i, &entries, cell.column, cell.value));
+    append(view, &cell, 0, entries, &rows[view->group[i]]);
   }
-  PetscCall(PetscFree2(gene, value));
+  PetscCall(sparserows_free(&cell));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -173,7 +172,7 @@ static PetscErrorCode sum_embedding(CellView *view, PetscInt64 first, PetscInt64
     PetscCall(anndata_read_rows(view->file->file, first, PetscMin(step, end - first), &rows));
     for (PetscInt64 i = 0; i < rows.rows; i++) {
       double *row = sum + (size_t)PetscMax(view->group[first + i], 0) * (size_t)columns;
-      for (int64_t e = rows.offset[i]; view->group[first + i] >= 0 && e < rows.offset[i + 1]; e++) row[rows.column[e]] += (double)rows.value[e];
+      for (int64_t e = rows.offset[i]; view->group[first + i] >= 0 && e < rows.offset[i + 1]; e++) row[rows.column[e]] += sparserows_get(&rows, e);
     }
     PetscCall(sparserows_free(&rows));
   }
@@ -209,7 +208,7 @@ PetscErrorCode genecolumns_create(const SparseRows *rows, PetscInt genes, GeneCo
   int64_t      *next;
 
   PetscFunctionBeginUser;
-  *columns = (GeneColumns){.cells = rows->rows, .genes = genes};
+  *columns = (GeneColumns){.cells = rows->rows, .genes = genes, .single = rows->wide ? PETSC_FALSE : PETSC_TRUE};
   PetscCall(PetscCalloc1(genes + 1, &columns->offset));
   PetscCall(PetscMalloc1(entries, &columns->value));
   PetscCall(PetscMalloc1(genes, &next));
@@ -218,7 +217,7 @@ PetscErrorCode genecolumns_create(const SparseRows *rows, PetscInt genes, GeneCo
     next[g] = columns->offset[g];
     columns->offset[g + 1] += columns->offset[g];
   }
-  for (int64_t e = 0; e < entries; e++) columns->value[next[rows->column[e]]++] = (double)rows->value[e];
+  for (int64_t e = 0; e < entries; e++) columns->value[next[rows->column[e]]++] = sparserows_get(rows, e);
   PetscCall(PetscFree(next));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -292,7 +291,7 @@ static double value_of_key(uint32_t key)
 
 enum { DIGITS = 3, DIGIT_BITS = 11, BUCKETS = 1 << DIGIT_BITS, RADIX_LEAST = 1 << 13 };
 
-/* The values of all genes at once, digit by digit from the lowest, then dealt out to their genes: half the time of a quicksort of each gene. */
+/* The values of all genes at once, of single precision, digit by digit from the lowest, then dealt out to their genes: half the time of a quicksort of each gene. */
 static PetscErrorCode sort_by_digits(GeneColumns *columns, PetscInt first, PetscInt end)
 {
   const int64_t base = columns->offset[first], n = columns->offset[end] - base;
@@ -334,7 +333,7 @@ static PetscErrorCode sort_by_digits(GeneColumns *columns, PetscInt first, Petsc
 PetscErrorCode genecolumns_sort(GeneColumns *columns, PetscInt first, PetscInt end)
 {
   PetscFunctionBeginUser;
-  if (columns->offset[end] - columns->offset[first] >= RADIX_LEAST) {
+  if (columns->single && columns->offset[end] - columns->offset[first] >= RADIX_LEAST) {
     PetscCall(sort_by_digits(columns, first, end));
   } else {
     for (PetscInt g = first; g < end; g++) sort_values(columns->offset[g + 1] - columns->offset[g], columns->value + columns->offset[g]);

@@ -28,10 +28,10 @@ PetscErrorCode sortedgenes_create(const SparseRows *rows, PetscInt genes, Sorted
   PetscFunctionBeginUser;
   *s = (SortedGenes){.cells = rows->rows, .genes = genes};
   PetscCall(PetscCalloc1(genes + 1, &s->offset));
-  for (int64_t e = 0; e < rows->offset[rows->rows]; e++) s->offset[rows->column[e] + 1] += rows->value[e] > 0;
+  for (int64_t e = 0; e < rows->offset[rows->rows]; e++) s->offset[rows->column[e] + 1] += sparserows_get(rows, e) > 0;
   PetscCall(allocate(s));
   for (int64_t e = 0; e < rows->offset[rows->rows]; e++)
-    if (rows->value[e] > 0) s->value[s->offset[rows->column[e]]++] = (double)rows->value[e];
+    if (sparserows_get(rows, e) > 0) s->value[s->offset[rows->column[e]]++] = sparserows_get(rows, e);
   sort_genes(s);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -15,7 +15,7 @@ PetscErrorCode densecells_create(const SparseRows *rows, PetscInt genes, PetscBo
   for (PetscInt64 i = 0; i < rows->rows; i++) {
     cells->square[i] = 0;
     for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) {
-      const double value = (double)rows->value[e];
+      const double value = sparserows_get(rows, e);
       cells->value[(size_t)i * width + (size_t)rows->column[e]] = value;
       cells->square[i] += value * value;
     }

@@ -15,7 +15,7 @@ static void dense_rows(const SparseRows *rows, PetscInt64 count, const PetscInt6
   memset(dense, 0, (size_t)count * (size_t)genes * sizeof *dense);
   for (PetscInt64 i = 0; i < count; i++) {
     const PetscInt64 row = order ? order[i] : i;
-    for (int64_t k = rows->offset[row]; k < rows->offset[row + 1]; k++) dense[i * genes + rows->column[k]] = (double)rows->value[k];
+    for (int64_t k = rows->offset[row]; k < rows->offset[row + 1]; k++) dense[i * genes + rows->column[k]] = sparserows_get(rows, k);
   }
 }
 
@@ -176,7 +176,7 @@ static PetscErrorCode own_strengths(Evaluation *e, double *strength, double *cha
 
       if (e->owner[k] != e->rank) continue;
       for (PetscInt g = 0; g < e->genes; g++) change[g] = -e->real_cells.mean[(size_t)e->slots.control_row[e->slots.paired[slot]] * (size_t)e->genes + (size_t)g];
-      for (int64_t i = 0; i < rows->offset[rows->rows]; i++) change[rows->column[i]] += (double)rows->value[i] / (double)rows->rows;
+      for (int64_t i = 0; i < rows->offset[rows->rows]; i++) change[rows->column[i]] += sparserows_get(rows, i) / (double)rows->rows;
       for (PetscInt g = 0; g < e->genes; g++) strength[k] += change[g] * change[g];
       PetscCall(evaluation_free_rows(e, slot));
     }

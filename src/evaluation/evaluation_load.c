@@ -212,13 +212,11 @@ PetscErrorCode evaluation_load_controls(Evaluation *e)
 static double group_bytes(const Evaluation *e, PetscInt k)
 {
   const PetscInt slot = e->group_slot[k];
-  int64_t        entries = e->real_cells.entries[slot], cells = e->real_cells.cells[slot];
+  double         bytes = sparserows_bytes(e->real_cells.cells[slot], e->real_cells.entries[slot], e->store ? PETSC_FALSE : anndata_is_double(e->real.file));
 
-  for (PetscInt f = 0; f < e->options->predictions; f++) {
-    entries += e->file_cells[f].entries[slot];
-    cells += e->file_cells[f].cells[slot];
-  }
-  return (double)entries * (sizeof(int32_t) + sizeof(float)) + (double)cells * sizeof(int64_t);
+  for (PetscInt f = 0; f < e->options->predictions; f++)
+    bytes += sparserows_bytes(e->file_cells[f].cells[slot], e->file_cells[f].entries[slot], anndata_is_double(e->file[f].file));
+  return bytes;
 }
 
 /* Own groups from `begin` on that fit into memory together, at least one; their cells are read in one pass. */

@@ -191,7 +191,7 @@ static PetscErrorCode summarise_own(Work *w)
     PetscCall(PetscArrayzero(wanted, groups));
     for (end = begin; end < deal->own; end++) {
       const PetscInt p = deal->mine[end];
-      bytes += (double)w->view->group_entries[p] * (sizeof(float) + sizeof(int32_t)) + (double)w->view->group_cells[p] * sizeof(int64_t);
+      bytes += sparserows_bytes(w->view->group_cells[p], w->view->group_entries[p], w->view->single ? PETSC_FALSE : PETSC_TRUE);
       if (end > begin && bytes > w->options->bytes) break;
       wanted[p] = 1;
     }

@@ -24,26 +24,29 @@ typedef struct {
 } Scan;
 
 /* The sum of a row. */
-VECTOR_CLONES static double scan_row(int64_t count, const float *restrict value, Scan *scan)
-{
-  double  total = 0;
-  float   least = 0, largest = 0;
-  int64_t broken = 0, bad = 0;
-
-  for (int64_t e = 0; e < count; e++) total += (double)value[e];
-#pragma omp simd reduction(min : least) reduction(max : largest) reduction(+ : broken, bad)
-  for (int64_t e = 0; e < count; e++) {
-    const float x = value[e];
-    least = x < least ? x : least;
-    largest = x > largest ? x : largest;
-    broken += (double)x - (double)floorf(x) > largest_rounding;
-    bad += x != x;
+#define SCAN_ROW(name, type, floor_of)                                                                       \
+  VECTOR_CLONES static double name(int64_t count, const type *restrict value, Scan *scan)                    \
+  {                                                                                                          \
+    double  total = 0;                                                                                       \
+    type    least = 0, largest = 0;                                                                          \
+    int64_t broken = 0, bad = 0;                                                                             \
+                                                                                                             \
+    for (int64_t e = 0; e < count; e++) total += (double)value[e];                                           \
+    _Pragma("omp simd reduction(min : least) reduction(max : largest) reduction(+ : broken, bad)")           \
+    for (int64_t e = 0; e < count; e++) {                                                                    \
+      const type x = value[e];                                                                               \
+      least = x < least ? x : least;                                                                         \
+      largest = x > largest ? x : largest;                                                                   \
+      broken += (double)x - (double)floor_of(x) > largest_rounding;                                          \
+      bad += x != x;                                                                                         \
+    }                                                                                                        \
+    scan->least = bad ? NAN : PetscMin(scan->least, (double)least);                                          \
+    scan->largest = PetscMax(scan->largest, (double)largest);                                                \
+    if (broken) scan->whole = PETSC_FALSE;                                                                   \
+    return total;                                                                                            \
   }
-  scan->least = bad ? NAN : PetscMin(scan->least, (double)least);
-  scan->largest = PetscMax(scan->largest, (double)largest);
-  if (broken) scan->whole = PETSC_FALSE;
-  return total;
-}
+SCAN_ROW(scan_single, float, floorf)
+SCAN_ROW(scan_double, double, floor)
 
 /* sum, entries: of the rows [begin, end). kept: NULL, or the chunks, one after the other. */
 static PetscErrorCode scan_rows(GroupedFile *file, PetscInt64 begin, PetscInt64 end, PetscInt64 step, double *sum, int32_t *entries, SparseRows *kept, Scan *scan)
@@ -55,14 +58,13 @@ static PetscErrorCode scan_rows(GroupedFile *file, PetscInt64 begin, PetscInt64 
 
     PetscCall(anndata_read_rows(file->file, first, PetscMin(step, end - first), &rows));
     for (PetscInt64 i = 0; i < rows.rows; i++) {
-      const float *value = rows.value + rows.offset[i];
-      const int64_t count = rows.offset[i + 1] - rows.offset[i];
-      sum[first + i - begin] = scan_row(count, value, scan);
+      const int64_t at = rows.offset[i], count = rows.offset[i + 1] - at;
+      sum[first + i - begin] = rows.wide ? scan_double(count, rows.wide + at, scan) : scan_single(count, rows.value + at, scan);
       if (!(scan->least >= 0) || isinf(scan->largest)) {
-        int64_t e = 0;
-        while (value[e] >= 0 && !isinf(value[e])) e++;
-        const double wrong = (double)value[e];
-        const long long column = (long long)rows.column[rows.offset[i] + e] + 1;
+        int64_t e = at;
+        while (sparserows_get(&rows, e) >= 0 && !isinf(sparserows_get(&rows, e))) e++;
+        const double wrong = sparserows_get(&rows, e);
+        const long long column = (long long)rows.column[e] + 1;
         PetscCall(sparserows_free(&rows));
         return error_user("%s: value %g in row %lld, column %lld of X; counts or log values must be finite and not negative", file->path, wrong,
                           (long long)(first + i + 1), column);
@@ -86,11 +88,13 @@ static double median_of_positive(PetscInt64 count, double *sum)
   return n ? 0.5 * (sum[zeros + (n - 1) / 2] + sum[zeros + n / 2]) : 0;
 }
 
-/* Log value on the scale of the scores. Single precision in scanpy's order (normalize_total, log1p): it decides which values are equal. */
-static float scaled(double library_size, float value, double total)
+/* Log value on the scale of the scores, in the precision of the matrix and scanpy's order (normalize_total, log1p): it decides which values are equal. */
+static double scaled(double library_size, double value, double total, PetscBool wide)
 {
   const float share = (float)total / (float)library_size;
-  return total > 0 ? log1pf(value / share) : 0;
+
+  if (!(total > 0)) return 0;
+  return wide ? log1p(value / (total / library_size)) : (double)log1pf((float)value / share);
 }
 
 static double library_of(const GroupedFile *file, PetscInt64 cell)
@@ -104,15 +108,18 @@ static void scale_rows(const GroupedFile *file, PetscInt64 first, SparseRows *ro
 {
   for (PetscInt64 i = 0; i < rows->rows && file->counts; i++) {
     double total = 0;
-    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) total += (double)rows->value[e];
-    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) rows->value[e] = scaled(library_of(file, first + i), rows->value[e], total);
+    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) total += sparserows_get(rows, e);
+    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++)
+      sparserows_set(rows, e, scaled(library_of(file, first + i), sparserows_get(rows, e), total, rows->wide ? PETSC_TRUE : PETSC_FALSE));
   }
 }
 
 /* Chunks of this rank's rows into memory that the ranks of a node share. */
 static PetscErrorCode keep_rows(MPI_Comm node, PetscInt chunks, SparseRows *chunk, PetscInt64 first, GroupedFile *file)
 {
-  const MPI_Aint to_columns = (MPI_Aint)(((size_t)file->cells + 1) * sizeof(int64_t));
+  const PetscBool wide = anndata_is_double(file->file);
+  const size_t    each = wide ? sizeof(double) : sizeof(float);
+  const MPI_Aint  to_values = (MPI_Aint)(((size_t)file->cells + 1) * sizeof(int64_t));
   int64_t        own = 0, before = 0, all;
   PetscMPIInt    rank;
   MPI_Aint       size;
@@ -124,20 +131,22 @@ static PetscErrorCode keep_rows(MPI_Comm node, PetscInt chunks, SparseRows *chun
   PetscCallMPI(MPI_Comm_rank(node, &rank));
   PetscCallMPI(MPI_Exscan(&own, &before, 1, MPI_INT64_T, MPI_SUM, node));
   PetscCallMPI(MPI_Allreduce(&own, &all, 1, MPI_INT64_T, MPI_SUM, node));
-  size = rank ? 0 : to_columns + (MPI_Aint)((size_t)all * (sizeof(int32_t) + sizeof(float)));
+  size = rank ? 0 : to_values + (MPI_Aint)((size_t)all * (each + sizeof(int32_t)));
   PetscCallMPI(MPI_Win_allocate_shared(size, 1, MPI_INFO_NULL, node, &memory, &file->window));
   PetscCallMPI(MPI_Win_shared_query(file->window, 0, &size, &unit, &memory));
   file->kept = (SparseRows){.rows = file->cells, .columns = file->genes};
   file->kept.offset = (int64_t *)(void *)memory;
-  file->kept.column = (int32_t *)(void *)(memory + to_columns);
-  file->kept.value = (float *)(void *)(file->kept.column + all);
+  char *const values = memory + to_values;
+  if (wide) file->kept.wide = (double *)(void *)values;
+  else file->kept.value = (float *)(void *)values;
+  file->kept.column = (int32_t *)(void *)(values + (size_t)all * each);
   if (!rank) file->kept.offset[0] = 0;
   for (PetscInt c = 0; c < chunks; c++) {
     const size_t entries = (size_t)chunk[c].offset[chunk[c].rows];
     scale_rows(file, first, &chunk[c]);
     for (PetscInt64 i = 0; i < chunk[c].rows; i++) file->kept.offset[first + i + 1] = before + chunk[c].offset[i + 1];
     memcpy(file->kept.column + before, chunk[c].column, entries * sizeof(int32_t));
-    memcpy(file->kept.value + before, chunk[c].value, entries * sizeof(float));
+    memcpy(values + (size_t)before * each, wide ? (const void *)chunk[c].wide : (const void *)chunk[c].value, entries * each);
     first += chunk[c].rows;
     before += (int64_t)entries;
     PetscCall(sparserows_free(&chunk[c]));
@@ -249,6 +258,7 @@ PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *con
   file->window = MPI_WIN_NULL;
   file->path = path;
   PetscCall(anndata_open(comm, path, &file->file));
+  PetscCall(anndata_keep_double(file->file));
   PetscCall(anndata_shape(file->file, &file->cells, &file->genes));
   for (int a = 0; a < AXES; a++)
     if (*column[a]) PetscCall(anndata_column(file->file, "obs", column[a], &file->column[a]));
@@ -370,7 +380,7 @@ static void append_row(const GroupedFile *file, const SparseRows *from, PetscInt
     const int32_t gene = file->position[from->column[e]];
     if (gene < 0) continue;
     to->column[end] = gene;
-    to->value[end++] = from->value[e];
+    sparserows_set(to, end++, sparserows_get(from, e));
   }
   to->offset[++to->rows] = end;
 }
@@ -379,7 +389,7 @@ static void sum_row(const GroupedFile *file, const SparseRows *rows, PetscInt64 
 {
   for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) {
     const int32_t gene = file->position[rows->column[e]];
-    if (gene >= 0) sum[gene] += (double)rows->value[e];
+    if (gene >= 0) sum[gene] += sparserows_get(rows, e);
   }
 }
 
@@ -437,8 +447,7 @@ PetscErrorCode groupedfile_load(GroupedFile *file, const SlotList *slots, PetscI
     if (!wanted[s]) continue;
     rows[s] = (SparseRows){.columns = genes};
     PetscCall(PetscCalloc1(entries[2 * s + 1] + 1, &rows[s].offset));
-    PetscCall(PetscMalloc1(entries[2 * s], &rows[s].column));
-    PetscCall(PetscMalloc1(entries[2 * s], &rows[s].value));
+    PetscCall(sparserows_allocate(entries[2 * s], anndata_is_double(file->file), &rows[s]));
   }
   PetscCall(PetscFree(entries));
   PetscCall(read_slots(file, slot, slots, genes, rows, NULL));

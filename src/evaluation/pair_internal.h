@@ -55,6 +55,7 @@ typedef struct {
   PetscInt   genes;
   int64_t   *offset; /* (genes + 1) */
   double    *value;
+  PetscBool  single; /* the values are of single precision */
 } GeneColumns;
 
 PetscErrorCode genecolumns_create(const SparseRows *rows, PetscInt genes, GeneColumns *columns);

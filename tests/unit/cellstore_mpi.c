@@ -263,7 +263,7 @@ static void many_genes(void **state)
   /* The last rank has the only cell. */
   check_call(MPI_Comm_size(PETSC_COMM_WORLD, &ranks));
   own                   = rank == ranks - 1;
-  const SparseRows rows = {own, GENES, offset, column, values};
+  const SparseRows rows = {.rows = own, .columns = GENES, .offset = offset, .column = column, .value = values};
   check_call(cellstore_create(PETSC_COMM_WORLD, path, &table, &content, &writer));
   check_call(cellstore_append(writer, &rows, "name", &row));
   check_call(cellstore_commit(&writer, NULL));

@@ -71,7 +71,7 @@ static void write_store(const char *path, int shift)
                                   .value_scale = 10,
                                   .library_size = 10000};
   const CellStoreContent content = {.entries = offset[CELLS], .name_length = 8, .command = "test"};
-  SparseRows             rows = {my_rank ? 0 : CELLS, GENES, offset, column, value};
+  SparseRows             rows = {.rows = my_rank ? 0 : CELLS, .columns = GENES, .offset = offset, .column = column, .value = value};
 
   check_call(cellstore_create(PETSC_COMM_WORLD, path, &table, &content, &writer));
   check_call(cellstore_append(writer, &rows, cell_names, source));

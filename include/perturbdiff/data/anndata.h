@@ -10,8 +10,23 @@ typedef struct {
   PetscInt64 rows, columns;
   int64_t   *offset; /* rows + 1 */
   int32_t   *column;
-  float     *value;
+  float     *value;  /* NULL where the values are kept in double precision: */
+  double    *wide;   /* only of a file that anndata_keep_double was called for */
 } SparseRows;
+/* Value of an entry of either kind; set rounds where values are single. */
+static inline double sparserows_get(const SparseRows *rows, int64_t entry) { return rows->wide ? rows->wide[entry] : (double)rows->value[entry]; }
+static inline void   sparserows_set(SparseRows *rows, int64_t entry, double value)
+{
+  if (rows->wide) rows->wide[entry] = value;
+  else rows->value[entry] = (float)value;
+}
+/* Bytes of so many rows and entries. */
+static inline double sparserows_bytes(PetscInt64 rows, int64_t entries, PetscBool wide)
+{
+  return (double)entries * (double)(sizeof(int32_t) + (wide ? sizeof(double) : sizeof(float))) + (double)rows * sizeof(int64_t);
+}
+/* sparserows_allocate - column and values of so many entries, of the kind given; offset is the caller's. Not collective. */
+PetscErrorCode sparserows_allocate(int64_t entries, PetscBool wide, SparseRows *rows);
 /* Safe on a zeroed matrix. */
 PetscErrorCode sparserows_free(SparseRows *rows);
 
@@ -55,8 +70,10 @@ PetscErrorCode anndata_column(AnnData *file, const char *table, const char *name
    agrees): damaged or truncated data, indices out of range. */
 PetscErrorCode anndata_read_rows(AnnData *file, PetscInt64 first, PetscInt64 count, SparseRows *rows);
 
-/* Are the values of the selected matrix stored in double precision (and rounded to single when they are read)? Independent. */
-PetscBool anndata_is_double(const AnnData *file);
+/* Are the values of the selected matrix stored in double precision? They are rounded to single when they are read, unless anndata_keep_double was called for the
+   file. Independent. */
+PetscBool      anndata_is_double(const AnnData *file);
+PetscErrorCode anndata_keep_double(AnnData *file);
 
 /* anndata_rows_for_bytes - how many rows a read may take so that it stays near the given memory, at least one. Independent. */
 PetscErrorCode anndata_rows_for_bytes(const AnnData *file, double bytes, PetscInt64 *rows);

@@ -195,9 +195,29 @@ def few(rng, folder):
         write(f"{folder}/{file}.h5ad", cells(rng, labels, 50, {p: effects[p] * np.exp(rng.normal(0, noise, 50)) for p in effects}), labels, names)
 
 
+def double_close(rng, folder):
+    """Values of the two groups that only double precision tells apart: in single precision they would be ties."""
+    names = [f"G{g}" for g in range(30)]
+    effects = effects_of(rng, ["a", "b"], 30, 0.5)
+    for file, noise in (("real", 0), ("predicted", 0.3)):
+        labels = np.repeat(["a", "b", "control"], [25, 20, 40])
+        x = cells(rng, labels, 30, {p: effects[p] * np.exp(rng.normal(0, noise, 30)) for p in effects}, density=0.7, levels=8).astype(np.float64)
+        x *= 1 + 1e-9 * rng.integers(-3, 4, x.shape)
+        write(f"{folder}/{file}.h5ad", x, labels, names, sparse=file == "real")
+
+
+def double_counts(rng, folder):
+    """Counts in double precision are normalised in double precision: 1 of 1000 and 3 of 3000 may differ in the last bit."""
+    counts(rng, folder)
+    for file in ("real", "predicted"):
+        a = ad.read_h5ad(f"{folder}/{file}.h5ad")
+        a.X = sp.csc_matrix(a.X.astype(np.float64)) if file == "real" else a.X.astype(np.float64)
+        a.write_h5ad(f"{folder}/{file}.h5ad", compression="gzip")
+
+
 # cell-eval keeps a metric's configuration for the rest of the process: embedded comes last.
-CASES = [ugly, dense, quiet, two, order, counts, filtered, double, precomputed, typed, typed_counts, near_control, few, embedded]
-SEEDS = {case: 100 + number for number, case in enumerate([ugly, dense, quiet, two, order, counts, filtered, double, embedded, precomputed, typed, typed_counts, near_control, few])}
+CASES = [ugly, dense, quiet, two, order, counts, filtered, double, precomputed, typed, typed_counts, near_control, few, double_close, double_counts, embedded]
+SEEDS = {case: 100 + number for number, case in enumerate([ugly, dense, quiet, two, order, counts, filtered, double, embedded, precomputed, typed, typed_counts, near_control, few, double_close, double_counts])}
 
 
 def run(folder, options):
