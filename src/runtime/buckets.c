@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "runtime/nodearray.h"
+#include "runtime/stages.h"
 #include "runtime/try_mpi.h"
 
 /* Elements of a message at most: small enough for a sum to find in the cache what it received. A simulation, which does not sum, may take larger ones. */
@@ -27,9 +28,6 @@
 #define WINDOW 32
 /* Exchanges driven at once, the others wait for their turn. */
 #define LANES 4
-/* Ranks that exchange directly in a stage; more where a larger prime divides the number of ranks. */
-#define RADIX 8
-#define STAGES 32
 /* Elements summed from the others' arrays in one call of progress: about two milliseconds. */
 #define SUMMED_AT_ONCE ((size_t)1 << 21)
 #define ARRAYS 4
@@ -72,9 +70,9 @@ typedef struct {
 
 struct Buckets {
   MPI_Comm     comm, node;
-  int          ranks, rank, count, stages, lanes;
-  int          node_ranks, node_rank, node_stages;
-  int          radix[STAGES], stride[STAGES];
+  int          ranks, rank, count, lanes;
+  int          node_ranks, node_rank;
+  Stages       stages;
   size_t      *first, *place; /* [count+1] in flat and in this rank's shard */
   size_t       message;
   Exchange    *exchange; /* [KINDS * count] */
@@ -99,48 +97,12 @@ struct Buckets {
 
 static size_t smaller(size_t a, size_t b) { return a < b ? a : b; }
 
-static void part_of(size_t total, int part, int parts, size_t *first, size_t *count)
-{
-  long long f, c;
-
-  share_of((long long)total, part, parts, &f, &c);
-  *first = (size_t)f;
-  *count = (size_t)c;
-}
-
-static int digit_of(const Buckets *b, int rank, int stage) { return rank / b->stride[stage] % b->radix[stage]; }
-
 /* What a rank holds of a bucket after the first `stages` stages of a reduction. */
 static void block_of(const Buckets *b, int bucket, int rank, int stages, size_t *first, size_t *count)
 {
-  size_t from;
-
   *first = b->first[bucket];
   *count = b->first[bucket + 1] - b->first[bucket];
-  for (int i = 0; i < stages; i++) {
-    part_of(*count, digit_of(b, rank, i), b->radix[i], &from, count);
-    *first += from;
-  }
-}
-
-/* Stages for n ranks, prime factors joined while they stay within RADIX. */
-static void add_stages(Buckets *b, int n, int *stride)
-{
-  int open = 0; /* may the last stage still grow? */
-
-  for (int prime = 2; n > 1; prime++) {
-    while (n % prime == 0) {
-      if (open && b->radix[b->stages - 1] * prime <= RADIX) b->radix[b->stages - 1] *= prime;
-      else b->radix[b->stages++] = prime;
-      open = 1;
-      n /= prime;
-    }
-    if ((long long)prime * prime > n && n > 1) prime = n - 1;
-  }
-  for (int i = 0; i < b->stages; i++) {
-    b->stride[i] = i ? b->stride[i - 1] * b->radix[i - 1] : 1;
-    *stride      = b->stride[i] * b->radix[i];
-  }
+  stages_block(&b->stages, rank, stages, first, count);
 }
 
 static size_t largest(int count, const size_t *size)
@@ -187,7 +149,7 @@ static void lay_out(Buckets *b, const size_t *size)
   for (int i = 0; i < b->count; i++) {
     size_t first, count;
     b->first[i + 1] = b->first[i] + size[i];
-    block_of(b, i, b->rank, b->stages, &first, &count);
+    block_of(b, i, b->rank, b->stages.count, &first, &count);
     b->place[i + 1] = b->place[i] + count;
     for (int kind = 0; kind < KINDS; kind++) b->exchange[kind * b->count + i] = (Exchange){.kind = (Kind)kind, .bucket = i};
   }
@@ -202,7 +164,7 @@ static void lay_out(Buckets *b, const size_t *size)
 int buckets_create(MPI_Comm comm, int count, const size_t *size, Buckets **buckets)
 {
   Buckets *b;
-  int      ranks, stride = 1;
+  int      ranks;
 
   *buckets = NULL;
   TryMPI(MPI_Comm_size(comm, &ranks));
@@ -212,9 +174,7 @@ int buckets_create(MPI_Comm comm, int count, const size_t *size, Buckets **bucke
   TryMPI(MPI_Comm_rank(b->comm, &b->rank));
   TryMPI(node_find(b->comm, b->rank, &b->node, &b->node_ranks));
   b->node_rank = b->rank % b->node_ranks;
-  add_stages(b, b->node_ranks, &stride);
-  b->node_stages = b->stages;
-  add_stages(b, ranks / stride, &stride);
+  b->stages    = stages_create(ranks, b->node_ranks);
   lay_out(b, size);
   return MPI_SUCCESS;
 }
@@ -281,12 +241,12 @@ BucketPiece buckets_piece(const Buckets *b, int bucket, int rank)
 {
   BucketPiece piece = {.place = b->place[bucket]};
 
-  block_of(b, bucket, rank, b->stages, &piece.first, &piece.count);
+  block_of(b, bucket, rank, b->stages.count, &piece.first, &piece.count);
   if (rank == b->rank) return piece;
   piece.place = 0;
   for (int i = 0; i < bucket; i++) {
     size_t first, count;
-    block_of(b, i, rank, b->stages, &first, &count);
+    block_of(b, i, rank, b->stages.count, &first, &count);
     piece.place += count;
   }
   return piece;
@@ -306,16 +266,16 @@ VECTOR_CLONES static void sum(size_t n, const Real *a, const Real *b, Real *to)
 /* The next message of a stream: the part, the peer's digit, and the piece of the part. 0: none left in this stage. */
 static int next_message(const Buckets *b, const Lane *lane, const Stream *stream, Stream *after, int *peer, size_t *first, size_t *count)
 {
-  const int radix = b->radix[lane->stage], own = digit_of(b, b->rank, lane->stage), sends = stream == &lane->send;
+  const int radix = b->stages.radix[lane->stage], own = stages_digit(&b->stages, b->rank, lane->stage), sends = stream == &lane->send;
 
   *after = *stream;
   for (; after->step < radix; after->step++, after->done = 0) {
     const int digit = (own + (sends ? after->step : radix - after->step)) % radix;
     const int part  = sends == (lane->exchange->kind == REDUCE) ? digit : own;
     size_t    total;
-    part_of(lane->count, part, radix, first, &total);
+    stages_part(lane->count, part, radix, first, &total);
     if (after->done == total) continue;
-    *peer  = b->rank + (digit - own) * b->stride[lane->stage];
+    *peer  = b->rank + (digit - own) * b->stages.stride[lane->stage];
     *count = smaller(b->message, total - after->done);
     *first += lane->first + after->done;
     after->done += *count;
@@ -370,7 +330,7 @@ static int take(Buckets *b, Lane *lane, Stream *stream, int *moved)
     if (stream == &lane->receive && e->kind == REDUCE) {
       const size_t first = lane->landed[slot].first, count = lane->landed[slot].count;
       sum(count, e->flat + first, lane->landing + slot * b->message, e->flat + first);
-      if (lane->stage == b->stages - 1 && lane->landed[slot].step == b->radix[lane->stage] - 1) tell(b, e, first, count);
+      if (lane->stage == b->stages.count - 1 && lane->landed[slot].step == b->stages.radix[lane->stage] - 1) tell(b, e, first, count);
     }
     stream->finished++;
     *moved = 1;
@@ -391,10 +351,10 @@ static const Real *node_sum(const Buckets *b, const NodeArray *array, int stages
 {
   if (!stages) return (const Real *)array->of[rank] + first;
 
-  const int   stage = stages - 1, radix = b->radix[stage], own = digit_of(b, rank, stage);
+  const int   stage = stages - 1, radix = b->stages.radix[stage], own = stages_digit(&b->stages, rank, stage);
   const Real *sums = node_sum(b, array, stage, rank, first, n, to, scratch);
   for (int step = 1; step < radix; step++) {
-    const int peer = rank + ((own + radix - step) % radix - own) * b->stride[stage];
+    const int peer = rank + ((own + radix - step) % radix - own) * b->stages.stride[stage];
     sum(n, sums, node_sum(b, array, stage, peer, first, n, scratch, scratch + n), to);
     sums = to;
   }
@@ -409,11 +369,11 @@ static int drive_direct(Buckets *b, Lane *lane, int *moved)
 
   if (e->kind == GATHER) return all_show(b, GATHERED, e);
   if (!all_show(b, READY, e)) return 0;
-  block_of(b, e->bucket, b->rank, b->node_stages, &first, &count);
+  block_of(b, e->bucket, b->rank, b->stages.node_count, &first, &count);
   while (lane->summed < count && b->allowance) {
     const size_t n = smaller(b->message, count - lane->summed), at = first + lane->summed;
-    node_sum(b, e->direct, b->node_stages, b->node_rank, at, n, e->flat + at, lane->landing);
-    if (b->node_stages == b->stages) tell(b, e, at, n);
+    node_sum(b, e->direct, b->stages.node_count, b->node_rank, at, n, e->flat + at, lane->landing);
+    if (b->stages.node_count == b->stages.count) tell(b, e, at, n);
     b->times.bytes += (double)n * (double)(b->node_ranks - 1) * sizeof(Real);
     b->allowance -= smaller(n, b->allowance);
     lane->summed += n;
@@ -437,8 +397,8 @@ static void enter_exchange(Buckets *b, Lane *lane)
   const Exchange *e = lane->exchange;
 
   lane->direct = 0;
-  if (e->direct && (e->kind == REDUCE || b->node_stages == b->stages)) enter_direct(b, lane);
-  else enter_stage(b, lane, e->kind == REDUCE ? 0 : b->stages - 1);
+  if (e->direct && (e->kind == REDUCE || b->stages.node_count == b->stages.count)) enter_direct(b, lane);
+  else enter_stage(b, lane, e->kind == REDUCE ? 0 : b->stages.count - 1);
 }
 
 static void complete(Buckets *b, Exchange *e)
@@ -456,7 +416,7 @@ static void leave_lane(Buckets *b, Lane *lane)
 
 static int drive_lane(Buckets *b, Lane *lane, int *moved)
 {
-  const int reduces = lane->exchange->kind == REDUCE, ended = reduces ? b->stages : lane->exchange->direct ? b->node_stages - 1 : -1;
+  const int reduces = lane->exchange->kind == REDUCE, ended = reduces ? b->stages.count : lane->exchange->direct ? b->stages.node_count - 1 : -1;
   Stream    after;
   int       peer, again = 1;
   size_t    first, count;
@@ -467,8 +427,8 @@ static int drive_lane(Buckets *b, Lane *lane, int *moved)
       if (!drive_direct(b, lane, moved)) return MPI_SUCCESS;
       *moved       = 1;
       lane->direct = 0;
-      if (!reduces || b->node_stages == b->stages) return leave_lane(b, lane), MPI_SUCCESS;
-      enter_stage(b, lane, b->node_stages);
+      if (!reduces || b->stages.node_count == b->stages.count) return leave_lane(b, lane), MPI_SUCCESS;
+      enter_stage(b, lane, b->stages.node_count);
     }
     TryMPI(post(b, lane, &lane->receive, &again));
     TryMPI(post(b, lane, &lane->send, &again));
@@ -528,7 +488,7 @@ static int start(Buckets *b, Kind kind, int bucket, Real *flat)
     complete(b, e);
   } else {
     if (e->direct && kind == REDUCE) show(b, READY, e);
-    else if (e->direct && b->node_stages == b->stages) show(b, GATHERED, e);
+    else if (e->direct && b->stages.node_count == b->stages.count) show(b, GATHERED, e);
     e->state                                             = QUEUED;
     b->queue[b->queued++ % (size_t)(KINDS * b->count)] = e;
     TryMPI(drive(b, SUMMED_AT_ONCE));
