@@ -280,7 +280,7 @@ static PetscErrorCode summarise(Pair *pair, PetscBool expression, const char *co
     }
     PetscCall(filesummary_create(pair->view[s], &pair->deal, pair->label, pair->gene, &options, &pair->summary[s]));
     if (expression && *precomputed[s]) PetscCall(read_expression(pair, s, precomputed[s]));
-    if (!s && kept) *kept = (RealSummary){PETSC_TRUE, pair->deal, pair->summary[0]};
+    if (!s && kept) *kept = (RealSummary){.there = PETSC_TRUE, .deal = pair->deal, .summary = pair->summary[0]};
   }
   if (!*pair->options->embedding) PetscFunctionReturn(PETSC_SUCCESS);
   PetscInt columns[2];
@@ -292,29 +292,21 @@ static PetscErrorCode summarise(Pair *pair, PetscBool expression, const char *co
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode make_tables(Pair *pair, PetscBool ceiling)
+/* The metrics of the pair; kept: as in summarise. */
+static PetscErrorCode make_table(Pair *pair, PetscBool expression, const char *const precomputed[2], RealSummary *kept, MetricTable *table)
 {
-  const PairOptions *o = pair->options;
-  const PetscBool    expression = o->profile != PROFILE_PDS ? PETSC_TRUE : PETSC_FALSE;
-  const char *const  precomputed[2] = {ceiling ? "" : o->real_de, ceiling ? "" : o->predicted_de};
-  const PairPlace   *place = pair->place;
-  RealSummary       *kept = ceiling ? NULL : &place->metrics->real[place->type];
-  const PetscInt     row = ceiling ? place->ceiling : place->row;
-  MetricTable        table;
-
   PetscFunctionBeginUser;
   PetscCall(deal_pair(pair, kept));
   PetscCall(summarise(pair, expression, precomputed, kept));
-  PetscCall(metrictable_create(pair->deal.items, pair->label, &table));
-  PetscCall(all_metrics(pair, expression, &table));
-  if (row >= 0) PetscCall(pairmetrics_keep(place->metrics, row, place->cell_type, &table));
-  /* Reads a file that may be refused: before anything is written. */
-  if (*o->score && !ceiling) PetscCall(metrictable_score(pair->comm, &table, o->score, pair->folder, pair->prefix));
-  PetscCall(file_make_folder(pair->comm, pair->folder));
-  for (int s = 0; s < 2 && expression && place->write_expression && !ceiling; s++)
-    if (!*precomputed[s]) PetscCall(write_expression(pair, s));
-  PetscCall(metrictable_write(pair->comm, &table, pair->folder, pair->prefix, ceiling));
-  PetscCall(metrictable_destroy(&table));
+  PetscCall(metrictable_create(pair->deal.items, pair->label, table));
+  PetscCall(all_metrics(pair, expression, table));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What make_table made beside the table. */
+static PetscErrorCode forget(Pair *pair, const RealSummary *kept)
+{
+  PetscFunctionBeginUser;
   for (int s = 0; s < 2; s++) {
     if (s || !kept) PetscCall(filesummary_destroy(&pair->summary[s]));
     PetscCall(PetscFree(pair->embedded[s].mean));
@@ -323,23 +315,63 @@ static PetscErrorCode make_tables(Pair *pair, PetscBool ceiling)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode prediction_tables(Pair *pair, PetscBool expression, RealSummary *real)
+{
+  const PairOptions *o = pair->options;
+  const PairPlace   *place = pair->place;
+  const char *const  precomputed[2] = {o->real_de, o->predicted_de};
+  MetricTable        table;
+
+  PetscFunctionBeginUser;
+  PetscCall(make_table(pair, expression, precomputed, real, &table));
+  if (place->row >= 0) PetscCall(pairmetrics_keep(place->metrics, place->row, place->cell_type, &table));
+  /* Reads a file that may be refused: before anything is written. */
+  if (*o->score) PetscCall(metrictable_score(pair->comm, &table, o->score, pair->folder, pair->prefix));
+  PetscCall(file_make_folder(pair->comm, pair->folder));
+  for (int s = 0; s < 2 && expression && place->write_expression; s++)
+    if (!*precomputed[s]) PetscCall(write_expression(pair, s));
+  PetscCall(metrictable_write(pair->comm, &table, pair->folder, pair->prefix, PETSC_FALSE));
+  PetscCall(metrictable_destroy(&table));
+  PetscCall(forget(pair, real));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* One half of the real cells as if it predicted the other: the same for all predictions. */
+static PetscErrorCode halve(Pair *pair, PetscBool expression, RealSummary *real)
+{
+  static const char *const none[2] = {"", ""};
+  CellView                 half[2];
+
+  PetscFunctionBeginUser;
+  PetscCall(cellview_halves(pair->view[0], pair->label, pair->options->seed, half, &pair->label));
+  for (int s = 0; s < 2; s++) pair->view[s] = &half[s];
+  if (half[0].perturbations) {
+    PetscCall(make_table(pair, expression, none, NULL, &real->ceiling));
+    PetscCall(forget(pair, NULL));
+  } else {
+    PetscCall(metrictable_create(0, pair->label, &real->ceiling));
+  }
+  real->halved = PETSC_TRUE;
+  for (int s = 0; s < 2; s++) PetscCall(cellview_destroy(&half[s]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode pair_tables(MPI_Comm comm, CellView *real, CellView *predicted, char **label, char *const *gene, const PairPlace *place,
                            const PairOptions *options, const char *folder, const char *prefix)
 {
-  Pair     pair = {.comm = comm, .options = options, .folder = folder, .prefix = prefix, .place = place, .view = {real, predicted}, .label = label, .gene = gene};
-  CellView half[2];
+  const PetscBool expression = options->profile != PROFILE_PDS ? PETSC_TRUE : PETSC_FALSE;
+  RealSummary    *kept = &place->metrics->real[place->type];
+  Pair            pair = {.comm = comm, .options = options, .folder = folder, .prefix = prefix, .place = place, .view = {real, predicted}, .label = label, .gene = gene};
 
   PetscFunctionBeginUser;
-  PetscCall(make_tables(&pair, PETSC_FALSE));
+  PetscCall(prediction_tables(&pair, expression, kept));
   if (!options->ceiling) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(cellview_halves(real, label, options->seed, half, &pair.label));
-  for (int s = 0; s < 2; s++) pair.view[s] = &half[s];
-  if (half[0].perturbations) {
-    PetscCall(make_tables(&pair, PETSC_TRUE));
-  } else {
+  if (!kept->halved) PetscCall(halve(&pair, expression, kept));
+  if (!kept->ceiling.perturbations) {
     PetscCall(log_line(comm, "  no ceiling for %s: no perturbation has two cells", real->path));
+  } else {
+    if (place->ceiling >= 0) PetscCall(pairmetrics_keep(place->metrics, place->ceiling, place->cell_type, &kept->ceiling));
+    PetscCall(metrictable_write(comm, &kept->ceiling, folder, prefix, PETSC_TRUE));
   }
-  for (int s = 0; s < 2; s++) PetscCall(cellview_destroy(&half[s]));
-  PetscCall(PetscFree(pair.label));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

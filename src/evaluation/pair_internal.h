@@ -157,6 +157,8 @@ typedef struct {
   PetscBool   there;
   Deal        deal;
   FileSummary summary;
+  PetscBool   halved;  /* the table of two halves of them is there, labels owned: */
+  MetricTable ceiling;
 } RealSummary;
 
 /* Metrics of every row of a score table (prediction, baseline, ceiling) in every perturbation, of each cell type where that axis is used. */

@@ -35,9 +35,16 @@ PetscErrorCode pairmetrics_release(PairMetrics *m)
 {
   PetscFunctionBeginUser;
   for (PetscInt t = 0; m->real && t < m->types; t++) {
-    if (!m->real[t].there) continue;
-    PetscCall(filesummary_destroy(&m->real[t].summary));
-    PetscCall(deal_destroy(&m->real[t].deal));
+    RealSummary *real = &m->real[t];
+
+    if (real->there) {
+      PetscCall(filesummary_destroy(&real->summary));
+      PetscCall(deal_destroy(&real->deal));
+    }
+    if (real->halved) {
+      PetscCall(PetscFree(real->ceiling.label));
+      PetscCall(metrictable_destroy(&real->ceiling));
+    }
   }
   PetscCall(PetscFree(m->real));
   PetscFunctionReturn(PETSC_SUCCESS);
