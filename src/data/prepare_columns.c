@@ -322,7 +322,7 @@ static PetscErrorCode log_populations(const Preparation *preparation, PetscInt64
   if (alone)
     PetscCall(log_line(preparation->comm, "             %d populations dropped (%lld cells): no control cells in their batch or cell type", (int)alone, (long long)alone_cells));
   if (fallbacks) PetscCall(log_line(preparation->comm, "             %d populations have no control of their own and are paired with that of a neighbour", (int)fallbacks));
-  PetscCall(log_line(preparation->comm, "             %d perturbed and %d control populations: %d perturbations, %d cell types, %d batches", (int)perturbed,
+  PetscCall(log_line(preparation->comm, "             populations: %d perturbed and %d control; perturbations: %d, cell types: %d, batches: %d", (int)perturbed,
                      (int)(table->populations - perturbed), (int)table->perturbation.count - 1, (int)table->cell_type.count, (int)table->batch.count));
   if (!perturbed) return error_user("no perturbed population has a control: '%s' cells share neither a batch nor a cell type with any perturbed cell", preparation->options->control);
   PetscFunctionReturn(PETSC_SUCCESS);
