@@ -82,6 +82,15 @@ PetscErrorCode trainingstate_check_store(const TrainingState *state, const CellS
 /* checkpoint_write - each rank writes its pieces of every array at their places in the file, where the state is whole on all ranks an even share. A checksum for
    each data set, atomic. Collective. User errors: as file_draft_create; no space. */
 PetscErrorCode checkpoint_write(MPI_Comm comm, const char *path, const TrainingState *state);
+/* The same in two steps, between which threads write while the program goes on: checkpoint_begin takes what is small in the state as it is; the arrays must not change before
+   checkpoint_end, which waits, adds the checksums and gives the file its name. hidden, unless NULL: seconds of the writing before that call. direct: past the page cache where
+   the file system can, which checkpoint_write does. Memory: checkpoint_buffer_bytes. After a user error of either there is no file and *write is NULL.
+   checkpoint_abandon - stop and leave no file; *write may be NULL. All collective. */
+typedef struct CheckpointWrite CheckpointWrite;
+PetscErrorCode checkpoint_begin(MPI_Comm comm, const char *path, const TrainingState *state, PetscBool direct, CheckpointWrite **write);
+PetscErrorCode checkpoint_end(CheckpointWrite **write, double *hidden);
+PetscErrorCode checkpoint_abandon(CheckpointWrite **write);
+size_t         checkpoint_buffer_bytes(void);
 /* checkpoint_read - any number of ranks, whole arrays; state is created from the file. optimizer PETSC_FALSE skips the moments. Collective. User errors: missing,
    not a checkpoint, damaged (checksum), newer version; then state holds nothing. */
 PetscErrorCode checkpoint_read(MPI_Comm comm, const char *path, PetscBool optimizer, TrainingState *state);

@@ -12,7 +12,7 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { MOST_DRAFTS = 16 };
+enum { MOST_DRAFTS = 16, LARGE_SET = 1 << 16, FILE_PAGE = 4096 };
 
 /* Drafts of this process, for the signal handler; an entry counts while its used flag is set. */
 static char                  open_drafts[MOST_DRAFTS][PETSC_MAX_PATH_LEN];
@@ -231,6 +231,7 @@ static PetscErrorCode open_draft(MPI_Comm comm, PetscBool writer, PetscBool shar
     const hid_t access_list = H5Pcreate(H5P_FILE_ACCESS);
     H5Check(access_list);
     if (shared) H5Check(H5Pset_fapl_mpio(access_list, comm, MPI_INFO_NULL));
+    else H5Check(H5Pset_alignment(access_list, LARGE_SET, FILE_PAGE)); /* ranks may write large sets past the page cache */
     H5Check(H5Pset_fclose_degree(access_list, H5F_CLOSE_STRONG));
     H5Check(H5Pset_libver_bounds(access_list, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18));
     draft->h5 = H5Fcreate(draft->temporary, H5F_ACC_TRUNC, H5P_DEFAULT, access_list);

@@ -1,8 +1,10 @@
 /* Checkpoints: what is in the file beside the large arrays, which checkpoint_values writes and reads (FORMATS, "Checkpoint"). */
 #include "training/checkpoint_values.h"
 #include "training/training_internal.h"
+#include <errno.h>
 #include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { VERSION = 1 };
 
@@ -214,46 +216,117 @@ static PetscErrorCode write_header(hid_t h5, int ranks, const TrainingState *sta
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The first rank makes the file and its sets, all write their pieces, the first adds the checksums. */
-static PetscErrorCode write_contents(const FileDraft *draft, const TrainingState *state, hid_t *set, uint64_t *place, uint64_t *sum)
+struct CheckpointWrite {
+  FileDraft     draft;
+  int           sets; /* in all sections */
+  hid_t        *set;  /* (sets) of the first rank, open */
+  uint64_t     *place, *sum; /* (sets) */
+  ValuesWriter *values;
+};
+
+/* The file as long as it will be: writes that make a file longer wait for each other. */
+static PetscErrorCode stretch(const CheckpointWrite *w, const TrainingState *state)
 {
-  const int sets = SECTIONS * (int)state->table.count;
-  int       rank, ranks;
+  uint64_t end = 0;
+
+  for (int i = 0; i < w->sets; i++) end = PetscMax(end, w->place[i] + parameter_size(&state->table.item[i % state->table.count]) * sizeof(Real));
+  return truncate(w->draft.temporary, (off_t)end) ? file_error(w->draft.path, "write", errno) : PETSC_SUCCESS;
+}
+
+/* The first rank makes the file and its sets, all begin to write their pieces. */
+static PetscErrorCode begin_contents(CheckpointWrite *w, const TrainingState *state, PetscBool direct)
+{
+  PetscErrorCode code = PETSC_SUCCESS;
+  int            rank, ranks;
 
   PetscFunctionBeginUser;
-  PetscCallMPI(MPI_Comm_rank(draft->comm, &rank));
-  PetscCallMPI(MPI_Comm_size(draft->comm, &ranks));
-  PetscCall(file_draft_reserve(draft, SECTIONS * (uint64_t)state->table.total * sizeof(Real) + 2048 * (uint64_t)sets));
+  PetscCallMPI(MPI_Comm_rank(w->draft.comm, &rank));
+  PetscCallMPI(MPI_Comm_size(w->draft.comm, &ranks));
+  PetscCall(file_draft_reserve(&w->draft, SECTIONS * (uint64_t)state->table.total * sizeof(Real) + 8192 * (uint64_t)w->sets));
   if (!rank) {
-    PetscCall(write_header(draft->h5, ranks, state));
-    PetscCall(create_sets(draft->h5, state, set, place));
+    PetscCall(write_header(w->draft.h5, ranks, state));
+    PetscCall(create_sets(w->draft.h5, state, w->set, w->place));
+    code = stretch(w, state);
   }
-  PetscCallMPI(MPI_Bcast(place, sets, MPI_UINT64_T, 0, draft->comm));
-  PetscCall(checkpoint_write_values(draft, state, place, sum));
-  for (int i = 0; i < sets && !rank; i++) {
-    PetscCall(h5_write_attribute_int64(set[i], "checksum", (int64_t)sum[i]));
-    H5Check(H5Dclose(set[i]));
+  PetscCallAgree(w->draft.comm, code);
+  PetscCallMPI(MPI_Bcast(w->place, w->sets, MPI_UINT64_T, 0, w->draft.comm));
+  PetscCall(checkpoint_values_start(&w->draft, state, w->place, direct, &w->values));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode free_write(CheckpointWrite **write)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFree3((*write)->set, (*write)->place, (*write)->sum));
+  PetscCall(PetscFree(*write));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode checkpoint_begin(MPI_Comm comm, const char *path, const TrainingState *state, PetscBool direct, CheckpointWrite **write)
+{
+  CheckpointWrite *w;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscNew(write));
+  w = *write;
+  w->sets = SECTIONS * (int)state->table.count;
+  PetscCall(PetscMalloc3(w->sets, &w->set, w->sets, &w->place, w->sets, &w->sum));
+  PetscErrorCode code = file_draft_create_first(comm, path, &w->draft);
+  if (!code) {
+    code = error_agree(comm, begin_contents(w, state, direct));
+    if (code) PetscCall(file_draft_discard(&w->draft));
   }
+  if (code) PetscCall(free_write(write));
+  PetscFunctionReturn(code);
+}
+
+/* The first rank adds the checksums. */
+static PetscErrorCode end_contents(CheckpointWrite *w, double *hidden)
+{
+  int rank;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(w->draft.comm, &rank));
+  PetscCall(checkpoint_values_finish(&w->values, w->sum, hidden));
+  for (int i = 0; i < w->sets && !rank; i++) {
+    PetscCall(h5_write_attribute_int64(w->set[i], "checksum", (int64_t)w->sum[i]));
+    H5Check(H5Dclose(w->set[i]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode checkpoint_end(CheckpointWrite **write, double *hidden)
+{
+  CheckpointWrite *w = *write;
+  double           seconds;
+
+  PetscFunctionBeginUser;
+  PetscErrorCode code = error_agree(w->draft.comm, end_contents(w, hidden ? hidden : &seconds));
+  if (code)
+    PetscCall(file_draft_discard(&w->draft));
+  else
+    code = file_draft_commit(&w->draft);
+  PetscCall(free_write(write));
+  PetscFunctionReturn(code);
+}
+
+PetscErrorCode checkpoint_abandon(CheckpointWrite **write)
+{
+  PetscFunctionBeginUser;
+  if (!*write) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(checkpoint_values_discard(&(*write)->values));
+  PetscCall(file_draft_discard(&(*write)->draft));
+  PetscCall(free_write(write));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode checkpoint_write(MPI_Comm comm, const char *path, const TrainingState *state)
 {
-  const PetscInt sets = SECTIONS * state->table.count;
-  FileDraft      draft;
-  hid_t         *set;
-  uint64_t      *place, *sum;
+  CheckpointWrite *write;
 
   PetscFunctionBeginUser;
-  PetscCall(file_draft_create_first(comm, path, &draft));
-  PetscCall(PetscMalloc3(sets, &set, sets, &place, sets, &sum));
-  const PetscErrorCode code = error_agree(comm, write_contents(&draft, state, set, place, sum));
-  PetscCall(PetscFree3(set, place, sum));
-  if (code) {
-    PetscCall(file_draft_discard(&draft));
-    PetscFunctionReturn(code);
-  }
-  PetscCall(file_draft_commit(&draft));
+  PetscCall(checkpoint_begin(comm, path, state, PETSC_TRUE, &write));
+  PetscCall(checkpoint_end(&write, NULL));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

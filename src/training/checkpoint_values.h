@@ -12,8 +12,14 @@ extern const char *const section_name[SECTIONS];
 
 /* All below: arrays of (SECTIONS, parameters); place: first byte of a set in the file. */
 
-/* checkpoint_write_values - this rank's pieces, flushed to the device; sum: checksums of the whole sets, on rank 0. Collective; user errors are those of this rank. */
-PetscErrorCode checkpoint_write_values(const FileDraft *draft, const TrainingState *state, const uint64_t *place, uint64_t *sum);
+/* checkpoint_values_start - begin to write this rank's pieces, by threads; until one of the two below returns the arrays of state, and place, must stay as they are.
+   direct: past the page cache where the file system can. The file should have its final size. Collective.
+   checkpoint_values_finish - wait until all is written and flushed, or has failed, and free the writer; sum: checksums of the whole sets, on rank 0; hidden: seconds of the
+   writing before the call. Collective; user errors are those of this rank. checkpoint_values_discard: the same when the file is not wanted any more. Not collective. */
+typedef struct ValuesWriter ValuesWriter;
+PetscErrorCode checkpoint_values_start(const FileDraft *draft, const TrainingState *state, const uint64_t *place, PetscBool direct, ValuesWriter **writer);
+PetscErrorCode checkpoint_values_finish(ValuesWriter **writer, uint64_t *sum, double *hidden);
+PetscErrorCode checkpoint_values_discard(ValuesWriter **writer);
 
 /* checkpoint_read_values - this rank's pieces of the first sections; sum: checksums of its pieces. keep PETSC_FALSE: the values are not stored. Not collective. */
 PetscErrorCode checkpoint_read_values(MPI_Comm comm, hid_t h5, const char *path, int sections, const uint64_t *place, PetscBool keep, TrainingState *state, uint64_t *sum);

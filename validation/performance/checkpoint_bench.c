@@ -1,21 +1,25 @@
-/* checkpoint_bench FOLDER [-hidden 512 -depth 8 -genes 2000] - checkpoints of a state dealt over the ranks against a plain write of as many bytes by the same ranks into
-   the same folder, and reading likewise; both flushed to the device, in turns, three rounds. One line with medians; what validation/performance/checkpoint runs. */
+/* checkpoint_bench FOLDER [-hidden 512 -depth 8 -genes 2000 -rounds 4 -each] - checkpoints of a state dealt over the ranks against a plain write of as many bytes by the same
+   ranks into one file of the same folder, each rank a contiguous share in pieces of 64 MiB, flushed both, through the page cache and past it; and reading likewise, from the device.
+   In turns, of which every round begins with another. One line with medians; -each: every round too. What validation/performance/checkpoint runs. */
+#define _GNU_SOURCE
 #include <fcntl.h>
 #include <perturbdiff/runtime/buckets.h>
 #include <perturbdiff/training.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
-enum { ROUNDS = 3, PIECE = 1 << 26 };
-typedef enum { PLAIN_WRITE, CHECKPOINT_WRITE, PLAIN_READ, CHECKPOINT_READ, KINDS } Kind;
+enum { MOST_ROUNDS = 64, PIECE = 1 << 26, PAGE = 4096 };
+typedef enum { PLAIN_WRITE, DIRECT_WRITE, CHECKPOINT_WRITE, PLAIN_READ, CHECKPOINT_READ, KINDS } Kind;
+static const char *const kind_name[KINDS] = {"plain write", "plain write past the page cache", "checkpoint write", "plain read", "checkpoint read"};
 
 typedef struct {
   int           rank, ranks;
   char          plain[PETSC_MAX_PATH_LEN], checkpoint[PETSC_MAX_PATH_LEN];
   TrainingState state;
   Shard         shard;
-  Real         *bytes; /* a rank's share of the plain file */
-  size_t        own;   /* its length */
+  char         *bytes; /* a rank's share of the plain file, at a multiple of a page */
+  size_t        own;   /* its length, a multiple of a page */
 } Bench;
 
 static PetscErrorCode deal(Bench *b, const DenoiserShape *shape, Buckets **buckets)
@@ -48,27 +52,33 @@ static PetscErrorCode fill(Bench *b, const DenoiserShape *shape)
     b->state.first[i] = (Real)1e-3 * b->state.parameters[i];
     b->state.second[i] = (Real)1e-6 * b->state.parameters[i] * b->state.parameters[i];
   }
-  b->own = 4 * b->shard.total;
-  PetscCall(PetscMalloc1(b->own, &b->bytes));
-  for (size_t i = 0; i < b->own; i++) b->bytes[i] = b->state.parameters[i % b->shard.whole];
+  b->own = 4 * b->shard.total * sizeof(Real) / PAGE * PAGE;
+  PetscCheck(!posix_memalign((void **)&b->bytes, PAGE, b->own), PETSC_COMM_SELF, PETSC_ERR_MEM, "%zu bytes", b->own);
+  for (size_t done = 0, count; done < b->own; done += count) {
+    count = PetscMin(b->shard.whole * sizeof(Real), b->own - done);
+    memcpy(b->bytes + done, b->state.parameters, count);
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* This rank's bytes at its place in one file. */
-static PetscErrorCode plain(const Bench *b, PetscBool writes)
+/* This rank's bytes at its place in one file. Written, the file is there in full length before: it need not grow under several writers. */
+static PetscErrorCode plain(const Bench *b, PetscBool writes, int how)
 {
-  const size_t bytes = b->own * sizeof(Real);
-  long long    own = (long long)bytes, end;
+  long long own = (long long)b->own, end, all;
 
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Scan(&own, &end, 1, MPI_LONG_LONG, MPI_SUM, PETSC_COMM_WORLD));
-  if (!b->rank && writes) PetscCheck(!close(open(b->plain, O_WRONLY | O_CREAT | O_TRUNC, 0666)), PETSC_COMM_SELF, PETSC_ERR_FILE_OPEN, "%s", b->plain);
+  PetscCallMPI(MPI_Allreduce(&own, &all, 1, MPI_LONG_LONG, MPI_SUM, PETSC_COMM_WORLD));
+  if (!b->rank && writes) {
+    const int created = open(b->plain, O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    PetscCheck(created >= 0 && !ftruncate(created, (off_t)all) && !close(created), PETSC_COMM_SELF, PETSC_ERR_FILE_OPEN, "%s", b->plain);
+  }
   PetscCallMPI(MPI_Barrier(PETSC_COMM_WORLD));
-  const int file = open(b->plain, writes ? O_WRONLY : O_RDONLY);
-  for (size_t done = 0; done < bytes;) {
-    const size_t  count = PetscMin((size_t)PIECE, bytes - done);
+  const int file = open(b->plain, how | (writes ? O_WRONLY : O_RDONLY));
+  for (size_t done = 0; done < b->own;) {
+    const size_t  count = PetscMin((size_t)PIECE, b->own - done);
     const off_t   place = (off_t)(end - own) + (off_t)done;
-    const ssize_t moved = writes ? pwrite(file, (char *)b->bytes + done, count, place) : pread(file, (char *)b->bytes + done, count, place);
+    const ssize_t moved = writes ? pwrite(file, b->bytes + done, count, place) : pread(file, b->bytes + done, count, place);
     PetscCheck(moved > 0, PETSC_COMM_SELF, PETSC_ERR_FILE_WRITE, "%s", b->plain);
     done += (size_t)moved;
   }
@@ -77,21 +87,43 @@ static PetscErrorCode plain(const Bench *b, PetscBool writes)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Nothing of the file in the page cache, as when a job goes on where another ended. */
+static void forget(const char *path)
+{
+  const int file = open(path, O_RDONLY);
+
+  (void)posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+  (void)close(file);
+}
+
+/* Nobody's turn pays for what the one before left: files gone, the device at rest. */
+static PetscErrorCode prepare(const Bench *b, Kind kind)
+{
+  PetscFunctionBeginUser;
+  if (!b->rank) {
+    if (kind == PLAIN_WRITE || kind == DIRECT_WRITE) (void)unlink(b->plain);
+    if (kind == CHECKPOINT_WRITE) (void)unlink(b->checkpoint);
+    sync();
+    if (kind == PLAIN_READ) forget(b->plain);
+    if (kind == CHECKPOINT_READ) forget(b->checkpoint);
+  }
+  PetscCallMPI(MPI_Barrier(PETSC_COMM_WORLD));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode once(Bench *b, Kind kind, double *seconds)
 {
   TrainingState read = {0};
 
   PetscFunctionBeginUser;
-  if (!b->rank && kind == PLAIN_WRITE) (void)unlink(b->plain);
-  if (!b->rank && kind == CHECKPOINT_WRITE) (void)unlink(b->checkpoint);
-  PetscCallMPI(MPI_Barrier(PETSC_COMM_WORLD));
+  PetscCall(prepare(b, kind));
   const double begin = MPI_Wtime();
   if (kind == CHECKPOINT_WRITE)
     PetscCall(checkpoint_write(PETSC_COMM_WORLD, b->checkpoint, &b->state));
   else if (kind == CHECKPOINT_READ)
     PetscCall(checkpoint_read_shard(PETSC_COMM_WORLD, b->checkpoint, &b->shard, &read));
   else
-    PetscCall(plain(b, kind == PLAIN_WRITE ? PETSC_TRUE : PETSC_FALSE));
+    PetscCall(plain(b, kind == PLAIN_READ ? PETSC_FALSE : PETSC_TRUE, kind == DIRECT_WRITE ? O_DIRECT : 0));
   PetscCallMPI(MPI_Barrier(PETSC_COMM_WORLD));
   *seconds = MPI_Wtime() - begin;
   if (kind == CHECKPOINT_READ) PetscCall(trainingstate_destroy(&read));
@@ -100,19 +132,34 @@ static PetscErrorCode once(Bench *b, Kind kind, double *seconds)
 
 static int ascending(const void *a, const void *b) { return (*(const double *)a > *(const double *)b) - (*(const double *)a < *(const double *)b); }
 
-static PetscErrorCode measure(Bench *b)
+static double median(int count, double *seconds)
 {
-  double       seconds[KINDS][ROUNDS];
-  const double bytes = 4. * (double)b->shard.whole * (double)sizeof(Real);
+  qsort(seconds, (size_t)count, sizeof *seconds, ascending);
+  return (seconds[(count - 1) / 2] + seconds[count / 2]) / 2;
+}
+
+/* Writes and reads apart, so that a file is there to be read. The first turn of all only finds memory and is not counted. */
+static PetscErrorCode measure(Bench *b, int rounds, PetscBool each)
+{
+  static double seconds[KINDS][MOST_ROUNDS];
+  double        rate[KINDS], unused;
+  const double  gigabytes = 4e-9 * (double)b->shard.whole * (double)sizeof(Real);
+  const int     writes = PLAIN_READ, reads = KINDS - PLAIN_READ;
 
   PetscFunctionBeginUser;
-  for (int round = 0; round < ROUNDS; round++)
-    for (int kind = 0; kind < KINDS; kind++) PetscCall(once(b, (Kind)kind, &seconds[kind][round]));
-  for (int kind = 0; kind < KINDS; kind++) qsort(seconds[kind], ROUNDS, sizeof(double), ascending);
-  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%d rank(s), %.2f GB: write plain %.2f GB/s, checkpoint %.2f GB/s, ratio %.2f; read plain %.2f GB/s, checkpoint %.2f GB/s, ratio %.2f\n",
-                        b->ranks, 1e-9 * bytes, 1e-9 * bytes / seconds[PLAIN_WRITE][1], 1e-9 * bytes / seconds[CHECKPOINT_WRITE][1],
-                        seconds[PLAIN_WRITE][1] / seconds[CHECKPOINT_WRITE][1], 1e-9 * bytes / seconds[PLAIN_READ][1], 1e-9 * bytes / seconds[CHECKPOINT_READ][1],
-                        seconds[PLAIN_READ][1] / seconds[CHECKPOINT_READ][1]));
+  PetscCall(once(b, PLAIN_WRITE, &unused));
+  for (int round = 0; round < rounds; round++) {
+    for (int i = 0; i < writes; i++) PetscCall(once(b, (Kind)((i + round) % writes), &seconds[(i + round) % writes][round]));
+    for (int i = 0; i < reads; i++) PetscCall(once(b, (Kind)(writes + (i + round) % reads), &seconds[writes + (i + round) % reads][round]));
+    for (int kind = 0; kind < KINDS && each; kind++)
+      PetscCall(PetscPrintf(PETSC_COMM_WORLD, "  round %d  %-32s %.2f GB/s\n", round + 1, kind_name[kind], gigabytes / seconds[kind][round]));
+  }
+  for (int kind = 0; kind < KINDS; kind++) rate[kind] = gigabytes / median(rounds, seconds[kind]);
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD,
+                        "%d rank(s), %.2f GB, medians of %d: write plain %.2f GB/s, past the page cache %.2f, checkpoint %.2f: %.2f and %.2f of them; "
+                        "read plain %.2f GB/s, checkpoint %.2f: %.2f of it\n",
+                        b->ranks, gigabytes, rounds, rate[PLAIN_WRITE], rate[DIRECT_WRITE], rate[CHECKPOINT_WRITE], rate[CHECKPOINT_WRITE] / rate[PLAIN_WRITE],
+                        rate[CHECKPOINT_WRITE] / rate[DIRECT_WRITE], rate[PLAIN_READ], rate[CHECKPOINT_READ], rate[CHECKPOINT_READ] / rate[PLAIN_READ]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -121,6 +168,8 @@ int main(int argc, char **argv)
   DenoiserShape shape = {.genes = 2000, .hidden = 512, .depth = 8, .heads = 8, .perturbations = 90, .cell_types = 18, .batches = 12, .covariate_dim = 128, .time_frequencies = 128};
   Bench         b = {0};
   Buckets      *buckets;
+  PetscInt      rounds = 4;
+  PetscBool     each = PETSC_FALSE;
 
   PetscFunctionBeginUser;
   if (argc < 2) return 2;
@@ -130,13 +179,16 @@ int main(int argc, char **argv)
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-hidden", &shape.hidden, NULL));
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-depth", &shape.depth, NULL));
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-genes", &shape.genes, NULL));
+  PetscCall(PetscOptionsGetInt(NULL, NULL, "-rounds", &rounds, NULL));
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-each", &each));
+  rounds = PetscMax(1, PetscMin(rounds, MOST_ROUNDS));
   PetscCall(PetscSNPrintf(b.plain, sizeof b.plain, "%s/plain.bin", argv[1]));
   PetscCall(PetscSNPrintf(b.checkpoint, sizeof b.checkpoint, "%s/checkpoint.h5", argv[1]));
   PetscCall(deal(&b, &shape, &buckets));
   PetscCall(fill(&b, &shape));
-  PetscCall(measure(&b));
+  PetscCall(measure(&b, (int)rounds, each));
   if (!b.rank) (void)unlink(b.plain), (void)unlink(b.checkpoint);
-  PetscCall(PetscFree(b.bytes));
+  free(b.bytes);
   PetscCall(PetscFree(b.shard.piece));
   PetscCall(trainingstate_destroy(&b.state));
   PetscCallMPI(buckets_destroy(&buckets));

@@ -28,7 +28,7 @@ typedef struct {
    call on a zeroed or committed draft). Disk full shows as a user error. A signal or exit() removes drafts that are still open. */
 PetscErrorCode file_draft_create(MPI_Comm comm, const char *path, FileDraft *draft);
 /* file_draft_create_first - the same, opened with HDF5 by the first rank alone (h5 is H5I_INVALID_HID on the others): for a file whose data sets' bytes all
-   ranks then write themselves into `temporary` at their places. Commit and discard stay collective. */
+   ranks then write themselves into `temporary` at their places, large ones at multiples of 4096 bytes. Commit and discard stay collective. */
 PetscErrorCode file_draft_create_first(MPI_Comm comm, const char *path, FileDraft *draft);
 PetscErrorCode file_draft_commit(FileDraft *draft);
 PetscErrorCode file_draft_discard(FileDraft *draft);
