@@ -15,6 +15,7 @@ typedef struct {
   Real    *values;       /* NULL: look at them only */
   Real     after;        /* the element that follows, where it completes a word of the checksum */
   uint64_t sum;
+  uint64_t written_first, written_last; /* bytes of the file from the one to the other are written already */
 } Run;
 
 typedef struct {

@@ -13,8 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Threads of a rank: one fills its buffer while the other's is written. Bytes of a run below which the page cache is as good. */
-enum { WRITERS = 2, LEAST_DIRECT = 1 << 16, BUFFER = RUN * sizeof(Real) };
+/* Threads of a rank: while one fills its buffer those of the others are being written. Bytes of a run below which the page cache is as good. */
+enum { WRITERS = 3, LEAST_DIRECT = 1 << 16, BUFFER = RUN * sizeof(Real) };
 
 struct ValuesWriter {
   MPI_Comm             comm;
@@ -102,26 +102,39 @@ static int write_all(int file, const void *bytes, size_t size, uint64_t place)
   return 0;
 }
 
-/* Whole pages past the page cache, the ends through it: these may share a page with another rank's. An error number. */
-static int write_run(ValuesWriter *w, const Run *run, char *buffer)
+/* A large run: its whole pages past the page cache, or all of it through it where there is no other way. Notes what it wrote. An error number. */
+static int write_pages(ValuesWriter *w, Run *run, char *buffer)
 {
   const char    *bytes = (const char *)run->values;
   const uint64_t begin = run_place(w->state, w->place, run), end = begin + run->count * sizeof(Real);
   const uint64_t first = (begin + w->page - 1) / w->page * w->page, last = end / w->page * w->page;
+  int            number = EINVAL;
 
-  if (!buffer || w->direct < 0 || atomic_load(&w->refused) || last < first + LEAST_DIRECT) return write_all(w->file, bytes, end - begin, begin);
-  memcpy(buffer, bytes + (first - begin), last - first);
-  int number = write_all(w->direct, buffer, last - first, first);
-  if (number == EINVAL) { /* the file system has another idea of pages */
-    atomic_store(&w->refused, 1);
-    number = write_all(w->file, buffer, last - first, first);
+  run->written_first = run->written_last = begin;
+  if (last < first + LEAST_DIRECT) return 0;
+  if (buffer && w->direct >= 0 && !atomic_load(&w->refused)) {
+    memcpy(buffer, bytes + (first - begin), last - first);
+    number = write_all(w->direct, buffer, last - first, first);
+    if (number == EINVAL) atomic_store(&w->refused, 1); /* the file system has another idea of pages */
   }
-  if (!number) number = write_all(w->file, bytes, first - begin, begin);
-  if (!number) number = write_all(w->file, bytes + (last - begin), end - last, last);
+  if (number == EINVAL) number = write_all(w->file, bytes + (first - begin), last - first, first);
+  run->written_first = first;
+  run->written_last = last;
   return number;
 }
 
-/* A thread's part: runs as they come; who ends last flushes. Neither MPI nor PETSc. */
+/* What write_pages left: small runs, and ends, which may share a page with another rank's. */
+static int write_rest(const ValuesWriter *w, const Run *run)
+{
+  const char    *bytes = (const char *)run->values;
+  const uint64_t begin = run_place(w->state, w->place, run), end = begin + run->count * sizeof(Real);
+  const int      number = write_all(w->file, bytes, run->written_first - begin, begin);
+
+  return number ? number : write_all(w->file, bytes + (run->written_last - begin), end - run->written_last, run->written_last);
+}
+
+/* A thread's part: large runs as they come. Who ends last writes the rest, which by the page cache has the file for itself and would hold up the others, and flushes.
+   Neither MPI nor PETSc. */
 static void *write_runs(void *context)
 {
   ValuesWriter *w = context;
@@ -131,10 +144,11 @@ static void *write_runs(void *context)
     Run *run = &w->list.run[i];
 
     run->sum = run_checksum(run, parameter_size(&w->state->table.item[run->parameter]));
-    const int number = write_run(w, run, buffer);
+    const int number = write_pages(w, run, buffer);
     if (number) atomic_store(&w->failure, number);
   }
   if (atomic_fetch_sub(&w->left, 1) > 1) return NULL;
+  for (PetscInt i = 0; i < w->list.count && !atomic_load(&w->failure); i++) atomic_store(&w->failure, write_rest(w, &w->list.run[i]));
   if (fsync(w->file) && !atomic_load(&w->failure)) atomic_store(&w->failure, errno);
   w->ended = now();
   return NULL;

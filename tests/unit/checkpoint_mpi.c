@@ -3,6 +3,7 @@
 #include <perturbdiff/training.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -318,8 +319,122 @@ static void stores_that_do_not_belong(void **unused)
   check_call(trainingstate_destroy(&made));
 }
 
+/* A shard of a state whose sets are large enough to go past the page cache, cut at places that fit no page; every value another. */
+static void make_large(TrainingState *state, Shard *shard, BucketPiece *piece)
+{
+  const DenoiserShape shape = {
+      .genes = 301, .hidden = 128, .depth = 1, .heads = 2, .perturbations = 3, .cell_types = 2, .batches = 1, .covariate_dim = 5, .time_frequencies = 4};
+  ParameterTable table;
+
+  check_call(parametertable_create(&shape, &table));
+  const size_t cut = 7 + table.total / 3, halves[] = {0, cut, table.total};
+  *shard = (Shard){.count = 2, .piece = piece, .whole = table.total};
+  for (int half = 0; half < 2; half++) { /* the ranks in turn from the left, then from the right */
+    const size_t n = halves[half + 1] - halves[half], r = (size_t)(half ? ranks - 1 - my_rank : my_rank), all = (size_t)ranks;
+
+    piece[half] = (BucketPiece){.first = halves[half] + n * r / all, .count = n * (r + 1) / all - n * r / all, .place = shard->total};
+    shard->total += piece[half].count;
+  }
+  check_call(trainingstate_create(&shape, shard, state));
+  for (size_t i = 0; i < table.total; i++) state->parameters[i] = (Real)i;
+  for (int half = 0; half < 2; half++)
+    for (size_t i = 0; i < piece[half].count; i++) {
+      const double number = (double)(piece[half].first + i);
+
+      state->average[piece[half].place + i] = (Real)(0.5 * number);
+      state->first[piece[half].place + i] = (Real)(-number);
+      state->second[piece[half].place + i] = (Real)(0.25 * number);
+    }
+  check_call(PetscStrallocpy("", &state->options_yaml));
+  check_call(parametertable_destroy(&table));
+}
+
+/* By HDF5 alone: element i of the flat array is a known multiple of i. */
+static void expect_ramps(const char *path, const ParameterTable *table)
+{
+  static const struct {
+    const char *section;
+    double      factor;
+  } ramp[] = {{"parameters", 1}, {"average", 0.5}, {"optimizer/first", -1}, {"optimizer/second", 0.25}};
+  hsize_t extent[2];
+  double *values;
+  char    name[256];
+
+  check_call(PetscMalloc1(table->total, &values));
+  for (size_t s = 0; s < sizeof ramp / sizeof *ramp; s++)
+    for (PetscInt k = 0; k < table->count; k++) {
+      const Parameter *p = &table->item[k];
+
+      snprintf(name, sizeof name, "%s/%s", ramp[s].section, p->name);
+      const haddr_t place = find_values(path, name, extent, values);
+      if (parameter_size(p) * sizeof(Real) >= 1 << 16) assert_int_equal(place % 4096, 0);
+      for (size_t i = 0; i < parameter_size(p); i++)
+        if (values[i] != ramp[s].factor * (double)(p->offset + i)) fail_msg("%s: element %zu is %g", name, i, values[i]);
+    }
+  check_call(PetscFree(values));
+}
+
+static void large_sets_in_pieces(void **unused)
+{
+  TrainingState    made, read;
+  Shard            shard;
+  BucketPiece      piece[2];
+  CheckpointWrite *write;
+  double           hidden = -1;
+  char             path[2 * PATH], draft[2 * PATH];
+
+  make_large(&made, &shard, piece);
+  snprintf(draft, sizeof draft, "%s", in_folder(".large.h5.partial"));
+  snprintf(path, sizeof path, "%s", in_folder("large.h5"));
+  for (int direct = 0; direct < 2; direct++) {
+    check_call(checkpoint_begin(PETSC_COMM_WORLD, path, &made, direct ? PETSC_TRUE : PETSC_FALSE, &write));
+    /* It appears at the end; what is left alone does not appear. */
+    if (!my_rank) assert_int_equal(access(path, F_OK), -1);
+    check_call(MPI_Barrier(PETSC_COMM_WORLD));
+    check_call(checkpoint_abandon(&write));
+    assert_null(write);
+    check_call(checkpoint_abandon(&write));
+    if (!my_rank) assert_true(access(path, F_OK) && access(draft, F_OK));
+    check_call(MPI_Barrier(PETSC_COMM_WORLD));
+    check_call(checkpoint_begin(PETSC_COMM_WORLD, path, &made, direct ? PETSC_TRUE : PETSC_FALSE, &write));
+    check_call(checkpoint_end(&write, &hidden));
+    assert_null(write);
+    assert_true(hidden >= 0);
+    if (!my_rank) expect_ramps(path, &made.table);
+    check_call(checkpoint_read_shard(PETSC_COMM_WORLD, path, &shard, &read));
+    assert_memory_equal(made.average, read.average, shard.total * sizeof(Real));
+    assert_memory_equal(made.second, read.second, shard.total * sizeof(Real));
+    check_call(trainingstate_destroy(&read));
+    if (!my_rank) assert_int_equal(unlink(path), 0);
+    check_call(MPI_Barrier(PETSC_COMM_WORLD));
+  }
+  check_call(trainingstate_destroy(&made));
+}
+
+/* A file that may not grow that far: refused in words on every rank, nothing left. */
+static void too_large(void **unused)
+{
+  TrainingState    made;
+  Shard            shard;
+  BucketPiece      piece[2];
+  CheckpointWrite *write;
+  struct rlimit    former, limit;
+
+  make_large(&made, &shard, piece);
+  assert_int_equal(getrlimit(RLIMIT_FSIZE, &former), 0);
+  limit = former;
+  limit.rlim_cur = 1 << 18;
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+  assert_int_equal(checkpoint_begin(PETSC_COMM_WORLD, in_folder("limited.h5"), &made, PETSC_TRUE, &write), ERROR_USER);
+  assert_null(write);
+  assert_int_equal(setrlimit(RLIMIT_FSIZE, &former), 0);
+  if (!my_rank) assert_true(access(in_folder("limited.h5"), F_OK) && access(in_folder(".limited.h5.partial"), F_OK));
+  check_call(trainingstate_destroy(&made));
+}
+
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(make_folder), cmocka_unit_test(comes_back),    cmocka_unit_test(names_as_published),        cmocka_unit_test(damage_is_named),
-    cmocka_unit_test(any_byte),    cmocka_unit_test(newest_intact), cmocka_unit_test(stores_that_do_not_belong), cmocka_unit_test(remove_folder)};
+    cmocka_unit_test(any_byte),    cmocka_unit_test(newest_intact), cmocka_unit_test(stores_that_do_not_belong),
+    cmocka_unit_test(large_sets_in_pieces), cmocka_unit_test(too_large), cmocka_unit_test(remove_folder)};
 
 TEST_MAIN(tests)
