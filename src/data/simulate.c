@@ -158,8 +158,7 @@ PetscErrorCode simulated_screen_cells(const SimulatedScreen *s, PetscInt64 first
   int64_t                entries = 0;
 
   PetscFunctionBeginUser;
-  rows->rows = count;
-  rows->columns = o->genes;
+  *rows = (SparseRows){.rows = count, .columns = o->genes};
   PetscCall(PetscMalloc1(count + 1, &rows->offset));
   PetscCall(PetscMalloc1(count * o->genes, &rows->column));
   PetscCall(PetscMalloc1(count * o->genes, &rows->value));

@@ -144,6 +144,9 @@ static void cells_of_a_screen(void **state)
   double          expected[60], mean[60] = {0}, library = 0;
 
   many.cells = 96 * 300 + 5;
+  /* What was in the structs before counts for nothing. */
+  memset(&all, 0x5a, sizeof all);
+  memset(&piece, 0x5a, sizeof piece);
   check_call(simulated_screen_create(&many, &s));
   assert_int_equal(simulated_screen_population(&s, 0), 0);
   assert_int_equal(simulated_screen_population(&s, many.cells - 1), 95);
