@@ -90,7 +90,7 @@ typedef struct CheckpointWrite CheckpointWrite;
 PetscErrorCode checkpoint_begin(MPI_Comm comm, const char *path, const TrainingState *state, PetscBool direct, CheckpointWrite **write);
 PetscErrorCode checkpoint_end(CheckpointWrite **write, double *hidden);
 PetscErrorCode checkpoint_abandon(CheckpointWrite **write);
-size_t         checkpoint_buffer_bytes(void);
+size_t         checkpoint_buffer_bytes(size_t elements); /* of the shard */
 /* checkpoint_read - any number of ranks, whole arrays; state is created from the file. optimizer PETSC_FALSE skips the moments. Collective. User errors: missing,
    not a checkpoint, damaged (checksum), newer version; then state holds nothing. */
 PetscErrorCode checkpoint_read(MPI_Comm comm, const char *path, PetscBool optimizer, TrainingState *state);
@@ -153,6 +153,7 @@ typedef struct {
   PetscBool         ema_warmup; /* the average's decay starts low, so that a short run forgets its starting weights */
   PetscInt64        report_interval, checkpoint_interval; /* steps */
   PetscInt          checkpoint_keep;
+  PetscBool         checkpoint_direct; /* write past the page cache where the file system can */
   double            memory_limit; /* bytes a rank may plan for; 0: no limit */
   PetscInt          grid_cells;   /* ranks that share each set; 0: chosen */
   PetscBool         recompute;    /* repeat each block's forward pass in backward instead of keeping what it computed */
@@ -166,6 +167,8 @@ typedef struct {
   double    best_validation, pearson, strength; /* -1 without validation */
   double    seconds, stall;                    /* wall time of this start; time waited for cells, mean over ranks */
   double    communication, waited;             /* time with messages under way, and of it the time waited for them; means over ranks */
+  PetscInt  checkpoints;                       /* written */
+  double    checkpoint_seconds, checkpoint_hidden; /* they took, and of it behind steps; of this rank */
   PetscBool stopped;                           /* by the time limit or a signal, checkpoint written */
 } TrainingResult;
 

@@ -47,6 +47,7 @@ static const OptionSpec own[] = {
     {"report_interval", VALUE_INTEGER, "50", 1, 1e9, "steps", "Steps between two lines of the logs"},
     {"checkpoint_interval", VALUE_INTEGER, "1000", 0, 4e9, "steps", "Steps between two checkpoints; 0: at the end only"},
     {"checkpoint_keep", VALUE_INTEGER, "2", 1, 1000000, "", "Checkpoints kept besides best.h5"},
+    {"checkpoint_direct", VALUE_SWITCH, "true", 0, 0, "", "Write checkpoints past the page cache where the file system can; try false where they are slow"},
     {"train_validate", VALUE_LIST, "", 0, 0, "",
      "Populations left out of training to choose the best step and strength: a fraction such as 0.2, patterns 'perturbation|cell type|batch' with * for any, "
      "folds "
@@ -153,6 +154,7 @@ static PetscErrorCode read_loop(const Options *options, TrainingOptions *trainin
   PetscCall(options_integer(options, "report_interval", &training->report_interval));
   PetscCall(options_integer(options, "checkpoint_interval", &training->checkpoint_interval));
   PetscCall(read_integer(options, "checkpoint_keep", &training->checkpoint_keep));
+  PetscCall(options_switch(options, "checkpoint_direct", &training->checkpoint_direct));
   PetscCall(read_integer(options, "grid_cells", &training->grid_cells));
   PetscCall(options_switch(options, "train_recompute", &training->recompute));
   PetscCall(options_number(options, "memory_limit", &limit));
@@ -225,6 +227,11 @@ static PetscErrorCode train_on(CellStore *store, const char *path, TrainingOptio
     (void)snprintf(hidden, sizeof hidden, ", %.1f %% of the communication hidden", 100 * (1 - result.waited / result.communication));
   PetscCall(log_line(PETSC_COMM_WORLD, "  trained    step %lld in %s, %.1f %% of it waiting for cells%s", (long long)result.step, text,
                      100 * result.stall / PetscMax(result.seconds, 1e-9), hidden));
+  if (result.checkpoints) {
+    format_seconds(result.checkpoint_seconds, text, sizeof text);
+    PetscCall(log_line(PETSC_COMM_WORLD, "  saved      %d checkpoint%s in %s, %.0f %% of it hidden behind steps", (int)result.checkpoints, result.checkpoints == 1 ? "" : "s", text,
+                       100 * result.checkpoint_hidden / PetscMax(result.checkpoint_seconds, 1e-9)));
+  }
   if (result.best_validation >= 0)
     PetscCall(log_line(PETSC_COMM_WORLD, "  best       step %lld  energy distance %.4g  pearson_delta %.3f  strength %g", (long long)result.best_step,
                        result.best_validation, result.pearson, result.strength));

@@ -32,7 +32,7 @@ struct ValuesWriter {
   atomic_int entered, left, next, refused, failure; /* threads that began, that have not ended; next run; a direct write was refused; an error number */
 };
 
-size_t checkpoint_buffer_bytes(void) { return (size_t)WRITERS * BUFFER; }
+size_t checkpoint_buffer_bytes(size_t elements) { return (size_t)WRITERS * PetscMin(elements * sizeof(Real), (size_t)BUFFER); }
 
 static double now(void)
 {
@@ -170,6 +170,7 @@ static void start_threads(ValuesWriter *w)
 static void open_file(ValuesWriter *w, const char *path, PetscBool direct)
 {
   const long page = sysconf(_SC_PAGESIZE);
+  size_t     most = 1;
 
   w->page = page > 4096 ? (uint64_t)page : 4096;
   w->direct = -1;
@@ -178,8 +179,9 @@ static void open_file(ValuesWriter *w, const char *path, PetscBool direct)
 #ifdef O_DIRECT
   if (direct && w->file >= 0) w->direct = open(path, O_WRONLY | O_CLOEXEC | O_DIRECT);
 #endif
+  for (PetscInt i = 0; i < w->list.count; i++) most = PetscMax(most, w->list.run[i].count * sizeof(Real));
   for (int i = 0; i < WRITERS && w->direct >= 0; i++)
-    if (posix_memalign((void **)&w->buffer[i], w->page, BUFFER)) w->buffer[i] = NULL;
+    if (posix_memalign((void **)&w->buffer[i], w->page, most)) w->buffer[i] = NULL;
 }
 
 PetscErrorCode checkpoint_values_start(const FileDraft *draft, const TrainingState *state, const uint64_t *place, PetscBool direct, ValuesWriter **writer)

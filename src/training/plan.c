@@ -10,7 +10,7 @@ typedef struct {
   PetscBool recompute;
 } Way;
 
-enum { ITEMS = 12, TRIED = 32 };
+enum { ITEMS = 13, TRIED = 32 };
 
 /* What the program has in memory already: code, libraries, buffers of MPI. */
 static double resident_bytes(void)
@@ -81,6 +81,7 @@ static double items_of(const MemoryQuestion *q, const Way *way, MemoryItem item[
         {"gradients", whole},
         {"moments", 2 * shard},
         {"average", shard},
+        {"checkpoint", (double)checkpoint_buffer_bytes((size_t)(shard / (double)sizeof(Real)))},
         {"messages", bucket_bytes(&table, way)},
         {"activations", (double)denoiser_bytes(shape, &plan)},
         {"exchange of cells", way->parts > 1 ? (double)cellexchange_bytes(way->parts, options->set_size, sets, exchange_width(shape)) : 0},

@@ -194,6 +194,9 @@ static void add_result(cJSON *object, const Trainer *t, const TrainingResult *re
   cJSON_AddNumberToObject(object, "stall_seconds", result->stall);
   cJSON_AddNumberToObject(object, "communication_seconds", result->communication);
   cJSON_AddNumberToObject(object, "communication_waited_seconds", result->waited);
+  cJSON_AddNumberToObject(object, "checkpoints", (double)result->checkpoints);
+  cJSON_AddNumberToObject(object, "checkpoint_seconds", result->checkpoint_seconds);
+  cJSON_AddNumberToObject(object, "checkpoint_hidden_seconds", result->checkpoint_hidden);
   if (result->best_validation < 0) return;
   cJSON *best = cJSON_AddObjectToObject(object, "best");
   cJSON_AddNumberToObject(best, "step", (double)result->best_step);

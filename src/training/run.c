@@ -26,7 +26,6 @@ static PetscErrorCode sum_losses(Trainer *t)
 
 typedef struct {
   double   start, last_report; /* MPI_Wtime of the start of the loop and of the last report */
-  double   checkpoint_seconds; /* the last write */
   double   wall_before;        /* of earlier starts */
   int64_t  last_step, saved;   /* step of the last report, of the newest checkpoint */
   Deadline deadline;
@@ -83,15 +82,13 @@ static PetscErrorCode report(Trainer *t, Clock *clock, TrainingResult *result)
 
 static PetscErrorCode save(Trainer *t, Clock *clock, const char *path)
 {
-  const double begin = MPI_Wtime();
-
   PetscFunctionBeginUser;
+  PetscCall(saving_end(t));
   PetscCall(shards_wait(t));
   PetscCall(sum_losses(t));
-  t->state.wall_seconds = clock->wall_before + begin - clock->start;
+  t->state.wall_seconds = clock->wall_before + MPI_Wtime() - clock->start;
   PetscCallMPI(MPI_Bcast(&t->state.wall_seconds, 1, MPI_DOUBLE, 0, t->comm));
-  PetscCall(checkpoint_write(t->comm, path, &t->state));
-  clock->checkpoint_seconds = MPI_Wtime() - begin;
+  PetscCall(saving_begin(t, path));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -103,7 +100,6 @@ static PetscErrorCode save_step(Trainer *t, Clock *clock)
   if (clock->saved == t->state.step) PetscFunctionReturn(PETSC_SUCCESS);
   checkpoint_path(t->options->folder, t->state.step, path, sizeof path);
   PetscCall(save(t, clock, path));
-  PetscCall(checkpoint_prune(t->comm, t->options->folder, t->options->checkpoint_keep));
   clock->saved = t->state.step;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -184,10 +180,11 @@ static PetscErrorCode loop(Trainer *t, Validation *validation, Clock *clock, Tra
       }
     }
     if (due(step, options->checkpoint_interval, t->last_step)) PetscCall(save_step(t, clock));
-    PetscCall(deadline_check(&clock->deadline, clock->checkpoint_seconds, &stop, &reason));
+    PetscCall(deadline_check(&clock->deadline, t->saves.last, &stop, &reason));
   }
   PetscCall(progress_end(&progress));
   PetscCall(save_step(t, clock));
+  PetscCall(saving_end(t));
   result->stopped = stop && t->state.step < t->last_step ? PETSC_TRUE : PETSC_FALSE;
   if (result->stopped) PetscCall(log_line(t->comm, "  stop       %s: checkpoint of step %lld written; go on with -resume", reason, (long long)t->state.step));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -230,6 +227,9 @@ static PetscErrorCode run(Trainer *t, TrainingResult *result)
   result->pearson = t->state.best_pearson;
   result->strength = t->state.best_validation < 0 ? -1 : t->state.best_strength;
   result->seconds = MPI_Wtime() - clock.start;
+  result->checkpoints = t->saves.count;
+  result->checkpoint_seconds = t->saves.seconds;
+  result->checkpoint_hidden = t->saves.hidden;
   PetscCall(measure_waiting(t, result));
   PetscCall(record_run(t, code ? "failed" : result->stopped ? "stopped" : "finished", result));
   PetscFunctionReturn(code ? code : result->stopped ? ERROR_STOPPED : PETSC_SUCCESS);

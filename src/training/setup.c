@@ -226,6 +226,7 @@ PetscErrorCode trainer_set_up(Trainer *t, PetscBool *resumed)
 PetscErrorCode trainer_tear_down(Trainer *t)
 {
   PetscFunctionBeginUser;
+  PetscCall(checkpoint_abandon(&t->saving)); /* after an error */
   if (t->prefetch) PetscCall(prefetch_destroy(&t->prefetch));
   if (t->sets) PetscCall(cellsets_destroy(&t->sets));
   if (t->denoiser) PetscCall(denoiser_destroy(&t->denoiser));

@@ -215,6 +215,7 @@ PetscErrorCode shards_update(Trainer *t, const AdamWOptions *options, PetscBool 
   if (t->buckets) PetscCallMPI(buckets_reduce_finish(t->buckets));
   PetscCall(global_norm(t, conditional, &t->norm));
   PetscCall(phase_end(t, PHASE_REDUCE, 0));
+  PetscCall(saving_end(t)); /* the arrays change from here on; messages are none under way */
   PetscCall(phase_begin(t, PHASE_OPTIMIZER));
   update.scale = adamw_scale(options, t->norm);
   for (PetscInt k = 0; k < t->state.table.count; k++) t->state.steps_taken[k] += parameter_takes_part(&t->state.table.item[k], conditional);

@@ -47,6 +47,12 @@ typedef struct {
   PetscBool             *arriving; /* (bucket_count) parameters are on their way */
   double                *squares, *squares_of_ranks; /* of the gradients of this rank's pieces (parameters), so far in this step; (ranks) of those that took part */
   ExchangeTimes          communication;
+  /* Checkpoints (saving.c). saving: the one being written, NULL: none. last: seconds the last one took; hidden: of all seconds those behind steps. */
+  CheckpointWrite       *saving;
+  struct {
+    PetscInt count;
+    double   last, seconds, hidden;
+  } saves;
   double                 seconds[PHASES], stall;
   PetscLogEvent          event[PHASES];
 } Trainer;
@@ -70,6 +76,11 @@ PetscErrorCode shards_average(Trainer *trainer, const Real **average);
 PetscErrorCode shards_progress(Trainer *trainer);
 /* Elements of each bucket of a table; free with PetscFree. Not collective. */
 PetscErrorCode bucket_sizes(const ParameterTable *table, PetscInt *count, size_t **size);
+
+/* saving_begin - begin to write a checkpoint of the state, whose arrays must be whole and stay as they are until saving_end, which every update calls before it changes them;
+   one at a time. saving_end - wait for it, if there is one; it has its name then, and the run folder no more than it should keep. Collective. User errors: as checkpoint_begin. */
+PetscErrorCode saving_begin(Trainer *trainer, const char *path);
+PetscErrorCode saving_end(Trainer *trainer);
 
 /* trainer_set_up - everything before the first step, for a trainer with comm, rank, ranks, options, store and cells set: state new or from the newest checkpoint
    (*resumed), memory, cells on their way. trainer_tear_down frees it, however far it came. Collective. User errors: as training_run. */

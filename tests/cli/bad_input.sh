@@ -342,6 +342,7 @@ places() {
     refuse "disk full, simulate" "full/new.h5ad@no space left" simulate -out full/new.h5ad -cells 2000
     refuse "disk full, prepare" "full/new.h5@no space left" prepare -in screen.h5ad -out full/new.h5 $screen_labels -genes all
     refuse "disk full, baseline" "full/new.h5ad@no space left" baseline -data cells.h5 -method control -out full/new.h5ad
+    refuse "disk full, train" "full/run/checkpoint-00000002.h5@no space left" train -data cells.h5 -out full/run $small
     refuse "disk full, sample" "full/new.h5ad@no space left" sample -checkpoint run -data cells.h5 -out full/new.h5ad
     refuse "disk full, report" "full/new.html@no space left" report run scores -out full/new.html
   else skip "disk full" "only root may mount a small file system"

@@ -107,6 +107,7 @@ static TrainingOptions small_options(const char *run)
                            .report_interval = 50,
                            .checkpoint_interval = 20,
                            .checkpoint_keep = 2,
+                           .checkpoint_direct = PETSC_TRUE,
                            .validation = {.fraction = -1, .reverse_steps = 1, .cells = 64, .best = PETSC_TRUE}};
 }
 
@@ -186,6 +187,8 @@ static void any_number_of_ranks(void **state)
   run_seconds = first.seconds;
   assert_true(first.loss < 0.2 && first.loss > 0);
   assert_true(first.best_validation < 0);
+  assert_int_equal(first.checkpoints, 10); /* nine of them while a step follows */
+  assert_true(first.checkpoint_hidden > 0 && first.checkpoint_hidden < first.checkpoint_seconds && first.checkpoint_seconds < first.seconds);
   options.folder = in_folder("again");
   check_call(train(PETSC_COMM_WORLD, cells_path, &options, &again));
   assert_true(first.loss == again.loss);
