@@ -142,6 +142,7 @@ int main(int argc, char **argv)
   char   **petsc_argv = NULL;
   MPI_Comm farewell;
 
+  launch_shortcuts();
   blas_guard(argc, argv);
   remember(argc, argv);
   if (options_petsc_arguments(argc, argv, &petsc_argc, &petsc_argv)) return STATUS_PROGRAM_ERROR;

@@ -16,6 +16,7 @@
 #include <perturbdiff/runtime/file.h>
 #include <perturbdiff/runtime/grid.h>
 #include <perturbdiff/runtime/gridchoice.h>
+#include <perturbdiff/runtime/launch.h>
 #include <perturbdiff/runtime/log.h>
 #include <perturbdiff/runtime/memory.h>
 #include <perturbdiff/runtime/options.h>
@@ -23,5 +24,6 @@
 #include <perturbdiff/runtime/real.h>
 #include <perturbdiff/runtime/sort.h>
 #include <perturbdiff/runtime/sum.h>
+#include <perturbdiff/runtime/threads.h>
 
 #endif

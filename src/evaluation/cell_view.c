@@ -9,7 +9,27 @@ PetscErrorCode cellview_destroy(CellView *view)
   PetscFunctionBeginUser;
   PetscCall(PetscFree2(view->group, view->order));
   PetscCall(PetscFree2(view->group_cells, view->group_entries));
+  PetscCall(PetscFree2(view->member, view->member_begin));
   PetscCall(PetscFree(view->code));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Groups are counted. */
+static PetscErrorCode list_members(CellView *view)
+{
+  const PetscInt groups = view->perturbations + 1;
+  PetscInt64     all = 0, *next;
+
+  PetscFunctionBeginUser;
+  for (PetscInt k = 0; k < groups; k++) all += view->group_cells[k];
+  PetscCall(PetscMalloc2(all, &view->member, groups + 1, &view->member_begin));
+  view->member_begin[0] = 0;
+  for (PetscInt k = 0; k < groups; k++) view->member_begin[k + 1] = view->member_begin[k] + view->group_cells[k];
+  PetscCall(PetscMalloc1(groups, &next));
+  PetscCall(PetscArraycpy(next, view->member_begin, groups));
+  for (PetscInt64 i = 0; i < view->cells; i++)
+    if (view->group[i] >= 0) view->member[next[view->group[i]]++] = i;
+  PetscCall(PetscFree(next));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -34,6 +54,7 @@ PetscErrorCode cellview_count(CellView *view)
     view->group_entries[group] += view->store ? entries : view->file->entries[i];
   }
   PetscCall(PetscFree2(gene, value));
+  PetscCall(list_members(view));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -116,6 +137,20 @@ PetscErrorCode cellview_load(CellView *view, const unsigned char *wanted, Sparse
     PetscCall(load_store(view, wanted, rows));
   else
     PetscCall(load_file(view, wanted, rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscBool cellview_is_kept(const CellView *view) { return view->file && !view->maker && groupedfile_is_kept(view->file) ? PETSC_TRUE : PETSC_FALSE; }
+
+PetscErrorCode cellview_load_kept(const CellView *view, PetscInt group, SparseRows *rows)
+{
+  PetscFunctionBeginUser;
+  PetscCall(rows_create(view, group, rows));
+  for (PetscInt64 k = view->member_begin[group]; k < view->member_begin[group + 1]; k++) {
+    SparseRows one;
+    PetscCall(groupedfile_rows(view->file, view->member[k], 1, &one));
+    append(view, &one, one.offset[0], one.offset[1], rows);
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

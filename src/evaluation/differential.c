@@ -1,6 +1,7 @@
 /* Differential expression: the table, the rank-sum test and the false discovery rates (METRICS, "On differential expression"). */
 #include "evaluation/differential_internal.h"
 #include <math.h>
+#include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/options.h>
 #include <string.h>
@@ -64,18 +65,57 @@ double tie_sum(PetscInt64 count, const double *value)
   return sum;
 }
 
-/* First of the ascending values in [from, count) that is not below v. */
-static PetscInt64 lower_bound(PetscInt64 from, PetscInt64 count, const double *value, double v)
-{
-  const double *base = value + from;
-  PetscInt64    left = count - from;
+/* Neighbours compared at a time. */
+enum { NEAR = 16 };
 
-  while (left > 1) {
-    const PetscInt64 half = left / 2;
-    base += base[half - 1] < v ? half : 0;
-    left -= half;
+/* First of the ascending values in [from, count) that is not below v, which is near: values are looked up in ascending order. */
+static inline PetscInt64 lower_bound(PetscInt64 from, PetscInt64 count, const double *value, double v)
+{
+  while (from + NEAR <= count) {
+    int below = 0;
+#pragma omp simd reduction(+ : below)
+    for (int k = 0; k < NEAR; k++) below += value[from + k] < v;
+    from += below;
+    if (below < NEAR) return from;
   }
-  return (PetscInt64)(base - value) + (left == 1 && *base < v);
+  while (from < count && value[from] < v) from++;
+  return from;
+}
+
+/* How many of the ascending values from `from` on are v. */
+static inline PetscInt64 equal_run(PetscInt64 from, PetscInt64 count, const double *value, double v)
+{
+  PetscInt64 to = from;
+
+  while (to + NEAR <= count) {
+    int same = 0;
+#pragma omp simd reduction(+ : same)
+    for (int k = 0; k < NEAR; k++) same += value[to + k] == v;
+    to += same;
+    if (same < NEAR) return to - from;
+  }
+  while (to < count && value[to] == v) to++;
+  return to - from;
+}
+
+/* The sum of the ranks of a's values in both, without those of zeros; ties: what groups of equal values add to b's. */
+VECTOR_CLONES static double rank_values(const GeneValues *a, const GeneValues *b, double zeros, double *ties)
+{
+  double     rank_sum = 0;
+  PetscInt64 below = 0;
+
+  for (PetscInt64 i = 0; i < a->entries;) {
+    const double     v = a->value[i];
+    const PetscInt64 equal = equal_run(i, a->entries, a->value, v);
+    below = lower_bound(below, b->entries, b->value, v);
+    const PetscInt64 same = equal_run(below, b->entries, b->value, v);
+    const double     t_a = (double)equal, t_b = (double)same, t = t_a + t_b;
+    rank_sum += t_a * (zeros + (double)(i + below) + (t + 1) / 2);
+    *ties += (t * t * t - t) - (t_b * t_b * t_b - t_b);
+    below += same;
+    i += equal;
+  }
+  return rank_sum;
 }
 
 /* Normal approximation of U with ranks shared among ties, corrected by 1/2 for continuity (Mann and Whitney 1947; METRICS). */
@@ -93,21 +133,8 @@ void rank_sum_with_ties(const GeneValues *a, const GeneValues *b, double ties_b,
   const double n_a = (double)a->cells, n_b = (double)b->cells, zeros = (double)(a->cells - a->entries + b->cells - b->entries);
   /* Zeros are the least values: one block of ties below all others. */
   double     rank_sum = (double)(a->cells - a->entries) * (zeros + 1) / 2, ties = ties_b + (zeros * zeros * zeros - zeros);
-  PetscInt64 below = 0;
 
-  for (PetscInt64 i = 0; i < a->entries;) {
-    const double v = a->value[i];
-    PetscInt64   j = i + 1;
-    while (j < a->entries && a->value[j] == v) j++;
-    below = lower_bound(below, b->entries, b->value, v);
-    PetscInt64 same = 0;
-    while (below + same < b->entries && b->value[below + same] == v) same++;
-    const double t_a = (double)(j - i), t_b = (double)same, t = t_a + t_b;
-    rank_sum += t_a * (zeros + (double)(i + below) + (t + 1) / 2);
-    ties += (t * t * t - t) - (t_b * t_b * t_b - t_b);
-    below += same;
-    i = j;
-  }
+  rank_sum += rank_values(a, b, zeros, &ties);
   *u = rank_sum - n_a * (n_a + 1) / 2;
   *p_value = two_sided_p(*u, n_a, n_b, ties);
 }

@@ -1,85 +1,24 @@
 /* Sums of Euclidean distances in the order of numpy: pairwise summation over the row-major matrix of distances (METRICS, pearson_edistance). In single
    precision that order shows in the sixth digit of small energy distances. */
 #include "evaluation/pair_internal.h"
-#include <perturbdiff/hilbert/distances.h>
-#include <cblas.h>
-#include <math.h>
-#include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/error.h>
 #include <string.h>
 
-/* Distances are made for some rows at a time: at most BLOCK values where that leaves LEAST rows; products of PRODUCT_ROWS rows, where the
-   matrix is symmetric of an eighth of the rows, at least SQUARE_ROWS. LEAF: of the sum's tree. */
-enum { PRODUCT_ROWS = 256, SQUARE_ROWS = 48, LEAST = 16, BLOCK = 1 << 23, LEAF = 128 };
+/* Distances are made for some rows at a time: at most BLOCK values where that leaves LEAST rows. LEAF: of the sum's tree. */
+enum { LEAST = 16, BLOCK = 1 << 23, LEAF = 128 };
 
-/* Rows [first, first + rows) of the matrix of distances of the cells of a and b. */
+/* Rows [first, first + rows) of the matrix of distances. */
 typedef struct {
-  const DenseCells *a, *b;
-  PetscBool         single;
-  PetscInt64        m, first, rows, most, height;
-  double           *square; /* (height, m) */
-  float            *narrow; /* (most, m) the distances, of single precision */
-  double           *wide;   /* (most, m) the distances where they are not single */
-  double            flops;
+  DistanceRows distances;
+  PetscBool    single;
+  PetscInt64   m, first, rows, most;
 } Stream;
-
-VECTOR_CLONES static void square_roots(PetscInt64 n, const double *restrict square, float *restrict narrow, double *restrict wide)
-{
-  if (narrow)
-#pragma omp simd
-    for (PetscInt64 j = 0; j < n; j++) narrow[j] = sqrtf((float)square[j]);
-  else
-#pragma omp simd
-    for (PetscInt64 j = 0; j < n; j++) wide[j] = sqrt(square[j]);
-}
-
-/* Distances of a's cells [row, row + rows) from b's [column, column + columns). Products in double even where the distances are single: numpy's float sums round
-   to others when a distance moves in its eighth digit, by up to 1e-6 of an energy distance. */
-static void rectangle(Stream *s, PetscInt64 row, PetscInt64 rows, PetscInt64 column, PetscInt64 columns)
-{
-  const PetscInt genes = s->a->genes;
-  const double  *x = s->a->value + (size_t)row * (size_t)genes, *y = s->b->value + (size_t)column * (size_t)genes;
-
-  if (!columns) return;
-  cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)rows, (blasint)columns, genes, 1, x, genes, y, genes, 0, s->square, (blasint)columns);
-  for (PetscInt64 i = 0; i < rows; i++) {
-    const size_t     at = (size_t)(row + i - s->first) * (size_t)s->m + (size_t)column;
-    const PetscInt64 same = row + i - column;
-    double          *square = s->square + i * columns;
-    distances_finish((PetscInt)columns, genes, CANCELLATION_DOUBLE, x + (size_t)i * (size_t)genes, s->a->square[row + i], y, s->b->square + column, square);
-    if (s->a == s->b && same >= 0 && same < columns) square[same] = 0;
-    square_roots(columns, square, s->single ? s->narrow + at : NULL, s->single ? NULL : s->wide + at);
-  }
-  s->flops += 2. * (double)rows * (double)columns * genes;
-}
-
-/* A cell with itself and its mirror image: the square of the block's rows and the same columns is made above its diagonal. */
-static void symmetric_rows(Stream *s)
-{
-  const PetscInt64 first = s->first, end = s->first + s->rows;
-
-  for (PetscInt64 row = first; row < end; row += s->height) {
-    const PetscInt64 rows = PetscMin(s->height, end - row);
-    rectangle(s, row, rows, 0, first);
-    rectangle(s, row, rows, row, s->m - row);
-    for (PetscInt64 j = row; j < end; j++)
-      for (PetscInt64 i = row; i < PetscMin(row + rows, j); i++) {
-        const size_t above = (size_t)(i - first) * (size_t)s->m + (size_t)j, below = (size_t)(j - first) * (size_t)s->m + (size_t)i;
-        if (s->single) s->narrow[below] = s->narrow[above];
-        else s->wide[below] = s->wide[above];
-      }
-  }
-}
 
 static void fill_block(Stream *s, PetscInt64 first)
 {
   s->first = first;
-  s->rows = PetscMin(s->most, s->a->cells - first);
-  if (s->a == s->b) {
-    symmetric_rows(s);
-  } else {
-    for (PetscInt64 row = 0; row < s->rows; row += s->height) rectangle(s, first + row, PetscMin(s->height, s->rows - row), 0, s->m);
-  }
+  s->rows = PetscMin(s->most, s->distances.a->cells - first);
+  distancerows_fill(&s->distances, s->first, s->rows);
 }
 
 /* A leaf of numpy's sum: eight running sums, then the rest. */
@@ -114,16 +53,17 @@ double numpy_sum(PetscInt64 n, const double *value, PetscBool single)
 /* The sum of the distances at [start, start + count) of the row-major matrix, count <= LEAF. */
 static double leaf(Stream *s, PetscInt64 start, PetscInt64 count)
 {
-  float  narrow[LEAF];
-  double wide[LEAF];
+  const DistanceRows *d = &s->distances;
+  float               narrow[LEAF];
+  double              wide[LEAF];
 
   for (PetscInt64 k = 0; k < count;) {
     const PetscInt64 row = (start + k) / s->m, column = (start + k) % s->m, run = PetscMin(count - k, s->m - column);
     if (row < s->first || row >= s->first + s->rows) fill_block(s, row);
     const size_t at = (size_t)(row - s->first) * (size_t)s->m + (size_t)column;
-    if (run == count) return s->single ? leaf_floats(count, s->narrow + at) : leaf_double(count, s->wide + at);
-    if (s->single) memcpy(narrow + k, s->narrow + at, (size_t)run * sizeof *narrow);
-    else memcpy(wide + k, s->wide + at, (size_t)run * sizeof *wide);
+    if (run == count) return s->single ? leaf_floats(count, d->narrow + at) : leaf_double(count, d->wide + at);
+    if (s->single) memcpy(narrow + k, d->narrow + at, (size_t)run * sizeof *narrow);
+    else memcpy(wide + k, d->wide + at, (size_t)run * sizeof *wide);
     k += run;
   }
   return s->single ? leaf_floats(count, narrow) : leaf_double(count, wide);
@@ -136,10 +76,10 @@ static double tree_sum(Stream *s, PetscInt64 start, PetscInt64 n)
   return add(left, right, s->single);
 }
 
-PetscErrorCode distance_part(const DenseCells *a, const DenseCells *b, PetscInt parts, PetscInt part, double *sum)
+PetscErrorCode distance_part(DistanceCells *a, DistanceCells *b, PetscInt parts, PetscInt part, double *sum)
 {
   const PetscInt64 m = b->cells;
-  Stream           s = {.a = a, .b = b, .m = m, .first = -1, .single = a->single};
+  Stream           s = {.m = m, .first = -1, .single = a->single};
   PetscInt64       start = 0, pairs = a->cells * m;
 
   PetscFunctionBeginUser;
@@ -156,15 +96,13 @@ PetscErrorCode distance_part(const DenseCells *a, const DenseCells *b, PetscInt 
   }
   /* No more rows than the part has: its last ones would be made in vain. */
   s.most = PetscMin(PetscMax(LEAST, BLOCK / m), (start + pairs - 1) / m - start / m + 1);
-  s.height = PetscMin(PetscMin(a == b ? PetscMax(SQUARE_ROWS, s.most / 8) : PRODUCT_ROWS, PetscMax(LEAST, BLOCK / 4 / m)), s.most);
-  PetscCall(PetscMalloc1(s.height * m, &s.square));
-  if (s.single) PetscCall(PetscMalloc1(s.most * m, &s.narrow));
-  else PetscCall(PetscMalloc1(s.most * m, &s.wide));
+  PetscCall(distancerows_create(a, b, s.most, &s.distances));
+  if (s.single) PetscCall(PetscMalloc1(s.most * m, &s.distances.narrow));
+  else PetscCall(PetscMalloc1(s.most * m, &s.distances.wide));
   *sum = tree_sum(&s, start, pairs);
-  PetscCall(PetscLogFlops(s.flops));
-  PetscCall(PetscFree(s.square));
-  PetscCall(PetscFree(s.narrow));
-  PetscCall(PetscFree(s.wide));
+  PetscCall(PetscFree(s.distances.narrow));
+  PetscCall(PetscFree(s.distances.wide));
+  PetscCall(distancerows_destroy(&s.distances));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -1,9 +1,14 @@
 /* What the metrics need of one file: pseudobulk means, energy distances from the control, differential expression. */
 #include "evaluation/pair_internal.h"
+#include <cblas.h>
 #include <math.h>
 #include <perturbdiff/hilbert/permutation.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/sum.h>
+#include <perturbdiff/runtime/threads.h>
+
+/* Pieces that the control's genes are taken in. */
+enum { CONTROL_PIECES = 64 };
 
 /* While a file is summarised. */
 typedef struct {
@@ -12,7 +17,8 @@ typedef struct {
   const SummaryOptions *options;
   FileSummary          *summary;
   GeneColumns           control;        /* sorted */
-  DenseCells            control_cells;
+  SparseRows            control_rows;
+  DistanceCells         control_cells;
   double               *control_ties;   /* (genes) */
   double               *control_mean;   /* (genes) geometric mean in counts */
   double               *control_cpm;    /* (genes) */
@@ -66,6 +72,24 @@ static void counts_per_million(const GeneColumns *columns, double *cpm)
 
 /* ---- control ------------------------------------------------------------------------------------------------------------------- */
 
+/* One of CONTROL_PIECES equal ranges of the control's genes. */
+static PetscErrorCode control_genes(void *context, PetscInt64 piece)
+{
+  Work          *w = context;
+  const CellView *view = w->view;
+  const PetscInt  genes = view->genes, first = (PetscInt)((PetscInt64)genes * piece / CONTROL_PIECES), end = (PetscInt)((PetscInt64)genes * (piece + 1) / CONTROL_PIECES);
+
+  PetscFunctionBeginUser;
+  for (PetscInt g = first; g < end; g++) {
+    w->summary->mean[(size_t)view->perturbations * (size_t)genes + (size_t)g] = pseudobulk(&w->control, g, view->single);
+    w->control_mean[g] = geometric_mean(view->lender ? view->lender : view, &w->control, g);
+  }
+  if (!w->options->differential) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(genecolumns_sort(&w->control, first, end));
+  for (PetscInt g = first; g < end; g++) w->control_ties[g] = tie_sum(w->control.offset[g + 1] - w->control.offset[g], w->control.value + w->control.offset[g]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Every rank needs the control cells; the distances among them are shared out. */
 static PetscErrorCode prepare_control(Work *w)
 {
@@ -78,24 +102,16 @@ static PetscErrorCode prepare_control(Work *w)
   PetscCall(PetscCalloc2(last + 1, &wanted, last + 1, &rows));
   wanted[last] = 1;
   PetscCall(cellview_load(view->lender ? view->lender : view, wanted, rows));
-  PetscCall(genecolumns_create(&rows[last], genes, &w->control));
+  w->control_rows = rows[last];
+  PetscCall(genecolumns_create(&w->control_rows, genes, &w->control));
   PetscCall(PetscMalloc3(genes, &w->control_ties, genes, &w->control_mean, genes, &w->control_cpm));
-  for (PetscInt g = 0; g < genes; g++) {
-    w->summary->mean[(size_t)last * (size_t)genes + (size_t)g] = pseudobulk(&w->control, g, view->single);
-    w->control_mean[g] = geometric_mean(view->lender ? view->lender : view, &w->control, g);
-  }
-  if (w->options->differential) {
-    if (!isnan(w->options->cpm_filter)) counts_per_million(&w->control, w->control_cpm);
-    PetscCall(genecolumns_sort(&w->control, 0, genes));
-    for (PetscInt g = 0; g < genes; g++)
-      w->control_ties[g] = tie_sum(w->control.offset[g + 1] - w->control.offset[g], w->control.value + w->control.offset[g]);
-  }
+  if (w->options->differential && !isnan(w->options->cpm_filter)) counts_per_million(&w->control, w->control_cpm);
+  PetscCall(threads_each(threads_that_allocate(), CONTROL_PIECES, control_genes, w));
   if (w->options->energy) {
-    PetscCall(densecells_create(&rows[last], genes, view->single, &w->control_cells));
+    PetscCall(distancecells_create(&w->control_rows, genes, view->single, &w->control_cells));
     for (PetscInt part = w->deal->rank; part < w->control_parts; part += w->deal->size)
       PetscCall(distance_part(&w->control_cells, &w->control_cells, w->control_parts, part, &w->within_control[part]));
   }
-  PetscCall(sparserows_free(&rows[last]));
   PetscCall(PetscFree2(wanted, rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -140,22 +156,23 @@ static PetscErrorCode test_genes(Work *w, PetscInt p, GeneColumns *columns)
     rank_sum_with_ties(&a, &b, w->control_ties[g], &t->statistic[base + (size_t)g], &t->p_value[base + (size_t)g]);
   }
   PetscCall(PetscFree(cpm));
+  if (w->deal->size <= w->deal->items) PetscCall(false_discovery_rates(genes, t->p_value + base, t->dropped + base, t->fdr + base));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode measure(Work *w, PetscInt p, const SparseRows *rows)
 {
   const PetscInt parts = w->deal->parts;
-  DenseCells     cells;
+  DistanceCells  cells;
 
   PetscFunctionBeginUser;
-  PetscCall(densecells_create(rows, w->view->genes, w->view->single, &cells));
+  PetscCall(distancecells_create(rows, w->view->genes, w->view->single, &cells));
   for (PetscInt part = w->deal->rank - w->deal->first[p]; part < parts; part += w->deal->count[p]) {
     const size_t at = (size_t)p * (size_t)parts + (size_t)part;
     PetscCall(distance_part(&cells, &cells, parts, part, &w->within[at]));
     PetscCall(distance_part(&cells, &w->control_cells, parts, part, &w->across[at]));
   }
-  PetscCall(densecells_destroy(&cells));
+  PetscCall(distancecells_destroy(&cells));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -174,7 +191,39 @@ static PetscErrorCode summarise_perturbation(Work *w, PetscInt p, const SparseRo
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Own perturbations in batches whose cells fit into memory, each batch a pass over the rows of the file that hold its cells. */
+/* Some own perturbations, of which those of a batch have their rows. */
+typedef struct {
+  Work       *work;
+  PetscInt    begin;
+  SparseRows *rows; /* (perturbations + 1); NULL: read one by one */
+} Batch;
+
+static PetscErrorCode summarise_one(void *context, PetscInt64 k)
+{
+  const Batch   *batch = context;
+  Work          *w = batch->work;
+  const PetscInt p = w->deal->mine[batch->begin + k];
+  SparseRows     own, *rows = batch->rows ? &batch->rows[p] : &own;
+
+  PetscFunctionBeginUser;
+  if (!batch->rows) PetscCall(cellview_load_kept(w->view, p, rows));
+  PetscCall(summarise_perturbation(w, p, rows));
+  PetscCall(sparserows_free(rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Threads take a perturbation each; where these are fewer, all share the distances of one. */
+static PetscErrorCode summarise_batch(Work *w, PetscInt begin, PetscInt end, SparseRows *rows)
+{
+  const int threads = threads_that_allocate();
+  Batch     batch = {w, begin, rows};
+
+  PetscFunctionBeginUser;
+  PetscCall(threads_each(end - begin < threads ? 1 : threads, end - begin, summarise_one, &batch));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Own perturbations in batches whose cells fit into memory, each batch a pass over the rows of the file that hold its cells; those of a file that is kept in memory one by one. */
 static PetscErrorCode summarise_own(Work *w)
 {
   const Deal    *deal = w->deal;
@@ -184,6 +233,10 @@ static PetscErrorCode summarise_own(Work *w)
 
   PetscFunctionBeginUser;
   PetscCall(prepare_control(w));
+  if (cellview_is_kept(w->view)) {
+    PetscCall(summarise_batch(w, 0, deal->own, NULL));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(PetscMalloc2(groups, &wanted, groups, &rows));
   for (PetscInt begin = 0, end; begin < deal->own; begin = end) {
     double bytes = 0;
@@ -196,10 +249,7 @@ static PetscErrorCode summarise_own(Work *w)
       wanted[p] = 1;
     }
     PetscCall(cellview_load(w->view, wanted, rows));
-    for (PetscInt k = begin; k < end; k++) {
-      PetscCall(summarise_perturbation(w, deal->mine[k], &rows[deal->mine[k]]));
-      PetscCall(sparserows_free(&rows[deal->mine[k]]));
-    }
+    PetscCall(summarise_batch(w, begin, end, rows));
   }
   PetscCall(PetscFree2(wanted, rows));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -216,17 +266,13 @@ static PetscErrorCode join_teams(Work *w)
   MPI_Comm           team;
 
   PetscFunctionBeginUser;
-  if (deal->size > deal->items) {
-    /* Every rank is then in one team. */
-    PetscCallMPI(MPI_Comm_split(deal->comm, (int)deal->mine[0], deal->rank, &team));
-    PetscCall(sum_over_ranks(team, genes, MPI_DOUBLE, t->p_value));
-    PetscCall(sum_over_ranks(team, genes, MPI_DOUBLE, t->statistic));
-    PetscCallMPI(MPI_Comm_free(&team));
-  }
-  for (PetscInt k = 0; k < deal->own; k++) {
-    const size_t base = (size_t)k * (size_t)genes;
-    PetscCall(false_discovery_rates(genes, t->p_value + base, t->dropped + base, t->fdr + base));
-  }
+  if (deal->size <= deal->items) PetscFunctionReturn(PETSC_SUCCESS);
+  /* Every rank is in one team. */
+  PetscCallMPI(MPI_Comm_split(deal->comm, (int)deal->mine[0], deal->rank, &team));
+  PetscCall(sum_over_ranks(team, genes, MPI_DOUBLE, t->p_value));
+  PetscCall(sum_over_ranks(team, genes, MPI_DOUBLE, t->statistic));
+  PetscCallMPI(MPI_Comm_free(&team));
+  PetscCall(false_discovery_rates(genes, t->p_value, t->dropped, t->fdr));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -266,13 +312,19 @@ PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const 
   if (options->differential) PetscCall(differential_create(deal->own, own, view->genes, gene, &summary->de));
   summary->de.single = view->single;
   PetscCall(PetscFree(own));
-  PetscCallAgree(deal->comm, summarise_own(&w));
+  /* The threads are ours, each with its own product. */
+  const int blas_threads = openblas_get_num_threads();
+  openblas_set_num_threads(1);
+  const PetscErrorCode code = summarise_own(&w);
+  openblas_set_num_threads(blas_threads);
+  PetscCallAgree(deal->comm, code);
   /* Every row is set by one rank and zero elsewhere, that of the control on all. */
   PetscCall(sum_over_ranks(deal->comm, (PetscInt64)view->perturbations * view->genes, MPI_DOUBLE, summary->mean));
   if (options->differential) PetscCall(join_teams(&w));
   if (options->energy) PetscCall(join_distances(&w));
   PetscCall(genecolumns_destroy(&w.control));
-  PetscCall(densecells_destroy(&w.control_cells));
+  PetscCall(sparserows_free(&w.control_rows));
+  PetscCall(distancecells_destroy(&w.control_cells));
   PetscCall(PetscFree3(w.control_ties, w.control_mean, w.control_cpm));
   PetscCall(PetscFree3(w.within, w.across, w.within_control));
   PetscFunctionReturn(PETSC_SUCCESS);

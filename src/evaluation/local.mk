@@ -7,7 +7,7 @@ public_headers += include/perturbdiff/evaluation/statistics.h
 library_sources += src/evaluation/statistics.c
 public_headers += include/perturbdiff/evaluation/distribution.h
 library_sources += src/evaluation/classifier.c src/evaluation/coverage.c src/evaluation/distribution.c
-library_sources += src/evaluation/cell_view.c src/evaluation/dense_cells.c src/evaluation/distance_sum.c src/evaluation/file_summary.c src/evaluation/metric_table.c \
+library_sources += src/evaluation/cell_view.c src/evaluation/distance_cells.c src/evaluation/distance_sum.c src/evaluation/file_summary.c src/evaluation/metric_table.c \
   src/evaluation/metrics_expression.c src/evaluation/metrics_means.c src/evaluation/pair.c src/evaluation/pair_internal.h src/evaluation/pair_views.c
 public_headers += include/perturbdiff/evaluation/baseline.h
 library_sources += src/evaluation/baseline_additive.c src/evaluation/baseline_features.c src/evaluation/baseline_internal.h src/evaluation/baseline_regression.c

@@ -6,6 +6,7 @@
 #include "evaluation/evaluate_internal.h"
 #include <perturbdiff/evaluation/pair.h>
 #include <perturbdiff/evaluation/statistics.h>
+#include <perturbdiff/hilbert/sparseproducts.h>
 #include <perturbdiff/runtime/deal.h>
 
 /* Cells that are made when they are needed, not read: a baseline's. */
@@ -31,6 +32,7 @@ typedef struct CellView {
   int32_t         *group;      /* (cells of the file) -1: left out */
   PetscInt64      *group_cells; /* (perturbations + 1) */
   int64_t         *group_entries; /* (perturbations + 1) values that are not zero, before genes are left out */
+  PetscInt64      *member, *member_begin; /* (cells with a group) cells group by group, (perturbations + 2) where each group begins */
   PetscInt        *order;      /* (perturbations) as the file names them, which is the order of its rows of differential expression */
   PetscBool        single;     /* the matrix holds single precision: means and distances are rounded to it, as numpy does */
   PetscBool        dense;      /* the matrix is stored dense: numpy's order of a mean, not scipy's */
@@ -48,6 +50,9 @@ PetscErrorCode cellview_embedding(CellView *view, MPI_Comm comm, const char *key
 /* cellview_load - rows (perturbations + 1) of the wanted groups on the log1p scale, scored genes only; columns need not ascend. Free each
    with sparserows_free. Not collective. User error: damaged file. */
 PetscErrorCode cellview_load(CellView *view, const unsigned char *wanted, SparseRows *rows);
+/* cellview_is_kept - is the file in memory? cellview_load_kept - then the rows of one group; thread-safe as far as PETSc's memory is. */
+PetscBool      cellview_is_kept(const CellView *view);
+PetscErrorCode cellview_load_kept(const CellView *view, PetscInt group, SparseRows *rows);
 
 /* Values of a group by gene, each gene's in the order of the cells. */
 typedef struct {
@@ -82,21 +87,48 @@ PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const 
                                   FileSummary *summary);
 PetscErrorCode filesummary_destroy(FileSummary *summary);
 
-/* Cells made dense for distances, which are rounded to single precision where the matrix holds it. */
+/* Cells whose distances are wanted, which are rounded to single precision where the matrix holds it. The forms that products take them in are made when they are needed. */
 typedef struct {
-  PetscInt64 cells;
-  PetscInt   genes;
-  PetscBool  single;
-  double    *value;  /* (cells, genes) */
-  double    *square; /* (cells) squared norms */
-} DenseCells;
-PetscErrorCode densecells_create(const SparseRows *rows, PetscInt genes, PetscBool single, DenseCells *cells);
-PetscErrorCode densecells_destroy(DenseCells *cells);
+  const SparseRows *rows; /* not owned */
+  PetscInt64        cells;
+  PetscInt          genes;
+  PetscBool         single;
+  double            density; /* share of values that are not zero */
+  double           *square;  /* (cells) squared norms */
+  SparseCells       sparse;
+  void             *panel_memory;
+  double           *panels; /* (panels, genes, SPARSE_PANEL) */
+  double           *dense;     /* (cells, genes) */
+} DistanceCells;
+PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, PetscBool single, DistanceCells *cells);
+PetscErrorCode distancecells_destroy(DistanceCells *cells);
 
-/* Part `part` of the sum of Euclidean distances of all pairs of cells of a and b, zero for a cell with itself where b is a: the sum is a binary tree, cut
-   where it has `parts` (power of two) branches; distance_join adds them up. Single precision is rounded as numpy and scikit-learn do. The distances before
-   that are exact to about 1e-10. Not collective. */
-PetscErrorCode distance_part(const DenseCells *a, const DenseCells *b, PetscInt parts, PetscInt part, double *sum);
+typedef enum { PRODUCTS_DENSE, PRODUCTS_OF_SPARSE_ROWS, PRODUCTS_OF_SPARSE_COLUMNS } ProductWay;
+
+/* Distances of some cells of a from all cells of b, zero for a cell with itself where b is a; exact to about 1e-10 before they are rounded. narrow (rows of a block, cells of b): of single
+   precision, else wide; the caller's. Products are summed in double: sums of single precision distances feel the eighth digit of each, by up to 1e-6 of an energy distance. */
+typedef struct {
+  DistanceCells *a, *b;
+  float         *narrow;
+  double        *wide;
+  ProductWay     way;
+  PetscInt64     step; /* rows, or columns, of a product */
+  const SparseCells *sparse; /* NULL: dense products */
+  int            threads;
+  size_t         tile_size;
+  void          *memory;
+  double        *tile, *cell; /* (threads, ...) scratch */
+} DistanceRows;
+
+/* distancerows_create - for blocks of at most `most` rows. distancerows_fill - the block of rows [first, first + rows); uses the OpenMP threads where it is not called by one of several, BLAS must run
+   one then. Not collective. */
+PetscErrorCode distancerows_create(DistanceCells *a, DistanceCells *b, PetscInt64 most, DistanceRows *distances);
+PetscErrorCode distancerows_destroy(DistanceRows *distances);
+void           distancerows_fill(const DistanceRows *distances, PetscInt64 first, PetscInt64 rows);
+
+/* Part `part` of the sum of Euclidean distances of all pairs of cells of a and b: the sum is a binary tree, cut where it has `parts` (power of two) branches; distance_join adds them up. Single
+   precision is rounded as numpy and scikit-learn do. Not collective. */
+PetscErrorCode distance_part(DistanceCells *a, DistanceCells *b, PetscInt parts, PetscInt part, double *sum);
 /* Sum of an array in numpy's order; single: of single precision numbers. */
 double numpy_sum(PetscInt64 n, const double *value, PetscBool single);
 double distance_join(PetscInt parts, const double *sum, PetscInt64 pairs, PetscBool single);

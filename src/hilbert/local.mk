@@ -12,3 +12,5 @@ library_sources += src/hilbert/cluster.c src/hilbert/distances.c src/hilbert/ker
 public_headers += include/perturbdiff/hilbert/permutation.h include/perturbdiff/hilbert/witness.h
 library_sources += src/hilbert/cellblock.c src/hilbert/cellblock.h
 library_sources += src/hilbert/permutation.c src/hilbert/witness.c
+public_headers += include/perturbdiff/hilbert/sparseproducts.h
+library_sources += src/hilbert/sparseproducts.c

@@ -19,3 +19,7 @@ library_sources += src/runtime/csv.c src/runtime/deal.c src/runtime/sort.c
 public_headers += include/perturbdiff/runtime/sum.h
 library_sources += src/runtime/sum.c
 library_sources += src/runtime/grid.c src/runtime/buckets.c src/runtime/stages.c src/runtime/stages.h src/runtime/nodearray.c src/runtime/nodearray.h src/runtime/try_mpi.h
+public_headers += include/perturbdiff/runtime/threads.h
+library_sources += src/runtime/threads.c
+public_headers += include/perturbdiff/runtime/launch.h
+library_sources += src/runtime/launch.c

@@ -22,3 +22,5 @@ tests_unit_permutation_mpi_SOURCES = tests/unit/permutation_mpi.c tests/data/hil
 EXTRA_DIST += tests/unit/normal_quantile.h
 check_PROGRAMS += validation/hilbert/discrepancies
 validation_hilbert_discrepancies_SOURCES = validation/hilbert/discrepancies.c
+unit_tests += tests/unit/sparseproducts_test
+tests_unit_sparseproducts_test_SOURCES = tests/unit/sparseproducts_test.c

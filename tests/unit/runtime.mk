@@ -33,3 +33,5 @@ parallel_tests += tests/unit/sum_mpi
 tests_unit_sum_mpi_SOURCES = tests/unit/sum_mpi.c
 unit_tests += tests/unit/sort_test
 tests_unit_sort_test_SOURCES = tests/unit/sort_test.c
+unit_tests += tests/unit/launch_test
+tests_unit_launch_test_SOURCES = tests/unit/launch_test.c

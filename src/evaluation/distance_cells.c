@@ -1,0 +1,243 @@
+/* Cells made ready for products, and distances of some of them from all of others. */
+#include "evaluation/pair_internal.h"
+#include <cblas.h>
+#include <math.h>
+#include <omp.h>
+#include <perturbdiff/hilbert/distances.h>
+#include <perturbdiff/runtime/clones.h>
+#include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/memory.h>
+#include <string.h>
+
+/* Cells of a tile of sparse products where the columns are the sparse ones; rows of a dense product, of PRODUCT values where that leaves LEAST_ROWS. */
+enum { TILE_CELLS = 256, PRODUCT_ROWS = 96, LEAST_ROWS = 16, PRODUCT = 1 << 21, CACHE_LINE = 64 };
+
+PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, PetscBool single, DistanceCells *cells)
+{
+  PetscFunctionBeginUser;
+  *cells = (DistanceCells){.rows = rows, .cells = rows->rows, .genes = genes, .single = single};
+  PetscCall(PetscMalloc1(rows->rows, &cells->square));
+  for (PetscInt64 i = 0; i < rows->rows; i++) {
+    cells->square[i] = 0;
+    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) cells->square[i] += sparserows_get(rows, e) * sparserows_get(rows, e);
+  }
+  cells->density = rows->rows ? (double)(rows->offset[rows->rows] - rows->offset[0]) / ((double)rows->rows * genes) : 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode distancecells_destroy(DistanceCells *cells)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFree(cells->square));
+  PetscCall(PetscFree(cells->dense));
+  PetscCall(sparsecells_destroy(&cells->sparse));
+  PetscCall(PetscFree(cells->panel_memory));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Forms that products take the cells in. */
+typedef enum { FORM_SPARSE, FORM_PANELS, FORM_DENSE } Form;
+
+static PetscErrorCode make_dense(DistanceCells *cells)
+{
+  const size_t      width = (size_t)cells->genes, values = (size_t)cells->cells * width;
+  const SparseRows *rows = cells->rows;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(values, &cells->dense));
+  memory_large_pages(cells->dense, values * sizeof *cells->dense);
+  PetscCall(PetscArrayzero(cells->dense, values));
+  for (PetscInt64 i = 0; i < rows->rows; i++)
+    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) cells->dense[(size_t)i * width + (size_t)rows->column[e]] = sparserows_get(rows, e);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Memory for doubles at a multiple of 64 bytes. Free `memory`. */
+static PetscErrorCode aligned(size_t count, void **memory, double **values)
+{
+  char *all;
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(count * sizeof(double) + CACHE_LINE, &all));
+  memory_large_pages(all, count * sizeof(double));
+  *memory = all;
+  *values = (double *)(void *)(all + (CACHE_LINE - (uintptr_t)all % CACHE_LINE) % CACHE_LINE);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode make_panels(DistanceCells *cells)
+{
+  const PetscInt64 panels = (cells->cells + SPARSE_PANEL - 1) / SPARSE_PANEL;
+  const size_t     size = (size_t)cells->genes * SPARSE_PANEL;
+
+  PetscFunctionBeginUser;
+  PetscCall(aligned((size_t)panels * size, &cells->panel_memory, &cells->panels));
+#pragma omp parallel for schedule(dynamic, 1)
+  for (PetscInt64 p = 0; p < panels; p++) sparsepanel_fill(cells->rows, p * SPARSE_PANEL, cells->genes, cells->panels + (size_t)p * size);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Cells may be those that all threads compare theirs with. */
+static PetscErrorCode make_form(DistanceCells *cells, Form form)
+{
+  PetscErrorCode code = PETSC_SUCCESS;
+
+#pragma omp critical(distance_forms)
+  {
+    if (form == FORM_SPARSE && !cells->sparse.begin) code = sparsecells_create(cells->rows, cells->genes, &cells->sparse);
+    if (form == FORM_PANELS && !cells->panels) code = make_panels(cells);
+    if (form == FORM_DENSE && !cells->dense) code = make_dense(cells);
+  }
+  return code;
+}
+
+PetscErrorCode distancerows_create(DistanceCells *a, DistanceCells *b, PetscInt64 most, DistanceRows *d)
+{
+  PetscInt64 tile;
+
+  PetscFunctionBeginUser;
+  *d = (DistanceRows){.a = a, .b = b, .threads = omp_in_parallel() ? 1 : omp_get_max_threads()};
+  d->way = !sparseproducts_pay(PetscMin(a->density, b->density)) ? PRODUCTS_DENSE : a->density <= b->density ? PRODUCTS_OF_SPARSE_ROWS : PRODUCTS_OF_SPARSE_COLUMNS;
+  if (d->way == PRODUCTS_DENSE) {
+    PetscCall(make_form(a, FORM_DENSE));
+    PetscCall(make_form(b, FORM_DENSE));
+    d->step = PetscMin(PRODUCT_ROWS, PetscMax(LEAST_ROWS, PRODUCT / b->cells));
+    tile = d->step * b->cells;
+  } else {
+    DistanceCells *sparse = d->way == PRODUCTS_OF_SPARSE_ROWS ? a : b, *other = d->way == PRODUCTS_OF_SPARSE_ROWS ? b : a;
+
+    PetscCall(make_form(sparse, FORM_SPARSE));
+    d->sparse = &sparse->sparse;
+    /* The panels of cells with themselves are used once in a block: one by one. */
+    if (a != b) PetscCall(make_form(other, FORM_PANELS));
+    d->step = d->way == PRODUCTS_OF_SPARSE_ROWS ? SPARSE_PANEL : TILE_CELLS;
+    tile = SPARSE_PANEL * ((d->way == PRODUCTS_OF_SPARSE_ROWS ? PetscMin(most, a->cells) : TILE_CELLS + 1) + (a == b ? a->genes : 0));
+  }
+  /* Of a thread: a tile of products, then a panel; the values of a cell. */
+  d->tile_size = (size_t)(tile + 7) / 8 * 8;
+  PetscCall(aligned((size_t)d->threads * d->tile_size, &d->memory, &d->tile));
+  PetscCall(PetscCalloc1((size_t)d->threads * (size_t)a->genes, &d->cell));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode distancerows_destroy(DistanceRows *d)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscFree(d->memory));
+  PetscCall(PetscFree(d->cell));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* |x - y|^2 from the cells themselves; cell (genes): zeros before and after. */
+static double squared_difference(const DistanceCells *a, PetscInt64 i, const DistanceCells *b, PetscInt64 j, double *cell)
+{
+  const SparseRows *x = a->rows, *y = b->rows;
+  double            sum = 0;
+
+  for (int64_t e = x->offset[i]; e < x->offset[i + 1]; e++) cell[x->column[e]] = sparserows_get(x, e);
+  for (int64_t e = y->offset[j]; e < y->offset[j + 1]; e++) cell[y->column[e]] -= sparserows_get(y, e);
+  for (PetscInt g = 0; g < a->genes; g++) sum += cell[g] * cell[g];
+  memset(cell, 0, (size_t)a->genes * sizeof *cell);
+  return sum;
+}
+
+VECTOR_CLONES static void square_roots(PetscInt64 n, const double *restrict square, float *restrict narrow, double *restrict wide)
+{
+  if (narrow)
+#pragma omp simd
+    for (PetscInt64 j = 0; j < n; j++) narrow[j] = sqrtf((float)square[j]);
+  else
+#pragma omp simd
+    for (PetscInt64 j = 0; j < n; j++) wide[j] = sqrt(square[j]);
+}
+
+/* Products of cell i with cells [column, column + columns) become distances at `at`. */
+static void finish(const DistanceRows *d, PetscInt64 i, PetscInt64 column, PetscInt64 columns, double *product, size_t at, double *cell)
+{
+  const DistanceCells *a = d->a, *b = d->b;
+  const PetscInt64     same = a == b ? i - column : -1;
+
+  if (distances_squares((PetscInt)columns, CANCELLATION_DOUBLE, a->square[i], b->square + column, product))
+    for (PetscInt64 j = 0; j < columns; j++)
+      if (product[j] < 0) product[j] = j == same ? 0 : squared_difference(a, i, b, column + j, cell);
+  square_roots(columns, product, a->single ? d->narrow + at : NULL, a->single ? NULL : d->wide + at);
+}
+
+/* A cell with itself and its mirror image. */
+static void mirror(const DistanceRows *d, PetscInt64 first, PetscInt64 rows)
+{
+  const size_t m = (size_t)d->b->cells;
+
+#pragma omp parallel for schedule(dynamic, 16)
+  for (PetscInt64 i = 0; i < rows; i++)
+    for (PetscInt64 j = i + 1; j < rows; j++) {
+      const size_t above = (size_t)i * m + (size_t)(first + j), below = (size_t)j * m + (size_t)(first + i);
+      if (d->a->single) d->narrow[above] = d->narrow[below];
+      else d->wide[above] = d->wide[below];
+    }
+}
+
+/* Columns of one panel. Of cells with themselves only those not above the diagonal of the rows. */
+static void sparse_rows(const DistanceRows *d, PetscInt64 first, PetscInt64 rows, PetscInt64 panel, double *tile, double *cell)
+{
+  const PetscInt64 column = panel * SPARSE_PANEL, columns = PetscMin(SPARSE_PANEL, d->b->cells - column);
+  const PetscInt64 from = d->a == d->b && column + columns <= first + rows ? PetscMax(first, column) : first;
+  const size_t     size = (size_t)d->a->genes * SPARSE_PANEL;
+  double          *own = tile + d->tile_size - size;
+
+  if (d->a == d->b) sparsepanel_fill(d->b->rows, column, d->b->genes, own);
+  sparse_products(d->sparse, from, first + rows - from, d->a == d->b ? own : d->b->panels + (size_t)panel * size, tile);
+  for (PetscInt64 i = from; i < first + rows; i++)
+    finish(d, i, column, columns, tile + (i - from) * SPARSE_PANEL, (size_t)(i - first) * (size_t)d->b->cells + (size_t)column, cell);
+}
+
+/* Columns [column, column + TILE_CELLS) of the rows, panel by panel of these; the last row of the tile takes parts of its transpose. */
+static void sparse_columns(const DistanceRows *d, PetscInt64 first, PetscInt64 rows, PetscInt64 column, double *tile, double *cell)
+{
+  const PetscInt64 columns = PetscMin(TILE_CELLS, d->b->cells - column);
+  double          *part = tile + TILE_CELLS * SPARSE_PANEL;
+
+  for (PetscInt64 i = first; i < first + rows;) {
+    const PetscInt64 panel = i / SPARSE_PANEL, end = PetscMin(first + rows, (panel + 1) * SPARSE_PANEL);
+
+    sparse_products(d->sparse, column, columns, d->a->panels + (size_t)panel * (size_t)d->a->genes * SPARSE_PANEL, tile);
+    for (; i < end; i++)
+      for (PetscInt64 done = 0; done < columns; done += SPARSE_PANEL) {
+        const PetscInt64 now = PetscMin(SPARSE_PANEL, columns - done);
+        for (PetscInt64 j = 0; j < now; j++) part[j] = tile[(done + j) * SPARSE_PANEL + i % SPARSE_PANEL];
+        finish(d, i, column + done, now, part, (size_t)(i - first) * (size_t)d->b->cells + (size_t)(column + done), cell);
+      }
+  }
+}
+
+/* Rows [row, row + count) of products by BLAS, of which the block [first, ...) holds the distances. */
+static void dense_rows(const DistanceRows *d, PetscInt64 first, PetscInt64 end, PetscInt64 row, PetscInt64 count, double *tile, double *cell)
+{
+  const PetscInt   genes = d->a->genes;
+  const double    *x = d->a->dense + (size_t)row * (size_t)genes;
+  /* Of cells with themselves those up to the diagonal, and those beyond the block. */
+  const PetscInt64 part[2][2] = {{0, d->a == d->b ? row + count : d->b->cells}, {d->a == d->b ? end : d->b->cells, d->b->cells}};
+
+  for (int p = 0; p < 2; p++) {
+    const PetscInt64 column = part[p][0], columns = part[p][1] - column;
+    if (columns < 1) continue;
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)count, (blasint)columns, genes, 1, x, genes, d->b->dense + (size_t)column * (size_t)genes, genes, 0, tile, (blasint)columns);
+    for (PetscInt64 i = 0; i < count; i++)
+      finish(d, row + i, column, columns, tile + (size_t)i * (size_t)columns, (size_t)(row + i - first) * (size_t)d->b->cells + (size_t)column, cell);
+  }
+}
+
+void distancerows_fill(const DistanceRows *d, PetscInt64 first, PetscInt64 rows)
+{
+  const PetscInt64 step = d->step, pieces = ((d->way == PRODUCTS_DENSE ? rows : d->b->cells) + step - 1) / step;
+
+#pragma omp parallel for schedule(dynamic, 1) num_threads(d->threads)
+  for (PetscInt64 k = 0; k < pieces; k++) {
+    double *tile = d->tile + (size_t)omp_get_thread_num() * d->tile_size, *cell = d->cell + (size_t)omp_get_thread_num() * (size_t)d->a->genes;
+
+    if (d->way == PRODUCTS_DENSE) dense_rows(d, first, first + rows, first + k * step, PetscMin(step, rows - k * step), tile, cell);
+    else if (d->way == PRODUCTS_OF_SPARSE_ROWS) sparse_rows(d, first, rows, k, tile, cell);
+    else sparse_columns(d, first, rows, k * step, tile, cell);
+  }
+  if (d->a == d->b) mirror(d, first, rows);
+}

@@ -1,0 +1,24 @@
+/* What Open MPI need not look for when it starts. */
+#include <perturbdiff/runtime/launch.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Has a launcher started this process? */
+static int launched(void)
+{
+  static const char *const names[] = {"OMPI_COMM_WORLD_SIZE", "OMPI_MCA_ess", "PMIX_RANK", "PMIX_NAMESPACE", "PMI_RANK", "PMI_FD", "SLURM_PROCID", "ALPS_APP_PE", "PALS_RANKID"};
+
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    if (getenv(names[i])) return 1;
+  return 0;
+}
+
+void launch_shortcuts(void)
+{
+  const char *const all = getenv("OMPI_COMM_WORLD_SIZE"), *const here = getenv("OMPI_COMM_WORLD_LOCAL_SIZE");
+  const int         alone = !launched();
+
+  /* A refusal costs time only. */
+  if (alone || (all && here && !strcmp(all, here))) (void)setenv("OMPI_MCA_pml", "ob1", 0);
+  if (alone) (void)setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+}

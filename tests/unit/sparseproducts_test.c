@@ -1,0 +1,83 @@
+/* Products of sparse cells with panels against sums in long double; cells of unsorted columns, none, all; sizes that fill no panel and no slab. */
+#include "check.h"
+#include <perturbdiff/hilbert/sparseproducts.h>
+#include <perturbdiff/runtime/random.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CELLS = 131, MOST = 1203, DIMENSIONS = 5 };
+static const int dimension[DIMENSIONS] = {1, 47, 48, 500, MOST};
+static float     values[2][CELLS * MOST];
+
+/* Cells with `percent` of their values, every third with its columns backwards, the first with none and the second with all. */
+static void fill(int side, int d, int percent, SparseRows *rows)
+{
+  const RandomStream stream = random_stream(5, RANDOM_EMBED, (uint32_t)side, 0, 0);
+  int64_t            end = 0;
+
+  *rows = (SparseRows){.rows = CELLS, .columns = d};
+  check_call(PetscMalloc1(CELLS + 1, &rows->offset));
+  check_call(PetscMalloc1(CELLS * d, &rows->column));
+  check_call(PetscMalloc1(CELLS * d, &rows->value));
+  rows->offset[0] = 0;
+  for (int i = 0; i < CELLS; i++) {
+    for (int k = 0; k < d; k++) {
+      const int      g = i % 3 ? k : d - 1 - k;
+      const uint64_t draw = random_below(&stream, (uint64_t)(i * d + g), 100000);
+      float         *value = &values[side][i * d + g];
+      *value = i && (i == 1 || (int)(draw % 100) < percent) ? (float)(draw / 100 + 1) / 137 : 0;
+      if (*value == 0) continue;
+      rows->column[end] = g;
+      rows->value[end++] = *value;
+    }
+    rows->offset[i + 1] = end;
+  }
+}
+
+static void check_products(const SparseCells *x, int first, int count, const double *panel, int begin, int d, double *product)
+{
+  product[count * SPARSE_PANEL] = -77;
+  sparse_products(x, first, count, panel, product);
+  for (int i = 0; i < count; i++)
+    for (int j = 0; j < SPARSE_PANEL; j++) {
+      long double sum = 0, size = 0;
+      for (int g = 0; g < d && begin + j < CELLS; g++) {
+        const long double term = (long double)values[0][(first + i) * d + g] * (long double)values[1][(begin + j) * d + g];
+        sum += term;
+        size += term;
+      }
+      check_close(product[i * SPARSE_PANEL + j], sum, 1e-14, size);
+    }
+  assert_true(product[count * SPARSE_PANEL] == -77);
+}
+
+static void products(void **state)
+{
+  static const int part[][2] = {{0, CELLS}, {0, 1}, {5, 1}, {130, 1}, {7, 96}, {95, 36}, {3, 0}};
+  double *const    product = aligned_alloc(64, (CELLS + 1) * SPARSE_PANEL * sizeof(double));
+
+  assert_non_null(product);
+  for (int t = 0; t < DIMENSIONS; t++)
+    for (int percent = 0; percent <= 100; percent += 50) {
+      const int     d = dimension[t];
+      double *const panel = aligned_alloc(64, (size_t)d * SPARSE_PANEL * sizeof(double));
+      SparseRows    rows[2];
+      SparseCells   x;
+
+      assert_non_null(panel);
+      fill(0, d, percent, &rows[0]);
+      fill(1, d, 40, &rows[1]);
+      check_call(sparsecells_create(&rows[0], d, &x));
+      for (int begin = 0; begin < CELLS; begin += SPARSE_PANEL) {
+        sparsepanel_fill(&rows[1], begin, d, panel);
+        for (size_t p = 0; p < sizeof part / sizeof *part; p++) check_products(&x, part[p][0], part[p][1], panel, begin, d, product);
+      }
+      check_call(sparsecells_destroy(&x));
+      for (int s = 0; s < 2; s++) check_call(sparserows_free(&rows[s]));
+      free(panel);
+    }
+  free(product);
+}
+
+static const struct CMUnitTest tests[] = {cmocka_unit_test(products)};
+TEST_MAIN(tests)
