@@ -48,7 +48,8 @@ PetscErrorCode text_add_quoted(Text *text, const char *plain)
 {
   PetscFunctionBeginUser;
   PetscCall(text_add(text, "'"));
-  for (; *plain; plain++) PetscCall(text_add(text, *plain == '\'' ? "''" : "%c", *plain));
+  /* The end of a line would end the command, and begin another one with what follows. */
+  for (; *plain; plain++) PetscCall(text_add(text, *plain == '\'' ? "''" : "%c", (unsigned char)*plain < ' ' ? ' ' : *plain));
   PetscCall(text_add(text, "'"));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -36,7 +36,7 @@ PetscErrorCode add_embedding(Page *page, const char *folder)
   }
   if (t.rows) {
     PetscCall(text_add(&page->text, "<details><summary>Every population against its control</summary><div class=\"wide\" tabindex=\"0\"><table class=\"sortable\" id=\"table-control\"><thead><tr>"));
-    for (int c = 0; c < 8; c++) PetscCall(text_add(&page->text, "<th>%s</th>", title[c]));
+    for (int c = 0; c < 8; c++) PetscCall(text_add(&page->text, c < 4 ? "<th class=\"text\">%s</th>" : "<th>%s</th>", title[c]));
     PetscCall(text_add(&page->text, "</tr></thead><tbody>\n"));
     for (PetscInt i = 0; i < PetscMin(t.rows, SHOWN); i++) {
       PetscCall(text_add(&page->text, "<tr>"));

@@ -98,13 +98,16 @@ PetscErrorCode figure_begin(Page *page, const char *id)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+enum { WIDE = 600 };
+
 PetscErrorCode figure_panel(Page *page, Text *script, int width, int height, const char *label)
 {
   PetscBool drawn;
 
   PetscFunctionBeginUser;
   if (page->gnuplot && script->used) {
-    PetscCall(text_add(&page->text, "<div class=\"panel\" style=\"max-width:%dpx\" role=\"img\" aria-label=\"", 6 * width / 5));
+    /* Wide drawings keep their letters readable on a phone: they are scrolled there. */
+    PetscCall(text_add(&page->text, "<div class=\"panel%s\" style=\"max-width:%dpx\" role=\"img\" aria-label=\"", width > WIDE ? " large\" tabindex=\"0" : "", 6 * width / 5));
     PetscCall(text_add_escaped(&page->text, label));
     PetscCall(text_add(&page->text, "\">"));
     PetscCall(figure_draw(script->text, width, height, ++page->panels, &page->text, &drawn));

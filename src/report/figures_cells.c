@@ -226,7 +226,7 @@ static PetscErrorCode add_distances(Page *page, const Scores *s)
   if (rows > 1 && columns > 1) {
     PetscCall(text_add(&page->text, "<h3 id=\"distances\">Predicted against measured changes, all pairs</h3>\n"));
     PetscCall(figure_begin(page, "distances"));
-    PetscCall(text_add(&script, "unset grid\nunset key\nset yrange [%d.5:-0.5] \nset xrange [-0.5:%d.5]\nset ytics (%s) noenhanced font ',11'\nset xtics (%s) noenhanced font ',11' rotate by 40 right\nset xlabel 'measured'\nset ylabel 'predicted' offset -1\n"
+    PetscCall(text_add(&script, "unset grid\nunset key\nset yrange [%d.5:-0.5] \nset xrange [-0.5:%d.5]\nset ytics (%s) noenhanced font ',11'\nset xtics (%s) noenhanced font ',11' rotate by 40 right\nset label 'measured' at screen 0.6,0.04 center\nset label 'predicted' at screen 0.04,0.68 center rotate by 90\n"
                                 "set cblabel 'Euclidean distance (log1p)'\nset palette defined (0 '#56B4E9', 1 '#ffffff')\nset lmargin at screen 0.38\nset bmargin at screen 0.40\n"
                                 "plot $cells using 1:2:3 with image pixels%s\n",
                        (int)rows - 1, (int)columns - 1, tics.text, real.text, rows <= 8 ? ", $cells using 1:2:(sprintf('%.2g',$3)) with labels textcolor '#000000' font ',11' notitle" : ""));

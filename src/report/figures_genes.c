@@ -6,21 +6,28 @@
 
 enum { PANELS = 6, TARGETS = 3, NAMED = 6, POINTS = 1200 };
 
-/* Names written so far in a panel, and the room that a name takes in its units. */
+/* Names written so far in a panel: the left ends of what they take, the room of one in the panel's units, and the panel's left edge. */
 typedef struct {
   PetscInt count;
-  double   x[NAMED], y[NAMED], width, height;
+  double   x[NAMED], y[NAMED], width, height, edge;
 } Names;
 
-/* Is there room for a name beside those written? Then it takes it. */
-static PetscBool name_fits(Names *names, double x, double y)
+/* A name to the left of its point, or to the right where the axis is near, if there is room beside those written. */
+static PetscErrorCode add_name(Names *names, double x, double y, const char *name, Text *script)
 {
-  if (names->count == NAMED || !isfinite(x) || !isfinite(y)) return PETSC_FALSE;
+  const int    right = x - names->width < names->edge;
+  const double left = right ? x : x - names->width;
+
+  PetscFunctionBeginUser;
+  if (names->count == NAMED || !isfinite(x) || !isfinite(y)) PetscFunctionReturn(PETSC_SUCCESS);
   for (PetscInt i = 0; i < names->count; i++)
-    if (fabs(names->x[i] - x) < names->width && fabs(names->y[i] - y) < names->height) return PETSC_FALSE;
-  names->x[names->count] = x;
+    if (fabs(names->x[i] - left) < names->width && fabs(names->y[i] - y) < names->height) PetscFunctionReturn(PETSC_SUCCESS);
+  names->x[names->count] = left;
   names->y[names->count++] = y;
-  return PETSC_TRUE;
+  PetscCall(text_add(script, "set label "));
+  PetscCall(text_add_quoted(script, name));
+  PetscCall(text_add(script, " at %.4g,%.4g %s offset %g,0.3 font ',11' noenhanced front\n", x, y, right ? "left" : "right", right ? 0.5 : -0.5));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* ---- changes ------------------------------------------------------------------------------------------------------------------- */
@@ -62,15 +69,14 @@ static PetscErrorCode changes_panel(Page *page, const char *label, PetscInt n, C
   PetscCall(text_add(&script, "$genes << EOD\n"));
   /* The smallest changes, which lie on each other, are thinned. */
   for (PetscInt i = 0; i < n; i += i < POINTS / 2 ? 1 : PetscMax(1, 2 * (n - POINTS / 2) / POINTS)) PetscCall(text_add(&script, "%.4g %.4g\n", change[i].real, change[i].predicted));
-  PetscCall(text_add(&script, "EOD\n$named << EOD\n"));
-  Names names = {.width = 0.24 * (high[0] - low[0]), .height = 0.055 * (high[1] - low[1])};
-  for (PetscInt i = 0; i < PetscMin(n, 3 * NAMED); i++)
-    if (name_fits(&names, change[i].real, change[i].predicted)) PetscCall(text_add(&script, "%.4g %.4g \"%s\"\n", change[i].real, change[i].predicted, change[i].gene));
-  PetscCall(text_add(&script, "EOD\nset title "));
+  PetscCall(text_add(&script, "EOD\n"));
+  /* The line of exact predictions goes from the least to the largest measured change: the panel is as high as that at least. */
+  Names names = {.width = 0.24 * (high[0] - low[0]), .height = 0.06 * (fmax(high[0], high[1]) - fmin(low[0], low[1])), .edge = low[0]};
+  for (PetscInt i = 0; i < PetscMin(n, 3 * NAMED); i++) PetscCall(add_name(&names, change[i].real, change[i].predicted, change[i].gene, &script));
+  PetscCall(text_add(&script, "set title "));
   PetscCall(text_add_quoted(&script, label));
   PetscCall(text_add(&script, "\nset xlabel 'measured change (log1p)'\nset ylabel 'predicted change (log1p)'\nset label 'r = %.2f, %d genes' at graph 0.04,0.95\nset offsets graph 0.04, graph 0.12, graph 0.04, graph 0.04\n"
-                              "plot x with lines linecolor '#999999' dashtype 2 notitle, $genes using 1:2 with points pointtype 7 pointsize 0.35 linecolor '%s' notitle,"
-                              " $named using 1:2:3 with labels right offset -0.5,0.4 font ',11' noenhanced notitle\n",
+                              "plot x with lines linecolor '#999999' dashtype 2 notitle, $genes using 1:2 with points pointtype 7 pointsize 0.35 linecolor '%s' notitle\n",
                      r, (int)n, COLOUR_PREDICTED));
   PetscCall(figure_panel(page, &script, 460, 400, label));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -192,15 +198,14 @@ static PetscErrorCode volcano_panel(Page *page, const char *target, const char *
     if ((low && thinned++ % PetscMax(1, n / (POINTS / 2))) || !isfinite(gene[i].fold) || !isfinite(gene[i].score)) continue;
     PetscCall(text_add(&script, "%.4g %.4g 0x%s\n", gene[i].fold, gene[i].score, (low ? "#bbbbbb" : colour) + 1));
   }
-  PetscCall(text_add(&script, "EOD\n$named << EOD\nNaN NaN \"\"\n"));
-  Names names = {.width = 0.5 * fold, .height = 0.06 * score};
-  for (PetscInt i = 0; i < PetscMin(n, 4 * NAMED); i++)
-    if (name_fits(&names, gene[i].fold, gene[i].score)) PetscCall(text_add(&script, "%.4g %.4g \"%s\"\n", gene[i].fold, gene[i].score, gene[i].gene));
+  PetscCall(text_add(&script, "EOD\n"));
+  Names names = {.width = 0.5 * fold, .height = 0.06 * score, .edge = -1.1 * fold};
+  for (PetscInt i = 0; i < PetscMin(n, 4 * NAMED); i++) PetscCall(add_name(&names, gene[i].fold, gene[i].score, gene[i].gene, &script));
   (void)PetscSNPrintf(title, sizeof title, "%s, %s", target, side);
-  PetscCall(text_add(&script, "EOD\nset title "));
+  PetscCall(text_add(&script, "set title "));
   PetscCall(text_add_quoted(&script, title));
   PetscCall(text_add(&script, "\nset xlabel 'log2 fold change'\nset ylabel '-log10 p'\nset xrange [%g:%g]\nset yrange [0:%g]\nset label '%d of %d genes significant' at graph 0.04,0.96\n"
-                              "plot $genes using 1:2:3 with points pointtype 7 pointsize 0.4 linecolor rgbcolor variable notitle, $named using 1:2:3 with labels right offset -0.6,0.2 font ',11' noenhanced notitle\n",
+                              "plot $genes using 1:2:3 with points pointtype 7 pointsize 0.4 linecolor rgbcolor variable notitle\n",
                      -1.1 * fold, 1.1 * fold, 1.12 * score, (int)significant, (int)n));
   PetscCall(figure_panel(page, &script, 460, 380, title));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -47,6 +47,9 @@ static PetscErrorCode score_panel(const Scores *s, const char *score, Text *scri
     step               = power * (factor > 5 ? 10 : factor > 2 ? 5 : factor > 1 ? 2 : 1);
   } else step = 1;
   PetscCall(text_add(script, "EOD\nset xtics %g\n", step));
+  /* No distance is below 0 and no correlation above 1, nor does the axis show such. */
+  const PetscInt any = comparison_row(s, score, s->model[0]);
+  if (any >= 0 && most > least) PetscCall(text_add(script, strcmp(csv_text(c, any, "direction"), "lower") ? "set xrange [*:1]\n" : "set xrange [0:*]\n"));
   PetscCall(text_add(script, "set title '%s (%s)'\nset yrange [0.4:%d.6]\nset offsets graph 0.03, graph 0.03, 0, 0\nset ytics (", score_title(score),
                      comparison_row(s, score, s->model[0]) >= 0 ? !strcmp(csv_text(c, comparison_row(s, score, s->model[0]), "direction"), "lower") ? "smaller is better" : "larger is better" : "",
                      (int)s->models));
@@ -63,7 +66,7 @@ static PetscErrorCode score_panel(const Scores *s, const char *score, Text *scri
 
 /* ---- radar --------------------------------------------------------------------------------------------------------------------- */
 
-enum { SERIES_MOST = 9 };
+enum { SERIES_MOST = 9, PREDICTIONS = 3, OTHERS = 4 };
 
 /* A curve of the radar. */
 typedef struct {
@@ -113,12 +116,14 @@ static const char *kind_of(const Scores *s, const char *model)
 /* Predictions, the best baseline, the others whose curves differ from those before, the ceiling. */
 static PetscInt choose_series(const Scores *s, Series *series)
 {
-  static const char *const prediction[] = {COLOUR_PREDICTED, "#009E73", "#CC79A7"}, *const other[] = {"#56B4E9", "#E69F00", "#882255", "#332288"};
+  static const char *const prediction[PREDICTIONS] = {COLOUR_PREDICTED, "#009E73", "#CC79A7"}, *const other[OTHERS] = {"#56B4E9", "#E69F00", "#882255", "#332288"};
   PetscInt                 count = 0, others = 0;
 
-  for (PetscInt m = 0; m < s->models && count < 3; m++)
-    if (!strcmp(kind_of(s, s->model[m]), "prediction")) {
-      series[count] = (Series){s->model[m], prediction[count], 3.2, 7, 1};
+  /* The best prediction first, in the colour that it has everywhere. */
+  if (s->prediction) series[count++] = (Series){s->prediction, prediction[0], 3.2, 7, 1};
+  for (PetscInt m = 0; m < s->models && count < PREDICTIONS; m++)
+    if (!strcmp(kind_of(s, s->model[m]), "prediction") && strcmp(s->model[m], s->prediction)) {
+      series[count] = (Series){s->model[m], prediction[count], 2.4, 7, 1};
       count++;
     }
   if (s->baseline) series[count++] = (Series){s->baseline, COLOUR_REAL, 2.4, 5, 1};
@@ -126,7 +131,7 @@ static PetscInt choose_series(const Scores *s, Series *series)
     const PetscBool control = strcmp(s->model[m], "control") ? PETSC_FALSE : PETSC_TRUE;
     PetscBool       again = strcmp(kind_of(s, s->model[m]), "baseline") ? PETSC_TRUE : PETSC_FALSE;
     for (PetscInt i = 0; i < count && !again; i++) again = same_curve(s, s->model[m], series[i].model);
-    if (again || (!control && others == 4)) continue;
+    if (again || (!control && others == OTHERS)) continue;
     series[count++] = (Series){s->model[m], control ? COLOUR_CONTROL : other[others], 1.4, control ? 2 : (int)(9 + 2 * others), control ? 1 : 4};
     others += !control;
   }
@@ -214,6 +219,6 @@ PetscErrorCode add_radar(Page *page, const Scores *s)
   PetscCall(figure_begin(page, "radar"));
   PetscCall(figure_panel(page, &script, 560, 500, "The ten usual metrics on a radar"));
   PetscCall(figure_end(page, "The ten usual metrics of predictions and baselines. Further out is better everywhere, the rim is perfect: the values themselves (negative ones at the centre), of MAE the share by which it is below the largest. "
-                             "Baselines whose curve is another's are left out; dotted: ceiling, half of the measured cells against the other half."));
+                             "At most three predictions, the best baseline, control and four more are drawn, and none whose curve is another's; dotted: ceiling, half of the measured cells against the other half."));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -167,7 +167,8 @@ PetscErrorCode figure_tests(const CsvTable *table, EmbeddingFigure *figure)
   PetscCall(text_add(script, "set logscale x 2\nset format x '%%g'\nset xrange [%.6g:%.6g]\nset yrange [0:%.6g]\nset xlabel 'energy distance to control'\nset ylabel '-log10 p, adjusted'\nset ytics 0,%g,%.6g\n", exp2(a.low), exp2(a.high), a.top,
                      a.top > 6 ? 1. : 0.5, a.top / 1.55 + 0.01));
   (void)PetscSNPrintf(floor_name, sizeof floor_name, "least p that %.0f permutations can give", permutations);
-  if (least > 0) PetscCall(add_level(least, "#555555", -0.6, floor_name, script));
+  /* Points lie on the line and closely below it: its name keeps clear of them. */
+  if (least > 0) PetscCall(add_level(least, "#555555", -1.3, floor_name, script));
   PetscCall(add_level(-log10(significant), COLOUR_CONTROL, fabs(least + log10(significant)) < 0.2 ? -1.5 : -0.6, "false discovery rate 5 %", script));
   PetscCall(add_names(table, &a, count, tested, script));
   for (int k = 0, kinds = 0; k < 4; k++) {

@@ -192,10 +192,10 @@ static PetscErrorCode figure_components(const CsvTable *table, const CsvTable *t
     if (names[0].count < NAMED_MOST) keep_largest(&names[0], NAMED_MOST, csv_text(table, i, "cell_type"), 0);
   for (PetscInt i = 0; i < to_control->rows; i++) keep_largest(&names[1], COLOURS, csv_text(to_control, i, "perturbation"), csv_number(to_control, i, "mmd"));
   const int rows = (int)PetscMax((names[0].count + 3) / 2, (names[1].count + 3) / 2), below = 80 + 20 * rows;
-  figure->height = 400 + below;
+  figure->height = 412 + below;
   PetscCall(figure_style(script));
   PetscCall(text_add(script, "set grid xtics linecolor '#eeeeee'\nset xlabel 'first component'\nset ylabel 'second component' offset 1,0\nset offsets graph 0.04, graph 0.04, graph 0.04, graph 0.04\n"
-                             "set multiplot\nset tmargin at screen %g\nset bmargin at screen %g\n", 1 - 34. / figure->height, (double)below / figure->height));
+                             "set multiplot\nset tmargin at screen %g\nset bmargin at screen %g\n", 1 - 46. / figure->height, (double)below / figure->height));
   for (int panel = 0; panel < 2; panel++) {
     const double left = panel ? 0.575 : 0.075;
     PetscCall(text_add(script, "set lmargin at screen %g\nset rmargin at screen %g\nset title 'by %s'\n", left, left + 0.405, panel ? "perturbation" : "cell type"));

@@ -15,15 +15,15 @@ static const char page_head[] =
   ".wide{overflow-x:auto;margin:.8rem 0}table{border-collapse:collapse;min-width:60%;font-size:.93rem;font-variant-numeric:tabular-nums}\n"
   "th,td{padding:.32rem .7rem;text-align:right;vertical-align:top;border-bottom:1px solid #e5e5e5}th{border-bottom:2px solid #555;vertical-align:bottom;padding:0}\n"
   "th button{font:inherit;font-weight:bold;color:inherit;background:none;border:0;padding:.32rem .7rem;text-align:inherit;cursor:pointer;min-height:2.4rem}th button:hover{background:#f2f6fa}\n"
-  "th:first-child,td:first-child,td.text{text-align:left}th[aria-sort=ascending] button::after{content:' \\25B4'}th[aria-sort=descending] button::after{content:' \\25BE'}\n"
+  "th:first-child,td:first-child,th.text,td.text{text-align:left}th[aria-sort=ascending] button::after{content:' \\25B4'}th[aria-sort=descending] button::after{content:' \\25BE'}\n"
   ":focus-visible{outline:3px solid #E69F00;outline-offset:1px}#table-speed td:first-child{white-space:nowrap}#table-usual td,#table-usual th button{padding:.3rem .27rem}#table-usual{font-size:.85rem}#table-usual small{font-size:.68rem}"
   "tr.prediction td:first-child{font-weight:bold}tr.ceiling{color:#555;font-style:italic}.best{font-weight:bold;color:#004a74}\n"
   "figure{margin:1.2rem 0 1.8rem}.panels{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,23rem),1fr));gap:.6rem 1rem}.panel svg{width:100%;height:auto;display:block}\n"
   "figcaption{font-size:.92rem;color:#333;max-width:46rem;margin-top:.5rem}pre{background:#f6f6f6;padding:.8rem;overflow-x:auto;font-size:.82rem;line-height:1.4}\n"
   "details{margin:.5rem 0}summary{cursor:pointer;padding:.3rem 0}code{font-size:.92em;overflow-wrap:anywhere}\n"
-  "@media (max-width:600px){body{font-size:16px;padding:.6rem .8rem 2rem}h1{font-size:1.4rem}th,td{padding:.3rem .45rem}th button{padding:.3rem .45rem}.headline{padding:.6rem .8rem}}\n"
-  "@media print{body{max-width:none;font-size:10.5pt;padding:0}nav{display:none}.wide{overflow:visible}table{font-size:8pt}th,td,th button{padding:.15rem .3rem}td small,#table-usual small{font-size:6pt;white-space:normal}#table-usual{font-size:7pt}#table-usual td,#table-usual th button{padding:.1rem .18rem}thead{break-inside:avoid;display:table-header-group}figure,tr,.headline,.panel{break-inside:avoid}"
-  "h2,h3{break-after:avoid}.panels{grid-template-columns:1fr 1fr}.panels:has(>.panel:only-child){grid-template-columns:minmax(0,34rem)}.screen{display:none}"
+  "@media (max-width:600px){body{font-size:16px;padding:.6rem .8rem 2rem}h1{font-size:1.4rem}th,td{padding:.3rem .45rem}th button{padding:.3rem .45rem}.headline{padding:.6rem .8rem}.large{overflow-x:auto}.large svg{min-width:42rem}}\n"
+  "@media print{body{max-width:none;font-size:10.5pt;padding:0}nav{display:none}.wide{overflow:visible}table{font-size:8pt}th,td,th button{padding:.15rem .3rem}td small,#table-usual small{font-size:6pt;white-space:normal}#table-usual{font-size:7pt}#table-usual td,#table-usual th button{padding:.1rem .18rem}thead{break-inside:avoid;display:table-header-group}figure,tr,.headline,.panel,#table-scores,#table-distribution,#table-genes,#table-usual,#table-speed{break-inside:avoid}"
+  "h2,h3{break-after:avoid}.panels{grid-template-columns:1fr 1fr}.panels:has(>.panel:only-child){grid-template-columns:minmax(0,34rem)}#figure-calibration .panels:has(>.panel:only-child),#figure-distances .panels:has(>.panel:only-child){grid-template-columns:minmax(0,23rem)}.screen{display:none}"
   "pre{white-space:pre-wrap;overflow-wrap:anywhere;font-size:7pt;line-height:1.25;tab-size:2;columns:3}a{color:inherit;text-decoration:none}}\n</style>\n";
 
 /* Sorting a table by its headings, with the mouse or the keyboard; the page works without it. */

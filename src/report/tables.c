@@ -9,7 +9,21 @@ static const struct {
   const char *name, *title;
 } titles[] = {{"energy_distance", "energy distance"}, {"pearson_delta", "correlation of changes"}, {"r2", "R² of means"}, {"mse", "mean squared error"}, {"mae", "mean absolute error"},
               {"mmd_squared", "MMD²"}, {"wasserstein", "Wasserstein distance"}, {"correlation_difference", "gene correlations, difference"}, {"zeros_difference", "share of zeros, difference"},
-              {"classifier_accuracy", "real or predicted? accuracy"}, {"classifier_auroc", "real or predicted? AUROC"}};
+              {"classifier_accuracy", "real or predicted? accuracy"}, {"classifier_auroc", "real or predicted? AUROC"},
+              {"question_auroc", "changed genes, AUROC"}, {"question_auprc", "changed genes, AUPRC"}, {"question_accuracy", "changed genes, accuracy"},
+              {"direction_auroc", "directions, AUROC"}, {"direction_accuracy", "directions, accuracy"}, {"geneset_spearman", "gene sets, correlation"},
+              {"geneset_jaccard_overlap", "gene sets over-represented, Jaccard"}, {"geneset_jaccard_rank", "gene sets enriched, Jaccard"}};
+
+/* Shares and correlations, which need three decimals and no more; distances have their own scale. */
+static PetscBool is_share(const char *score)
+{
+  static const char *const name[] = {"pearson_delta", "r2", "classifier_", "question_", "direction_", "geneset_", "celleval_"};
+
+  for (size_t i = 0; i < sizeof name / sizeof *name; i++)
+    if (!strncmp(score, name[i], strlen(name[i]))) return PETSC_TRUE;
+  return PETSC_FALSE;
+}
+
 const char *score_title(const char *name)
 {
   for (size_t i = 0; i < sizeof titles / sizeof *titles; i++)
@@ -97,7 +111,7 @@ static PetscErrorCode add_difference(Page *page, const Scores *s, const char *sc
 
   PetscFunctionBeginUser;
   if (theirs < 0) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(text_add(&page->text, "<li>%s (%s is better): %.4g, best baseline %.4g (", score_title(score), csv_text(c, mine, "direction"), csv_number(c, mine, "mean"),
+  PetscCall(text_add(&page->text, is_share(score) ? "<li>%s (%s is better): %.3f, best baseline %.3f (" : "<li>%s (%s is better): %.4g, best baseline %.4g (", score_title(score), csv_text(c, mine, "direction"), csv_number(c, mine, "mean"),
                      csv_number(c, theirs, "mean")));
   PetscCall(text_add_escaped(&page->text, name));
   PetscCall(text_add(&page->text, "); difference %+.3g", csv_number(c, mine, "difference")));
@@ -197,9 +211,9 @@ static PetscErrorCode add_score_cell(Page *page, const Scores *s, const char *sc
   const PetscBool best = is_best(s, row);
   PetscCall(text_add(&page->text, "<td data-value=\"%.10g\"%s>", mean, best ? " class=\"best\"" : ""));
   /* Shares and correlations need no more digits, and ten columns little room. */
-  PetscCall(text_add(&page->text, metric_of_celleval(score) ? "%.3f%s" : "%.4g%s", mean, best ? "&#8239;&#9733;" : ""));
+  PetscCall(text_add(&page->text, is_share(score) ? "%.3f%s" : "%.4g%s", mean, best ? "&#8239;&#9733;" : ""));
   if (comparison_intervals(s) && isfinite(csv_number(c, row, "lower_95")))
-    PetscCall(text_add(&page->text, metric_of_celleval(score) ? "<small>%.2f to %.2f</small>" : "<small>%.3g to %.3g</small>", csv_number(c, row, "lower_95"), csv_number(c, row, "upper_95")));
+    PetscCall(text_add(&page->text, is_share(score) ? "<small>%.2f to %.2f</small>" : "<small>%.3g to %.3g</small>", csv_number(c, row, "lower_95"), csv_number(c, row, "upper_95")));
   else if (csv_number(c, row, "repeats") > 1) PetscCall(text_add(&page->text, "<small>&plusmn; %.2g</small>", csv_number(c, row, "repeat_std")));
   PetscCall(text_add(&page->text, "</td>"));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -230,9 +244,25 @@ static PetscErrorCode add_score_rows(Page *page, const Scores *s, const char *id
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Tables of scores: no more columns in one than a sheet of paper has room for. */
+static int table_of(const char *score)
+{
+  static const char *const questions[] = {"question_", "direction_", "geneset_"}, *const distributions[] = {"mmd_squared", "wasserstein", "correlation_", "zeros_", "classifier_"};
+
+  for (size_t i = 0; i < sizeof questions / sizeof *questions; i++)
+    if (!strncmp(score, questions[i], strlen(questions[i]))) return 2;
+  for (size_t i = 0; i < sizeof distributions / sizeof *distributions; i++)
+    if (!strncmp(score, distributions[i], strlen(distributions[i]))) return 1;
+  return 0;
+}
+
 PetscErrorCode add_score_table(Page *page, const Scores *s)
 {
-  PetscInt     scores, shown = 0;
+  static const char *const id[]    = {"table-scores", "table-distribution", "table-genes"};
+  static const char *const about[] = {"", "<h3>Distributions</h3>\n<p>Measured against predicted cells as populations, beyond their means. MMD is with Gaussian kernels; Wasserstein distances are means over genes; a classifier that "
+                                          "tells predicted from measured cells no better than by chance has 0.5.</p>\n",
+                                      "<h3>Questions and gene sets</h3>\n<p>Which genes change, and which way, asked of the predicted cells; and how far gene sets found in predicted and in measured cells agree.</p>\n"};
+  PetscInt     scores;
   char       **score;
   const char **column, **title;
 
@@ -240,15 +270,20 @@ PetscErrorCode add_score_table(Page *page, const Scores *s)
   if (!s->comparison.rows) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(csv_distinct(&s->comparison, "score", &scores, &score));
   PetscCall(PetscMalloc2(scores + 1, &column, scores + 1, &title));
-  /* The distance of the headline comes first; cell-eval's have a table of their own. */
-  column[shown++] = titles[0].name;
-  for (PetscInt i = 0; i < scores; i++)
-    if (strcmp(score[i], titles[0].name) && !metric_of_celleval(score[i])) column[shown++] = score[i];
-  for (PetscInt i = 0; i < shown; i++) title[i] = score_title(column[i]);
   PetscCall(text_add(&page->text, "<h2 id=\"scores\">Scores</h2>\n<p>Means over the held-out populations, on log1p values of 10,000 counts a cell; the best of each column is marked with a star. "
                                   "%s The <i>ceiling</i> sets two halves of the measured cells against each other: half as many cells, so that its distances start higher.</p>\n",
                      comparison_intervals(s) ? "Small: 95&nbsp;% interval over perturbations." : "Small: standard deviation over training runs."));
-  PetscCall(add_score_rows(page, s, "table-scores", shown, column, title));
+  for (int table = 0; table < 3; table++) {
+    PetscInt shown = 0;
+    /* The distance of the headline comes first; cell-eval's have a table of their own. */
+    if (!table) column[shown++] = titles[0].name;
+    for (PetscInt i = 0; i < scores; i++)
+      if (strcmp(score[i], titles[0].name) && !metric_of_celleval(score[i]) && table_of(score[i]) == table) column[shown++] = score[i];
+    for (PetscInt i = 0; i < shown; i++) title[i] = score_title(column[i]);
+    if (!shown) continue;
+    PetscCall(text_add(&page->text, "%s", about[table]));
+    PetscCall(add_score_rows(page, s, id[table], shown, column, title));
+  }
   PetscCall(PetscFree2(column, title));
   PetscCall(strings_free(scores, &score));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -270,6 +305,17 @@ static double population_mean(const Scores *s, const char *model, const char *la
   return count ? sum / (double)count : NAN;
 }
 
+/* A dash where there is no number. */
+static PetscErrorCode add_number_cell(Page *page, const char *format, double value)
+{
+  char text[64];
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscSNPrintf(text, sizeof text, format, value));
+  PetscCall(text_add(&page->text, "<td>%s</td>", isfinite(value) ? text : "&ndash;"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Populations in the page at most: longer tables are read elsewhere. */
 enum { POPULATIONS = 200 };
 
@@ -282,8 +328,10 @@ PetscErrorCode add_populations(Page *page, const Scores *s)
   PetscFunctionBeginUser;
   PetscCall(text_add(&page->text, "<h2 id=\"data\">Populations held out</h2>\n"));
   PetscCall(table_begin(page, "table-populations"));
-  for (int a = 0; a < 3; a++) PetscCall(text_add(&page->text, "<th>%s</th>", title[a]));
-  PetscCall(text_add(&page->text, "<th>cells measured</th><th>cells predicted</th><th>energy distance</th><th>of %s</th><th>correlation of changes</th></tr></thead><tbody>\n", s->baseline ? s->baseline : "baseline"));
+  for (int a = 0; a < 3; a++) PetscCall(text_add(&page->text, "<th class=\"text\">%s</th>", title[a]));
+  PetscCall(text_add(&page->text, "<th>cells measured</th><th>cells predicted</th><th>energy distance</th>"));
+  if (s->baseline) PetscCall(text_add(&page->text, "<th>energy distance of %s</th>", s->baseline));
+  PetscCall(text_add(&page->text, "<th>correlation of changes</th></tr></thead><tbody>\n"));
   for (PetscInt i = 0; i < s->scores.rows; i++) {
     char label[512];
     if (strcmp(csv_text(&s->scores, i, "model"), one) || csv_number(&s->scores, i, "repeat") > 1 || shown++ >= POPULATIONS) continue;
@@ -294,9 +342,11 @@ PetscErrorCode add_populations(Page *page, const Scores *s)
       PetscCall(text_add_escaped(&page->text, csv_text(&s->scores, i, column[a])));
       PetscCall(text_add(&page->text, "</td>"));
     }
-    PetscCall(text_add(&page->text, "<td>%s</td><td>%s</td><td>%.4g</td><td>%.4g</td><td>%.3f</td></tr>\n", csv_text(&s->scores, i, "cells_real"), csv_text(&s->scores, i, "cells_predicted"),
-                       population_mean(s, one, label, "energy_distance"), s->baseline ? population_mean(s, s->baseline, label, "energy_distance") : NAN,
-                       population_mean(s, one, label, "pearson_delta")));
+    PetscCall(text_add(&page->text, "<td>%s</td><td>%s</td>", csv_text(&s->scores, i, "cells_real"), csv_text(&s->scores, i, "cells_predicted")));
+    PetscCall(add_number_cell(page, "%.4g", population_mean(s, one, label, "energy_distance")));
+    if (s->baseline) PetscCall(add_number_cell(page, "%.4g", population_mean(s, s->baseline, label, "energy_distance")));
+    PetscCall(add_number_cell(page, "%.3f", population_mean(s, one, label, "pearson_delta")));
+    PetscCall(text_add(&page->text, "</tr>\n"));
   }
   PetscCall(text_add(&page->text, "</tbody></table></div>\n"));
   if (shown > POPULATIONS) PetscCall(text_add(&page->text, "<p class=\"small\">The first %d of %d; all are in scores.csv.</p>\n", POPULATIONS, (int)shown));

@@ -15,7 +15,7 @@ on 1 prepare -in screen.h5ad -out cells.h5 $labels -genes all -holdout 'drug1|ty
 on 1 embed -data cells.h5 -out embedding -tests 99 -quiet
 on 1 train -data cells.h5 -out run $size -train_steps 20 -quiet
 on 1 sample -checkpoint run -data cells.h5 -out predicted.h5ad -quiet
-on 1 evaluate -real cells.h5 -predicted model=predicted.h5ad -out scores -quiet
+on 1 evaluate -real cells.h5 -predicted model=predicted.h5ad -out scores -distribution -permutations 19 -questions make -quiet
 done_or_fail "inputs of the page"
 
 if command -v gnuplot >/dev/null; then
@@ -24,9 +24,22 @@ if command -v gnuplot >/dev/null; then
   holds "the title is escaped" '<h1>A &lt;title&gt; &amp; &quot;quotes&quot;</h1>' report.html
   for id in scores radar components calibration distances changes volcanoes populations tests embedding spectrum training; do holds "figure $id" "<figure id=\"figure-$id\">" report.html; done
   lacks "gnuplot drew every figure" 'could not draw' report.html
+  # A sheet of paper has room for so many columns; letters of wide drawings stay readable on a phone, where they scroll.
+  for table in scores distribution genes; do
+    columns=$(sed -n "s/.*id=\"table-$table\"><thead>//p" report.html | grep -o '<th' | wc -l)
+    if [ "$columns" -ge 2 ] && [ "$columns" -le 10 ]; then ok "columns of table $table"; else not_ok "columns of table $table" "$columns"; fi
+  done
+  equals "wide drawings scroll" "$(grep -c 'class="panel large"' report.html)" 4
   panels=$(sed -n 's/.*data-panels="\([0-9]*\)".*/\1/p' report.html)
   equals "as many drawings as panels" "$(grep -c '<svg' report.html)" "$panels"
   equals "as many figures as the page counts" "$(grep -c '<figure ' report.html)" "$(sed -n 's/.*data-figures="\([0-9]*\)".*/\1/p' report.html)"
+  # Labels are text, also those that look like commands and have more than one line.
+  cp -r scores odd
+  sed -i "s/drug1/\"it's \`touch stolen\`\\nsystem 'touch stolen'\"/g" odd/*.csv
+  on 1 report odd -out odd.html -quiet
+  done_or_fail "odd labels"
+  lacks "figures of odd labels" 'could not draw' odd.html
+  if [ -e stolen ]; then not_ok "a label is no command" "gnuplot ran it"; else ok "a label is no command"; fi
   # The volcano names the farthest population, shows the floor of p and no control; files of their own are whole XML.
   holds "the floor of permutations" 'least p that 99 permutations can give' embedding/tests.svg
   holds "the farthest population by name" "$(sort -t, -k7,7gr embedding/tests.csv | sed -n 's/^\([^,]*\),\([^,]*\),.*/\1, \2/p' | head -n 1)" embedding/tests.svg
