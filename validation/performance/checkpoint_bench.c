@@ -61,9 +61,10 @@ static PetscErrorCode fill(Bench *b, const DenoiserShape *shape)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* This rank's bytes at its place in one file. Written, the file is there in full length before: it need not grow under several writers. */
+/* This rank's bytes at its place in one file; read into new memory, as a run that goes on reads its state. Written, the file is there in full length before: it need not grow under several writers. */
 static PetscErrorCode plain(const Bench *b, PetscBool writes, int how)
 {
+  char     *bytes = writes ? b->bytes : malloc(b->own);
   long long own = (long long)b->own, end, all;
 
   PetscFunctionBeginUser;
@@ -78,12 +79,13 @@ static PetscErrorCode plain(const Bench *b, PetscBool writes, int how)
   for (size_t done = 0; done < b->own;) {
     const size_t  count = PetscMin((size_t)PIECE, b->own - done);
     const off_t   place = (off_t)(end - own) + (off_t)done;
-    const ssize_t moved = writes ? pwrite(file, b->bytes + done, count, place) : pread(file, b->bytes + done, count, place);
+    const ssize_t moved = writes ? pwrite(file, bytes + done, count, place) : pread(file, bytes + done, count, place);
     PetscCheck(moved > 0, PETSC_COMM_SELF, PETSC_ERR_FILE_WRITE, "%s", b->plain);
     done += (size_t)moved;
   }
   if (writes) PetscCheck(!fsync(file), PETSC_COMM_SELF, PETSC_ERR_FILE_WRITE, "%s", b->plain);
   PetscCheck(!close(file), PETSC_COMM_SELF, PETSC_ERR_FILE_WRITE, "%s", b->plain);
+  if (!writes) free(bytes);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
