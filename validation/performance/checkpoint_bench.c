@@ -1,6 +1,6 @@
-/* checkpoint_bench FOLDER [-hidden 512 -depth 8 -genes 2000 -rounds 4 -each] - checkpoints of a state dealt over the ranks against a plain write of as many bytes by the same
+/* checkpoint_bench FOLDER [-hidden 512 -depth 8 -genes 2000 -rounds 4 -each -direct 1] - checkpoints of a state dealt over the ranks against a plain write of as many bytes by the same
    ranks into one file of the same folder, each rank a contiguous share in pieces of 64 MiB, flushed both, through the page cache and past it; and reading likewise, from the device.
-   In turns, of which every round begins with another. One line with medians; -each: every round too. What validation/performance/checkpoint runs. */
+   In turns, of which every round begins with another. One line with medians; -each: every round too; -direct 0: checkpoints through the page cache. What validation/performance/checkpoint runs. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <perturbdiff/runtime/buckets.h>
@@ -15,6 +15,7 @@ static const char *const kind_name[KINDS] = {"plain write", "plain write past th
 
 typedef struct {
   int           rank, ranks;
+  PetscBool     direct;
   char          plain[PETSC_MAX_PATH_LEN], checkpoint[PETSC_MAX_PATH_LEN];
   TrainingState state;
   Shard         shard;
@@ -115,14 +116,16 @@ static PetscErrorCode prepare(const Bench *b, Kind kind)
 
 static PetscErrorCode once(Bench *b, Kind kind, double *seconds)
 {
-  TrainingState read = {0};
+  TrainingState    read = {0};
+  CheckpointWrite *write;
 
   PetscFunctionBeginUser;
   PetscCall(prepare(b, kind));
   const double begin = MPI_Wtime();
-  if (kind == CHECKPOINT_WRITE)
-    PetscCall(checkpoint_write(PETSC_COMM_WORLD, b->checkpoint, &b->state));
-  else if (kind == CHECKPOINT_READ)
+  if (kind == CHECKPOINT_WRITE) {
+    PetscCall(checkpoint_begin(PETSC_COMM_WORLD, b->checkpoint, &b->state, b->direct, &write));
+    PetscCall(checkpoint_end(&write, NULL));
+  } else if (kind == CHECKPOINT_READ)
     PetscCall(checkpoint_read_shard(PETSC_COMM_WORLD, b->checkpoint, &b->shard, &read));
   else
     PetscCall(plain(b, kind == PLAIN_READ ? PETSC_FALSE : PETSC_TRUE, kind == DIRECT_WRITE ? O_DIRECT : 0));
@@ -168,7 +171,7 @@ static PetscErrorCode measure(Bench *b, int rounds, PetscBool each)
 int main(int argc, char **argv)
 {
   DenoiserShape shape = {.genes = 2000, .hidden = 512, .depth = 8, .heads = 8, .perturbations = 90, .cell_types = 18, .batches = 12, .covariate_dim = 128, .time_frequencies = 128};
-  Bench         b = {0};
+  Bench         b = {.direct = PETSC_TRUE};
   Buckets      *buckets;
   PetscInt      rounds = 4;
   PetscBool     each = PETSC_FALSE;
@@ -183,6 +186,7 @@ int main(int argc, char **argv)
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-genes", &shape.genes, NULL));
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-rounds", &rounds, NULL));
   PetscCall(PetscOptionsHasName(NULL, NULL, "-each", &each));
+  PetscCall(PetscOptionsGetBool(NULL, NULL, "-direct", &b.direct, NULL));
   rounds = PetscMax(1, PetscMin(rounds, MOST_ROUNDS));
   PetscCall(PetscSNPrintf(b.plain, sizeof b.plain, "%s/plain.bin", argv[1]));
   PetscCall(PetscSNPrintf(b.checkpoint, sizeof b.checkpoint, "%s/checkpoint.h5", argv[1]));
