@@ -411,6 +411,25 @@ static void large_sets_in_pieces(void **unused)
   check_call(trainingstate_destroy(&made));
 }
 
+/* The file vanishes under the writers: said on every rank, and no checkpoint. */
+static void taken_away(void **unused)
+{
+  TrainingState    made;
+  Shard            shard;
+  BucketPiece      piece[2];
+  CheckpointWrite *write;
+
+  make_large(&made, &shard, piece);
+  check_call(checkpoint_begin(PETSC_COMM_WORLD, in_folder("gone.h5"), &made, PETSC_TRUE, &write));
+  if (!my_rank) assert_int_equal(unlink(in_folder(".gone.h5.partial")), 0);
+  check_call(MPI_Barrier(PETSC_COMM_WORLD));
+  assert_int_equal(checkpoint_end(&write, NULL), ERROR_USER);
+  assert_non_null(strstr(error_message(), "gone.h5"));
+  assert_null(write);
+  if (!my_rank) assert_int_equal(access(in_folder("gone.h5"), F_OK), -1);
+  check_call(trainingstate_destroy(&made));
+}
+
 /* A file that may not grow that far: refused in words on every rank, nothing left. */
 static void too_large(void **unused)
 {
@@ -435,6 +454,6 @@ static void too_large(void **unused)
 static const struct CMUnitTest tests[] = {
     cmocka_unit_test(make_folder), cmocka_unit_test(comes_back),    cmocka_unit_test(names_as_published),        cmocka_unit_test(damage_is_named),
     cmocka_unit_test(any_byte),    cmocka_unit_test(newest_intact), cmocka_unit_test(stores_that_do_not_belong),
-    cmocka_unit_test(large_sets_in_pieces), cmocka_unit_test(too_large), cmocka_unit_test(remove_folder)};
+    cmocka_unit_test(large_sets_in_pieces), cmocka_unit_test(taken_away), cmocka_unit_test(too_large), cmocka_unit_test(remove_folder)};
 
 TEST_MAIN(tests)
