@@ -94,6 +94,11 @@ PetscErrorCode analyses_destroy(const ScoreTable *t, Analyses **analyses)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscBool analyses_need_cells(const Analyses *a, PetscInt group)
+{
+  return a->options->distribution || a->contrasts || (a->shown && a->shown[group]) ? PETSC_TRUE : PETSC_FALSE;
+}
+
 PetscErrorCode analyses_begin_group(Analyses *a, const ScoreTable *t, PetscInt group, PetscInt64 cells, const double *real, const SortedGenes *control)
 {
   SortedGenes sorted;

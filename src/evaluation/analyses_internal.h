@@ -59,6 +59,9 @@ typedef struct {
 PetscErrorCode analyses_create(MPI_Comm comm, const AnalysisOptions *options, uint64_t seed, const ScoreTable *table, Analyses **analyses);
 PetscErrorCode analyses_destroy(const ScoreTable *table, Analyses **analyses);
 
+/* Are the cells of a group looked at? Else they may be NULL below. */
+PetscBool analyses_need_cells(const Analyses *a, PetscInt group);
+
 /* Between begin and end of a group: its rows in any order. Not collective. */
 PetscErrorCode analyses_begin_group(Analyses *a, const ScoreTable *table, PetscInt group, PetscInt64 cells, const double *real, const SortedGenes *control);
 PetscErrorCode analyses_row(Analyses *a, const ScoreTable *table, PetscInt group, PetscInt row, const AnalysedRow *given);

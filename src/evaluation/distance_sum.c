@@ -106,6 +106,31 @@ PetscErrorCode distance_part(DistanceCells *a, DistanceCells *b, PetscInt parts,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode distance_mean(DistanceCells *a, DistanceCells *b, double *mean)
+{
+  const PetscInt64 n = a->cells, m = b->cells, most = PetscMin(n, PetscMax(LEAST, BLOCK / 4 / m));
+  DistanceRows     d;
+  double           sum = 0;
+
+  PetscFunctionBeginUser;
+  PetscCheck(!a->single && !b->single, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONG, "Distances of single precision");
+  PetscCall(distancerows_create(a, b, most, &d));
+  PetscCall(PetscMalloc1(most * m, &d.wide));
+  for (PetscInt64 first = 0; first < n; first += most) {
+    const PetscInt64 rows = PetscMin(most, n - first);
+    distancerows_fill(&d, first, rows);
+    for (PetscInt64 i = 0; i < rows; i++) {
+      double of_row = 0;
+      for (PetscInt64 j = 0; j < m; j++) of_row += d.wide[i * m + j];
+      sum += of_row;
+    }
+  }
+  *mean = sum / ((double)n * (double)m);
+  PetscCall(PetscFree(d.wide));
+  PetscCall(distancerows_destroy(&d));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static double join(PetscInt parts, const double *sum, PetscInt64 pairs, PetscBool single)
 {
   if (parts == 1 || pairs <= LEAF) return sum[0];

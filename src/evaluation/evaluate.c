@@ -2,6 +2,7 @@
 #include "evaluation/analyses_internal.h"
 #include "evaluation/evaluation_state.h"
 #include "evaluation/pair_internal.h"
+#include <cblas.h>
 #include <math.h>
 #include <perturbdiff/runtime.h>
 #include <string.h>
@@ -19,30 +20,38 @@ static void dense_rows(const SparseRows *rows, PetscInt64 count, const PetscInt6
   }
 }
 
-static double mean_change(PetscInt64 n, const double *cells, PetscInt genes, PetscInt gene, double control)
+/* Mean change (genes) of cells from a control. */
+static void mean_changes(PetscInt64 n, const double *cells, PetscInt genes, const double *control, double *change)
 {
-  double sum = 0;
-  for (PetscInt64 i = 0; i < n; i++) sum += cells[i * genes + gene];
-  return sum / (double)n - control;
+  for (PetscInt g = 0; g < genes; g++) change[g] = 0;
+  for (PetscInt64 i = 0; i < n; i++)
+    for (PetscInt g = 0; g < genes; g++) change[g] += cells[i * genes + g];
+  for (PetscInt g = 0; g < genes; g++) change[g] = change[g] / (double)n - control[g];
 }
 
-/* One row of a group: cells predicted for it and the control mean they are compared with. */
+/* One row of a group: cells predicted for it. */
 typedef struct {
-  PetscInt64    count;
-  double       *cells;
-  const double *control;
+  PetscInt64 count;
+  double    *cells;
 } Candidate;
 
-static PetscErrorCode prediction_cells(Evaluation *e, PetscInt f, PetscInt slot, const double *control_real, Candidate *candidate)
+/* Mean of the control that a prediction in a slot is compared with: its own file's, the real ones' where that has none. */
+static const double *control_of_prediction(const Evaluation *e, PetscInt f, PetscInt slot)
+{
+  const PetscInt   control = e->slots.paired[slot];
+  const SlotCells *cells = e->file_cells[f].cells[control] ? &e->file_cells[f] : &e->real_cells;
+
+  return cells->mean + (size_t)e->slots.control_row[control] * (size_t)e->genes;
+}
+
+static PetscErrorCode prediction_cells(const Evaluation *e, PetscInt f, PetscInt slot, Candidate *candidate)
 {
   const SparseRows *rows = &e->file_cells[f].rows[slot];
-  const PetscInt    control = e->slots.paired[slot];
 
   PetscFunctionBeginUser;
   candidate->count = rows->rows;
   PetscCall(PetscMalloc1(rows->rows * e->genes, &candidate->cells));
   dense_rows(rows, rows->rows, NULL, e->genes, candidate->cells);
-  candidate->control = e->file_cells[f].cells[control] ? e->file_cells[f].mean + (size_t)e->slots.control_row[control] * (size_t)e->genes : control_real;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -119,44 +128,67 @@ static PetscErrorCode score_halves(Evaluation *e, PetscInt group, PetscInt slot,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode score_group(Evaluation *e, PetscInt k, ScoreTable *t, double *change_real, double *change)
+/* Predictions of a group, from their sparse rows. change: the real one (genes), then those of all rows. */
+static PetscErrorCode score_predictions(const Evaluation *e, PetscInt k, ScoreTable *t, double *change)
 {
   const PetscInt    slot = e->group_slot[k];
-  const SparseRows *rows = &e->real_cells.rows[slot];
+  const SparseRows *real = &e->real_cells.rows[slot];
   const double     *control = e->real_cells.mean + (size_t)e->slots.control_row[e->slots.paired[slot]] * (size_t)e->genes;
-  double           *real;
+
+  PetscFunctionBeginUser;
+  t->cells_real[k] = real->rows;
+  for (PetscInt r = 0; r < e->options->predictions; r++) {
+    const size_t      at = (size_t)r * (size_t)t->groups + (size_t)k;
+    const SparseRows *predicted = &e->file_cells[r].rows[slot];
+
+    PetscCall(population_scores_of_rows(real, predicted, e->genes, control, control_of_prediction(e, r, slot), &t->scores[at], change, change + (size_t)(r + 1) * (size_t)e->genes));
+    t->cells_predicted[at] = predicted->rows;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* All other rows of a group, and what is analysed of its cells; change as above. */
+static PetscErrorCode score_others(Evaluation *e, PetscInt k, ScoreTable *t, double *change)
+{
+  const PetscInt     slot = e->group_slot[k], predictions = e->options->predictions;
+  const SparseRows  *rows = &e->real_cells.rows[slot];
+  const double      *control = e->real_cells.mean + (size_t)e->slots.control_row[e->slots.paired[slot]] * (size_t)e->genes;
+  const PetscBool    analysed = t->analyses && analyses_need_cells(t->analyses, k) ? PETSC_TRUE : PETSC_FALSE;
+  double            *real = NULL;
   const SortedGenes *sorted = NULL;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(rows->rows * e->genes, &real));
-  dense_rows(rows, rows->rows, NULL, e->genes, real);
+  if (analysed || t->rows > predictions) {
+    PetscCall(PetscMalloc1(rows->rows * e->genes, &real));
+    dense_rows(rows, rows->rows, NULL, e->genes, real);
+  }
   if (e->contrasts) PetscCall(sorted_control(e, -1, slot, &sorted));
   if (t->analyses) PetscCall(analyses_begin_group(t->analyses, t, k, rows->rows, real, sorted));
-  for (PetscInt g = 0; g < e->genes; g++) change_real[g] = mean_change(rows->rows, real, e->genes, g, control[g]);
-  t->cells_real[k] = rows->rows;
   for (PetscInt r = 0; r < t->rows; r++) {
     const size_t at = (size_t)r * (size_t)t->groups + (size_t)k;
-    Candidate    candidate = {0, NULL, control};
+    double      *own = change + (size_t)(r + 1) * (size_t)e->genes;
+    Candidate    candidate = {0, NULL};
 
     if (t->kind[r] == ROW_CEILING) {
       PetscCall(score_halves(e, k, slot, r, control, t, &t->cells_predicted[at], &t->scores[at]));
-      for (PetscInt g = 0; g < e->genes; g++) change[(size_t)r * e->genes + g] = change_real[g];
+      PetscCall(PetscArraycpy(own, change, e->genes));
       continue;
     }
     if (t->kind[r] == ROW_PREDICTION) {
-      PetscCall(prediction_cells(e, r, slot, control, &candidate));
+      candidate.count = t->cells_predicted[at];
+      if (analysed) PetscCall(prediction_cells(e, r, slot, &candidate));
     } else {
       /* As many cells as are real. */
       candidate.count = rows->rows;
       PetscCall(PetscMalloc1(rows->rows * e->genes, &candidate.cells));
-      PetscCall(evaluation_baseline_cells(e, r - e->options->predictions, k, rows->rows, candidate.cells));
+      PetscCall(evaluation_baseline_cells(e, r - predictions, k, rows->rows, candidate.cells));
+      PetscCall(population_scores(rows->rows, real, candidate.count, candidate.cells, e->genes, control, control, &t->scores[at]));
+      t->cells_predicted[at] = candidate.count;
+      mean_changes(candidate.count, candidate.cells, e->genes, control, own);
     }
-    PetscCall(population_scores(rows->rows, real, candidate.count, candidate.cells, e->genes, control, candidate.control, &t->scores[at]));
-    t->cells_predicted[at] = candidate.count;
-    if (e->contrasts) PetscCall(sorted_control(e, r < e->options->predictions ? r : -1, slot, &sorted));
-    const AnalysedRow analysed = {.count = candidate.count, .count_real = rows->rows, .cells = candidate.cells, .real = real, .control = sorted};
-    if (t->analyses) PetscCall(analyses_row(t->analyses, t, k, r, &analysed));
-    for (PetscInt g = 0; g < e->genes; g++) change[(size_t)r * e->genes + g] = mean_change(candidate.count, candidate.cells, e->genes, g, candidate.control[g]);
+    if (e->contrasts) PetscCall(sorted_control(e, r < predictions ? r : -1, slot, &sorted));
+    const AnalysedRow given = {.count = candidate.count, .count_real = rows->rows, .cells = candidate.cells, .real = real, .control = sorted};
+    if (t->analyses) PetscCall(analyses_row(t->analyses, t, k, r, &given));
     PetscCall(PetscFree(candidate.cells));
   }
   if (t->analyses) PetscCall(analyses_end_group(t->analyses, t, k, rows->rows, real));
@@ -197,20 +229,51 @@ static PetscErrorCode choose_shown(Evaluation *e, ScoreTable *t)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A batch of own groups: where their changes are kept. */
+typedef struct {
+  const Evaluation *evaluation;
+  ScoreTable       *table;
+  size_t            width;
+  PetscInt         *group;
+  double           *kept;
+} ScoredGroups;
+
+static PetscErrorCode score_one(void *context, PetscInt64 i)
+{
+  const ScoredGroups *s = context;
+
+  PetscFunctionBeginUser;
+  PetscCall(score_predictions(s->evaluation, s->group[i], s->table, s->kept + (size_t)i * s->width));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Own groups, batch by batch; kept (own groups, width): their changes. Not collective. */
 static PetscErrorCode score_own(Evaluation *e, ScoreTable *t, size_t width, double *kept)
 {
+  ScoredGroups  s = {e, t, width, NULL, kept};
+  const int     threads = threads_that_allocate(), blas_threads = openblas_get_num_threads();
+  PetscErrorCode code;
+
   PetscFunctionBeginUser;
   PetscCall(evaluation_load_controls(e));
+  PetscCall(PetscMalloc1(e->groups, &s.group));
   for (PetscInt begin = 0, end; begin < e->groups; begin = end) {
+    PetscInt count = 0;
+
     PetscCall(evaluation_load_batch(e, begin, PETSC_TRUE, &end));
-    for (PetscInt k = begin; k < end; k++) {
-      if (e->owner[k] != e->rank) continue;
-      PetscCall(score_group(e, k, t, kept, kept + e->genes));
-      PetscCall(evaluation_free_rows(e, e->group_slot[k]));
-      kept += width;
+    for (PetscInt k = begin; k < end; k++)
+      if (e->owner[k] == e->rank) s.group[count++] = k;
+    openblas_set_num_threads(1);
+    code = threads_each(count < threads ? 1 : threads, count, score_one, &s);
+    openblas_set_num_threads(blas_threads);
+    PetscCall(code);
+    for (PetscInt i = 0; i < count; i++) {
+      PetscCall(score_others(e, s.group[i], t, s.kept + (size_t)i * width));
+      PetscCall(evaluation_free_rows(e, e->group_slot[s.group[i]]));
     }
+    s.kept += (size_t)count * width;
   }
+  PetscCall(PetscFree(s.group));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -42,22 +42,36 @@ static PetscErrorCode deal_pair(Pair *pair, const RealSummary *kept)
 
 /* ---- differential expression ------------------------------------------------------------------------------------------------------ */
 
-/* A perturbation's lines on their way to rank 0. */
+/* A perturbation's lines, maybe on their way to rank 0. */
 typedef struct {
   char       *text;
+  size_t      size;
   MPI_Request request;
 } Lines;
 
-static PetscErrorCode send_lines(const Pair *pair, int side, PetscInt row, Lines *lines)
+typedef struct {
+  const Pair *pair;
+  int         side;
+  PetscInt    first; /* place in the file */
+  Lines      *lines; /* (perturbations) in the order of the file */
+} LinesMaker;
+
+/* Perturbations whose lines are made at a time. */
+enum { LINES_STEP = 32 };
+
+static PetscErrorCode make_lines(void *context, PetscInt64 i)
 {
-  size_t size;
-  FILE  *stream = open_memstream(&lines->text, &size);
+  const LinesMaker *maker = context;
+  const Pair       *pair = maker->pair;
+  const PetscInt    p = pair->view[maker->side]->order[maker->first + i];
+  Lines            *lines = &maker->lines[maker->first + i];
 
   PetscFunctionBeginUser;
+  if (!deal_leads(&pair->deal, p)) PetscFunctionReturn(PETSC_SUCCESS);
+  FILE *stream = open_memstream(&lines->text, &lines->size);
   PetscCheck(stream, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
-  differential_write_target(&pair->summary[side].de, row, stream);
+  differential_write_target(&pair->summary[maker->side].de, pair->deal.place[p], stream);
   PetscCheck(!fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
-  PetscCallMPI(MPI_Isend(lines->text, (PetscMPIInt)size, MPI_CHAR, 0, 0, pair->deal.comm, &lines->request));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -66,32 +80,41 @@ static PetscErrorCode gather_lines(const Pair *pair, int side, FILE *stream)
 {
   const CellView *view = pair->view[side];
   const Deal     *deal = &pair->deal;
-  PetscInt        sent = 0;
   char           *received = NULL;
-  Lines          *lines;
+  LinesMaker      maker = {.pair = pair, .side = side};
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(deal->own, &lines));
+  PetscCall(PetscCalloc1(view->perturbations, &maker.lines));
   for (PetscInt k = 0; k < view->perturbations; k++) {
-    const PetscInt p = view->order[k];
-    if (deal_leads(deal, p)) {
-      if (deal->rank) PetscCall(send_lines(pair, side, deal->place[p], &lines[sent++]));
-      else differential_write_target(&pair->summary[side].de, deal->place[p], stream);
+    const PetscMPIInt leader = deal->first[view->order[k]];
+    Lines            *lines = &maker.lines[k];
+
+    if (k % LINES_STEP == 0) {
+      maker.first = k;
+      PetscCall(threads_each(threads_that_allocate(), PetscMin(LINES_STEP, view->perturbations - k), make_lines, &maker));
+    }
+    if (lines->text && deal->rank) {
+      PetscCallMPI(MPI_Isend(lines->text, (PetscMPIInt)lines->size, MPI_CHAR, 0, 0, deal->comm, &lines->request));
+    } else if (lines->text) {
+      fwrite(lines->text, 1, lines->size, stream);
+      free(lines->text);
+      lines->text = NULL;
     } else if (!deal->rank) {
       MPI_Status  status;
       PetscMPIInt length;
-      PetscCallMPI(MPI_Probe(deal->first[p], 0, deal->comm, &status));
+      PetscCallMPI(MPI_Probe(leader, 0, deal->comm, &status));
       PetscCallMPI(MPI_Get_count(&status, MPI_CHAR, &length));
       PetscCall(PetscRealloc((size_t)length + 1, &received));
-      PetscCallMPI(MPI_Recv(received, length, MPI_CHAR, deal->first[p], 0, deal->comm, MPI_STATUS_IGNORE));
+      PetscCallMPI(MPI_Recv(received, length, MPI_CHAR, leader, 0, deal->comm, MPI_STATUS_IGNORE));
       fwrite(received, 1, (size_t)length, stream);
     }
   }
-  for (PetscInt k = 0; k < sent; k++) {
-    PetscCallMPI(MPI_Wait(&lines[k].request, MPI_STATUS_IGNORE));
-    free(lines[k].text);
+  for (PetscInt k = 0; k < view->perturbations; k++) {
+    if (!maker.lines[k].text) continue;
+    PetscCallMPI(MPI_Wait(&maker.lines[k].request, MPI_STATUS_IGNORE));
+    free(maker.lines[k].text);
   }
-  PetscCall(PetscFree(lines));
+  PetscCall(PetscFree(maker.lines));
   PetscCall(PetscFree(received));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

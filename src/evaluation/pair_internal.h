@@ -129,6 +129,13 @@ void           distancerows_fill(const DistanceRows *distances, PetscInt64 first
 /* Part `part` of the sum of Euclidean distances of all pairs of cells of a and b: the sum is a binary tree, cut where it has `parts` (power of two) branches; distance_join adds them up. Single
    precision is rounded as numpy and scikit-learn do. Not collective. */
 PetscErrorCode distance_part(DistanceCells *a, DistanceCells *b, PetscInt parts, PetscInt part, double *sum);
+/* distance_mean - the mean of all these distances, without such rounding. Not collective. */
+PetscErrorCode distance_mean(DistanceCells *a, DistanceCells *b, double *mean);
+
+/* population_scores_of_rows - population_scores of sparse rows, and the mean changes from the control means (genes). Not collective; thread-safe as far as PETSc's memory is. */
+PetscErrorCode population_scores_of_rows(const SparseRows *real, const SparseRows *predicted, PetscInt genes, const double *control_real, const double *control_predicted,
+                                         PopulationScores *scores, double *change_real, double *change_predicted);
+
 /* Sum of an array in numpy's order; single: of single precision numbers. */
 double numpy_sum(PetscInt64 n, const double *value, PetscBool single);
 double distance_join(PetscInt parts, const double *sum, PetscInt64 pairs, PetscBool single);

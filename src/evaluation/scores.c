@@ -1,4 +1,5 @@
 /* Scores of one predicted population against the real one (METRICS, "On means"). */
+#include "evaluation/pair_internal.h"
 #include <math.h>
 #include <perturbdiff/evaluation.h>
 #include <perturbdiff/hilbert/pairs.h>
@@ -52,6 +53,13 @@ static void mean_scores(PetscInt64 genes, const double *real, const double *pred
   scores->r2 = spread > 0 ? 1 - residual / spread : NAN;
 }
 
+/* All but the energy distance. */
+static void scores_of_means(PetscInt64 genes, const double *real, const double *control_real, const double *predicted, const double *control_predicted, PopulationScores *scores)
+{
+  scores->pearson_delta = pearson_of_differences(genes, real, control_real, predicted, control_predicted);
+  mean_scores(genes, real, predicted, scores);
+}
+
 PetscErrorCode population_scores(PetscInt64 n, const double *real, PetscInt64 m, const double *predicted, PetscInt64 genes, const double *control_real,
                                  const double *control_predicted, PopulationScores *scores)
 {
@@ -62,9 +70,41 @@ PetscErrorCode population_scores(PetscInt64 n, const double *real, PetscInt64 m,
   PetscCall(PetscMalloc2(genes, &mean_real, genes, &mean_predicted));
   column_means(n, genes, real, mean_real);
   column_means(m, genes, predicted, mean_predicted);
-  scores->pearson_delta = pearson_of_differences(genes, mean_real, control_real, mean_predicted, control_predicted);
-  mean_scores(genes, mean_real, mean_predicted, scores);
+  scores_of_means(genes, mean_real, control_real, mean_predicted, control_predicted, scores);
   PetscCall(energy_distance(n, real, m, predicted, (PetscInt)genes, &scores->energy_distance));
   PetscCall(PetscFree2(mean_real, mean_predicted));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static void row_means(const SparseRows *rows, PetscInt genes, double *mean)
+{
+  for (PetscInt g = 0; g < genes; g++) mean[g] = 0;
+  for (int64_t e = 0; e < rows->offset[rows->rows]; e++) mean[rows->column[e]] += sparserows_get(rows, e);
+  for (PetscInt g = 0; g < genes; g++) mean[g] /= (double)rows->rows;
+}
+
+PetscErrorCode population_scores_of_rows(const SparseRows *real, const SparseRows *predicted, PetscInt genes, const double *control_real, const double *control_predicted,
+                                         PopulationScores *scores, double *change_real, double *change_predicted)
+{
+  DistanceCells x, y;
+  double        across, within[2];
+
+  PetscFunctionBeginUser;
+  PetscCheck(real->rows > 0 && predicted->rows > 0 && genes > 0, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ, "Scores of an empty population");
+  row_means(real, genes, change_real);
+  row_means(predicted, genes, change_predicted);
+  scores_of_means(genes, change_real, control_real, change_predicted, control_predicted, scores);
+  for (PetscInt g = 0; g < genes; g++) {
+    change_real[g] -= control_real[g];
+    change_predicted[g] -= control_predicted[g];
+  }
+  PetscCall(distancecells_create(real, genes, PETSC_FALSE, &x));
+  PetscCall(distancecells_create(predicted, genes, PETSC_FALSE, &y));
+  PetscCall(distance_mean(&x, &y, &across));
+  PetscCall(distance_mean(&x, &x, &within[0]));
+  PetscCall(distance_mean(&y, &y, &within[1]));
+  scores->energy_distance = 2 * across - within[0] - within[1];
+  PetscCall(distancecells_destroy(&x));
+  PetscCall(distancecells_destroy(&y));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
