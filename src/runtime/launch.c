@@ -20,5 +20,10 @@ void launch_shortcuts(void)
 
   /* A refusal costs time only. */
   if (alone || (all && here && !strcmp(all, here))) (void)setenv("OMPI_MCA_pml", "ob1", 0);
-  if (alone) (void)setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+  if (!alone) return;
+  (void)setenv("OMPI_MCA_ess_singleton_isolated", "1", 0);
+  /* All such processes of a user would have one session folder, which the first to end takes from the others: they make none, and what keeps a file there, shared
+     file pointers, is not for a process alone. */
+  (void)setenv("OMPI_MCA_orte_create_session_dirs", "0", 0);
+  (void)setenv("OMPI_MCA_sharedfp", "^sm", 0);
 }

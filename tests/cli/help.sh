@@ -54,6 +54,16 @@ for command in $commands; do
   if [ "$status" -eq 0 ] && cmp -s "$out" help.txt; then ok "$command -help as help $command"; else not_ok "$command -help as help $command" "they differ" "$out"; fi
 done
 
+# Programs side by side leave each other alone: they begin and end at any time.
+beside() {
+  local i
+  for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do "$program" simulate -out "beside$1.h5ad" -cells 24 -genes 8 -perturbations 2 -effect_genes 2 -quiet || echo "exit status $?"; done
+}
+for worker in 1 2 3; do beside $worker >beside$worker.out 2>&1 </dev/null & done
+wait
+cat beside*.out >"$out"
+if [ -s "$out" ]; then not_ok "programs side by side" "they print" "$out"; else ok "programs side by side"; fi
+
 refused "unknown command" "unknown command 'prepair'; did you mean 'prepare'?" prepair
 refused "help of an unknown command" "unknown command 'evaluat'; did you mean 'evaluate'?" help evaluat
 refused "unknown option" "unknown option 'cell'; did you mean 'cells'?" simulate -cell 5
