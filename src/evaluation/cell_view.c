@@ -223,7 +223,6 @@ PetscErrorCode cellview_embedding(CellView *view, MPI_Comm comm, const char *key
   PetscFunctionBeginUser;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCallMPI(MPI_Comm_size(comm, &size));
-  if (view->store) return error_user("-embedding %s: %s is a cell store, which has none; give AnnData files", key, view->path);
   PetscCall(PetscSNPrintf(path, sizeof path, "obsm/%s", key));
   PetscCall(anndata_select(view->file->file, path));
   PetscCall(anndata_shape(view->file->file, &cells, &width));

@@ -122,6 +122,12 @@ static PetscErrorCode read_row(const CsvLines *lines, const PetscInt column[NUMB
   if (isnan(row->number[FOLD]) || isnan(row->number[FDR]))
     return error_user("%s:%lld: no log2_fold_change or fdr of target '%s', feature '%s'", lines->path, (long long)lines->line, lines->cell[target],
                       lines->cell[feature]);
+  for (int i = 0; i < 2; i++) {
+    const double chance = row->number[i ? FDR : P_VALUE];
+    if (chance < 0 || chance > 1 + 1e-9)
+      return error_user("%s:%lld: %s %g of target '%s', feature '%s' does not lie between 0 and 1", lines->path, (long long)lines->line, number_column[i ? FDR : P_VALUE],
+                        chance, lines->cell[target], lines->cell[feature]);
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -115,6 +115,8 @@ PetscErrorCode evaluation_pairs(Evaluation *e, const ScoreTable *t, PairMetrics 
   char                   folder[PETSC_MAX_PATH_LEN];
 
   PetscFunctionBeginUser;
+  /* All that can be refused first: no table is written of an input that will be refused. */
+  for (PetscInt f = 0; f < o->predictions; f++) PetscCall(pair_check(e->comm, &real, &e->file[f], o->pair));
   PetscCall(pairmetrics_create(t, *e->axes.column[1] ? e->axes.count[1] : 1, metrics));
   for (PetscInt f = 0; f < o->predictions; f++) {
     PetscCall(folder_of_row(e, t, f, folder));

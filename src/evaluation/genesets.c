@@ -77,6 +77,7 @@ static PetscErrorCode parse_gmt(const char *path, char *text, PetscInt genes, co
                         name[i].name, (long long)PetscMin(name[i - 1].place, name[i].place));
     }
   }
+  if (!named) return error_user("%s: no gene sets in it; a GMT file has a line a set: name, description, genes, separated by tabs", path);
   if (!sets->sets) {
     return error_user("%s: none of its %lld sets has %lld to %lld of the scored genes; do its gene names match those of the cells? else give -geneset_least or "
                       "-geneset_most",

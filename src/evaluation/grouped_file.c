@@ -262,6 +262,7 @@ PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *con
   PetscCall(anndata_shape(file->file, &file->cells, &file->genes));
   for (int a = 0; a < AXES; a++)
     if (*column[a]) PetscCall(anndata_column(file->file, "obs", column[a], &file->column[a]));
+  if (!anndata_exists(file->file, "X")) return error_user("%s: no matrix X in it; write the values to be scored into X", path);
   if (!file->cells || !file->genes) return error_user("%s: no %s in it", path, file->cells ? "genes" : "cells");
   if (file->cells > PETSC_MPI_INT_MAX)
     return error_user("%s: %lld cells are more than the %d that can be scored at once", path, (long long)file->cells, PETSC_MPI_INT_MAX);

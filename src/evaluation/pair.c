@@ -308,9 +308,6 @@ static PetscErrorCode summarise(Pair *pair, PetscBool expression, const char *co
   if (!*pair->options->embedding) PetscFunctionReturn(PETSC_SUCCESS);
   PetscInt columns[2];
   for (int s = 0; s < 2; s++) PetscCall(cellview_embedding(pair->view[s], pair->comm, pair->options->embedding, &columns[s], &pair->embedded[s].mean));
-  if (columns[0] != columns[1])
-    return error_user("-embedding %s: %lld columns in %s but %lld in %s", pair->options->embedding, (long long)columns[0], pair->view[0]->path,
-                      (long long)columns[1], pair->view[1]->path);
   pair->columns = columns[0];
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -242,10 +242,13 @@ typedef struct {
   const char *const *gene;
 } RealCells;
 
-/* pair_evaluate - the tables of one prediction, a set for each cell type where that axis is used. AnnData files must have the same genes,
-   perturbations, cell types and control cells, as cell-eval wants; of a store the part that is predicted is taken, and its control cells where
-   the prediction has none. maker: not NULL: in place of the file's cells those it makes, with the real control cells. place: all but the type. Collective.
-   User errors: such differences. */
+/* pair_check - what stands against the tables of one prediction; nothing is written. AnnData files must have the same genes, perturbations, cell types and control
+   cells, as cell-eval wants, and a finite embedding of the same width where one is named; of a store the part that is predicted is taken, and its control cells where
+   the prediction has none. Collective. User errors: such differences. */
+PetscErrorCode pair_check(MPI_Comm comm, const RealCells *real, GroupedFile *predicted, const PairOptions *options);
+
+/* pair_evaluate - the tables of one prediction that pair_check has passed, a set for each cell type where that axis is used. maker: not NULL: in place of the file's
+   cells those it makes, with the real control cells. place: all but the type. Collective. User errors: as pair_tables. */
 PetscErrorCode pair_evaluate(MPI_Comm comm, const RealCells *real, GroupedFile *predicted, const CellMaker *maker, PairPlace place, const PairOptions *options,
                              const char *folder);
 

@@ -1,5 +1,6 @@
 /* Which cells of the two files are compared with which: all of them, or those of one cell type. */
 #include "evaluation/pair_internal.h"
+#include <math.h>
 #include <perturbdiff/runtime.h>
 #include <stdlib.h>
 #include <string.h>
@@ -280,35 +281,104 @@ static PetscErrorCode refuse_genes(const RealCells *real, const GroupedFile *pre
                     (long long)missing, (long long)real->all_genes, real->real, first[0], missing > 1 ? ", " : "", first[1], missing > 2 ? ", " : "", first[2]);
 }
 
-PetscErrorCode pair_evaluate(MPI_Comm comm, const RealCells *real, GroupedFile *predicted, const CellMaker *maker, PairPlace place, const PairOptions *options,
-                             const char *folder)
+/* Values of an embedding must be numbers. */
+static PetscErrorCode refuse_values(GroupedFile *file, const char *key, PetscInt64 begin, PetscInt64 end)
 {
-  const Axes *axes = real->axes;
-  int64_t    *key = NULL;
+  PetscInt64 step;
 
+  PetscFunctionBeginUser;
+  PetscCall(anndata_rows_for_bytes(file->file, file->memory.chunk, &step));
+  for (PetscInt64 first = begin; first < end; first += step) {
+    SparseRows rows;
+    PetscInt64 row = 0;
+    int64_t    e = 0;
+
+    PetscCall(anndata_read_rows(file->file, first, PetscMin(step, end - first), &rows));
+    while (e < rows.offset[rows.rows] && isfinite(sparserows_get(&rows, e))) e++;
+    while (row < rows.rows && rows.offset[row + 1] <= e) row++;
+    if (row < rows.rows) {
+      const double wrong = sparserows_get(&rows, e);
+      PetscCall(sparserows_free(&rows));
+      return error_user("%s: value %g in row %lld of obsm/%s; an embedding must be finite", file->path, wrong, (long long)(first + row + 1), key);
+    }
+    PetscCall(sparserows_free(&rows));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode refuse_embedding(MPI_Comm comm, GroupedFile *file, const char *key, PetscInt64 *columns)
+{
+  char        path[512];
+  PetscInt64  cells;
+  PetscMPIInt rank, size;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  PetscCall(PetscSNPrintf(path, sizeof path, "obsm/%s", key));
+  PetscCall(anndata_select(file->file, path));
+  PetscCall(anndata_shape(file->file, &cells, columns));
+  PetscCallAgree(comm, refuse_values(file, key, cells * rank / size, cells * (rank + 1) / size));
+  PetscCall(anndata_select(file->file, "X"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode refuse_embeddings(MPI_Comm comm, const RealCells *real, GroupedFile *predicted, const char *key)
+{
+  GroupedFile *const file[2] = {real->file, predicted};
+  PetscInt64         columns[2];
+
+  PetscFunctionBeginUser;
+  if (!*key) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!real->file) return error_user("-embedding %s: %s is a cell store, which has none; give AnnData files", key, real->real);
+  for (int s = 0; s < 2; s++) PetscCall(refuse_embedding(comm, file[s], key, &columns[s]));
+  if (columns[0] != columns[1])
+    return error_user("-embedding %s: %lld columns in %s but %lld in %s", key, (long long)columns[0], real->real, (long long)columns[1], predicted->path);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The tables of every cell type, or with check_only what cannot be compared. */
+static PetscErrorCode evaluate_types(MPI_Comm comm, const RealCells *real, GroupedFile *predicted, const CellMaker *maker, PairPlace place, PetscBool check_only,
+                                     const PairOptions *options, const char *folder)
+{
+  const Axes    *axes = real->axes;
+  int64_t       *key = NULL;
+  const int64_t *real_key;
+
+  PetscFunctionBeginUser;
+  if (!real->file) PetscCall(keys_of_store(real->store, axes, predicted, &key));
+  real_key = key ? key : real->file->key;
+  if (!*axes->column[1]) PetscCall(evaluate_type(comm, real, predicted, maker, real_key, -1, place, check_only, options, folder));
+  for (PetscInt type = 0; *axes->column[1] && type < axes->count[1]; type++) {
+    PetscBool in_real = PETSC_FALSE, in_predicted;
+    PetscCall(has_type(axes, predicted, type, &in_predicted));
+    if (real->file) PetscCall(has_type(axes, real->file, type, &in_real));
+    if (in_real && !in_predicted)
+      return error_user("%s: no cells of %s '%s', which %s has; give files with the same, or -profile none", predicted->path, axes->column[1],
+                        axes->label[1][type], real->real);
+    if (in_predicted) PetscCall(evaluate_type(comm, real, predicted, maker, real_key, type, place, check_only, options, folder));
+  }
+  PetscCall(PetscFree(key));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode pair_check(MPI_Comm comm, const RealCells *real, GroupedFile *predicted, const PairOptions *options)
+{
   PetscFunctionBeginUser;
   PetscCall(refuse_genes(real, predicted));
   if (real->file) {
-    PetscCall(refuse_empty(real->file, axes->column[0]));
-    PetscCall(refuse_empty(predicted, axes->column[0]));
-  } else {
-    PetscCall(keys_of_store(real->store, axes, predicted, &key));
+    PetscCall(refuse_empty(real->file, real->axes->column[0]));
+    PetscCall(refuse_empty(predicted, real->axes->column[0]));
   }
-  /* All that can be refused first: no table is written of an input that will be refused. */
-  for (int pass = 0; pass < 2; pass++) {
-    const PetscBool check_only = pass ? PETSC_FALSE : PETSC_TRUE;
+  PetscCall(evaluate_types(comm, real, predicted, NULL, (PairPlace){0}, PETSC_TRUE, options, ""));
+  PetscCall(refuse_embeddings(comm, real, predicted, options->embedding));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
 
-    if (!*axes->column[1]) PetscCall(evaluate_type(comm, real, predicted, maker, key ? key : real->file->key, -1, place, check_only, options, folder));
-    for (PetscInt type = 0; *axes->column[1] && type < axes->count[1]; type++) {
-      PetscBool in_real = PETSC_FALSE, in_predicted;
-      PetscCall(has_type(axes, predicted, type, &in_predicted));
-      if (real->file) PetscCall(has_type(axes, real->file, type, &in_real));
-      if (in_real && !in_predicted)
-        return error_user("%s: no cells of %s '%s', which %s has; give files with the same, or -profile none", predicted->path, axes->column[1],
-                          axes->label[1][type], real->real);
-      if (in_predicted) PetscCall(evaluate_type(comm, real, predicted, maker, key ? key : real->file->key, type, place, check_only, options, folder));
-    }
-  }
-  PetscCall(PetscFree(key));
+PetscErrorCode pair_evaluate(MPI_Comm comm, const RealCells *real, GroupedFile *predicted, const CellMaker *maker, PairPlace place, const PairOptions *options,
+                             const char *folder)
+{
+  PetscFunctionBeginUser;
+  PetscCall(evaluate_types(comm, real, predicted, maker, place, PETSC_FALSE, options, folder));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -257,11 +257,16 @@ evaluation() {
   refuse "ceiling of one control cell" "one_control.h5ad@one control cell@-ceiling false" evaluate -real "$fixtures/one_control.h5ad" -predicted "$good" $pooled
   refuse "unknown profile" "'profile' takes full|de" evaluate -real "$good" -predicted "$good" $pooled -profile fast
   refuse "embedding absent" "X_none" evaluate -real "$good" -predicted "$good" $pooled -embedding X_none
+  refuse "embedding that is not a number" "embedded.h5ad: value nan in row 5 of obsm/X_broken@finite" evaluate -real "$fixtures/embedded.h5ad" -predicted "$fixtures/embedded.h5ad" $pooled -embedding X_broken
+  refuse "prediction without a matrix" "no_matrix.h5ad: no matrix X" evaluate -real "$good" -predicted "$fixtures/no_matrix.h5ad" $pooled
+  refuse "second prediction that cannot be compared" "no_control.h5ad: no cells with the control label" evaluate -real "$good" -predicted a="$good",b="$fixtures/no_control.h5ad" $pooled
   refuse "table of expression missing" "none.csv@no such" evaluate -real "$good" -predicted "$good" $pooled -real_de none.csv
   printf 'target,feature,fdr\np1,g1,0.1\n' >de.csv
   refuse "table of expression without a column" "de.csv@no column 'log2_fold_change'" evaluate -real "$good" -predicted "$good" $pooled -real_de de.csv
   printf 'target,feature,log2_fold_change,p_value,fdr\np1,g1,x,0.1,0.1\n' >de.csv
   refuse "table of expression with a text for a number" "de.csv:2@'x' in column log2_fold_change is not a number" evaluate -real "$good" -predicted "$good" $pooled -predicted_de de.csv
+  printf 'target,feature,log2_fold_change,p_value,fdr\np1,g1,1,0.1,7\n' >de.csv
+  refuse "table of expression with a chance above 1" "de.csv:2: fdr 7@between 0 and 1" evaluate -real "$good" -predicted "$good" $pooled -predicted_de de.csv
   printf 'statistic,mse\nmean,1\n' >agg.csv
   refuse "score against another table" "agg.csv@-profile" evaluate -real "$good" -predicted "$good" $pooled -score agg.csv
   refuse "one table of expression for two predictions" "-predicted_de@one prediction" evaluate -real "$good" -predicted a="$good",b="$good" $pooled -predicted_de de.csv
@@ -275,6 +280,8 @@ evaluation() {
   printf 'perturbation,gene,differentially_expressed\ndrug0,gene0,maybe\n' >maybe.csv
   score="evaluate -real cells.h5 -predicted shift.h5ad -out new"
   refuse "gene sets missing" "none.gmt@no such file" $score -genesets none.gmt
+  : >none_in_it.gmt
+  refuse "gene sets of an empty file" "none_in_it.gmt: no gene sets@tabs" $score -genesets none_in_it.gmt
   refuse "gene set without genes" "short.gmt:2@'two' has no genes@tabs" $score -genesets short.gmt
   refuse "gene set twice" "twice.gmt:2@'one' is there twice (line 1)" $score -genesets twice.gmt
   refuse "gene sets of other genes" "strange.gmt@none of its 1 sets@gene names" $score -genesets strange.gmt

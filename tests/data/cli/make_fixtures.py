@@ -104,3 +104,10 @@ empty = good.copy()
 empty.obs = empty.obs.astype("category")
 empty.obs["drug"] = empty.obs["drug"].cat.add_categories("p3")
 write("empty_group", empty)
+
+embedded = good.copy()
+embedded.obsm["X_broken"] = good.X.toarray()[:, :3]
+embedded.obsm["X_broken"][4, 1] = np.nan
+write("embedded", embedded)
+
+write("no_matrix", ad.AnnData(obs=good.obs.copy(), var=good.var.copy()))
