@@ -1,7 +1,6 @@
 /* Differential expression: the table, the rank-sum test and the false discovery rates (METRICS, "On differential expression"). */
 #include "evaluation/differential_internal.h"
 #include <math.h>
-#include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/options.h>
 #include <string.h>
@@ -65,50 +64,44 @@ double tie_sum(PetscInt64 count, const double *value)
   return sum;
 }
 
-/* Neighbours compared at a time. */
-enum { NEAR = 16 };
-
-/* First of the ascending values in [from, count) that is not below v, which is near: values are looked up in ascending order. */
-static inline PetscInt64 lower_bound(PetscInt64 from, PetscInt64 count, const double *value, double v)
+/* First of the ascending values in [from, count) that is not below v, or with `past` that is above it, by steps that double and then halve: values are looked up in ascending order, and of a long
+   list of control values few are touched. */
+static inline PetscInt64 bound(PetscInt64 from, PetscInt64 count, const double *value, double v, int past)
 {
-  while (from + NEAR <= count) {
-    int below = 0;
-#pragma omp simd reduction(+ : below)
-    for (int k = 0; k < NEAR; k++) below += value[from + k] < v;
-    from += below;
-    if (below < NEAR) return from;
-  }
-  while (from < count && value[from] < v) from++;
-  return from;
-}
+  PetscInt64 step = 1;
 
-/* How many of the ascending values from `from` on are v. */
-static inline PetscInt64 equal_run(PetscInt64 from, PetscInt64 count, const double *value, double v)
-{
-  PetscInt64 to = from;
-
-  while (to + NEAR <= count) {
-    int same = 0;
-#pragma omp simd reduction(+ : same)
-    for (int k = 0; k < NEAR; k++) same += value[to + k] == v;
-    to += same;
-    if (same < NEAR) return to - from;
+#define LEFT_OF(x) (past ? (x) <= v : (x) < v)
+  if (from >= count || !LEFT_OF(value[from])) return from;
+  while (from + step < count && LEFT_OF(value[from + step])) {
+    from += step;
+    step *= 2;
   }
-  while (to < count && value[to] == v) to++;
-  return to - from;
+  /* value[from] lies left, the bound within `step` of it. */
+  PetscInt64 left = PetscMin(step, count - from);
+  while (left > 1) {
+    const PetscInt64 half = left / 2;
+    if (LEFT_OF(value[from + half])) {
+      from += half;
+      left -= half;
+    } else {
+      left = half;
+    }
+  }
+  return from + 1;
+#undef LEFT_OF
 }
 
 /* The sum of the ranks of a's values in both, without those of zeros; ties: what groups of equal values add to b's. */
-VECTOR_CLONES static double rank_values(const GeneValues *a, const GeneValues *b, double zeros, double *ties)
+static double rank_values(const GeneValues *a, const GeneValues *b, double zeros, double *ties)
 {
   double     rank_sum = 0;
   PetscInt64 below = 0;
 
   for (PetscInt64 i = 0; i < a->entries;) {
     const double     v = a->value[i];
-    const PetscInt64 equal = equal_run(i, a->entries, a->value, v);
-    below = lower_bound(below, b->entries, b->value, v);
-    const PetscInt64 same = equal_run(below, b->entries, b->value, v);
+    const PetscInt64 equal = bound(i, a->entries, a->value, v, 1) - i;
+    below = bound(below, b->entries, b->value, v, 0);
+    const PetscInt64 same = bound(below, b->entries, b->value, v, 1) - below;
     const double     t_a = (double)equal, t_b = (double)same, t = t_a + t_b;
     rank_sum += t_a * (zeros + (double)(i + below) + (t + 1) / 2);
     *ties += (t * t * t - t) - (t_b * t_b * t_b - t_b);

@@ -73,7 +73,7 @@ static PetscErrorCode make_panels(DistanceCells *cells)
   PetscFunctionBeginUser;
   PetscCall(aligned((size_t)panels * size, &cells->panel_memory, &cells->panels));
 #pragma omp parallel for schedule(dynamic, 1)
-  for (PetscInt64 p = 0; p < panels; p++) sparsepanel_fill(cells->rows, p * SPARSE_PANEL, cells->genes, cells->panels + (size_t)p * size);
+  for (PetscInt64 p = 0; p < panels; p++) sparsepanel_fill(&cells->sparse, p * SPARSE_PANEL, cells->panels + (size_t)p * size);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -84,8 +84,8 @@ static PetscErrorCode make_form(DistanceCells *cells, Form form)
 
 #pragma omp critical(distance_forms)
   {
-    if (form == FORM_SPARSE && !cells->sparse.begin) code = sparsecells_create(cells->rows, cells->genes, &cells->sparse);
-    if (form == FORM_PANELS && !cells->panels) code = make_panels(cells);
+    if (form != FORM_DENSE && !cells->sparse.begin) code = sparsecells_create(cells->rows, cells->genes, &cells->sparse);
+    if (!code && form == FORM_PANELS && !cells->panels) code = make_panels(cells);
     if (form == FORM_DENSE && !cells->dense) code = make_dense(cells);
   }
   return code;
@@ -185,7 +185,7 @@ static void sparse_rows(const DistanceRows *d, PetscInt64 first, PetscInt64 rows
   const size_t     size = (size_t)d->a->genes * SPARSE_PANEL;
   double          *own = tile + d->tile_size - size;
 
-  if (d->a == d->b) sparsepanel_fill(d->b->rows, column, d->b->genes, own);
+  if (d->a == d->b) sparsepanel_fill(d->sparse, column, own);
   sparse_products(d->sparse, from, first + rows - from, d->a == d->b ? own : d->b->panels + (size_t)panel * size, tile);
   for (PetscInt64 i = from; i < first + rows; i++)
     finish(d, i, column, columns, tile + (i - from) * SPARSE_PANEL, (size_t)(i - first) * (size_t)d->b->cells + (size_t)column, cell);

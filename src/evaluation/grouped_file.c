@@ -14,7 +14,7 @@ static const double largest_rounding = 1e-3;
 CellMemory cellmemory_of(double bytes)
 {
   const double all = bytes > 0 ? bytes : 1 << 30;
-  return (CellMemory){.chunk = all / 32, .kept = 3 * all / 8, .batch = all / 2, .small_batch = all / 128};
+  return (CellMemory){.chunk = all / 32, .kept = 3 * all / 8, .batch = all / 2, .small_batch = all / 32};
 }
 
 /* What a scan of some rows finds. */

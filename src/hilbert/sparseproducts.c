@@ -34,7 +34,7 @@ PetscErrorCode sparsecells_create(const SparseRows *rows, PetscInt dimension, Sp
 {
   const PetscInt64 n = rows->rows, slabs = slabs_of(dimension);
   const int64_t    entries = n ? rows->offset[n] - rows->offset[0] : 0;
-  int64_t         *end, before = 0;
+  int64_t         *end, *next, before = 0;
 
   PetscFunctionBeginUser;
   PetscCheck(dimension <= INT32_MAX / SPARSE_PANEL, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%lld genes", (long long)dimension);
@@ -44,19 +44,29 @@ PetscErrorCode sparsecells_create(const SparseRows *rows, PetscInt dimension, Sp
   PetscCall(PetscMalloc1(entries, &cells->value));
   /* Counted one place further on, so that filling moves each end to the begin of the next. */
   end = cells->begin + 1;
-  for (PetscInt64 i = 0; i < n; i++)
-    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) end[(rows->column[e] / SLAB) * n + i]++;
+  PetscCall(PetscCalloc1(slabs, &next));
+  for (PetscInt64 i = 0; i < n; i++) {
+    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) next[rows->column[e] / SLAB]++;
+    for (PetscInt64 s = 0; s < slabs; s++) {
+      end[s * n + i] = next[s];
+      next[s] = 0;
+    }
+  }
   for (PetscInt64 k = 0; k < slabs * n; k++) {
     const int64_t count = end[k];
     end[k] = before;
     before += count;
   }
-  for (PetscInt64 i = 0; i < n; i++)
+  for (PetscInt64 i = 0; i < n; i++) {
+    for (PetscInt64 s = 0; s < slabs; s++) next[s] = end[s * n + i];
     for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) {
-      const int64_t at = end[(rows->column[e] / SLAB) * n + i]++;
+      const int64_t at = next[rows->column[e] / SLAB]++;
       cells->place[at] = rows->column[e] * SPARSE_PANEL;
       cells->value[at] = sparserows_get(rows, e);
     }
+    for (PetscInt64 s = 0; s < slabs; s++) end[s * n + i] = next[s];
+  }
+  PetscCall(PetscFree(next));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -69,11 +79,16 @@ PetscErrorCode sparsecells_destroy(SparseCells *cells)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-void sparsepanel_fill(const SparseRows *rows, PetscInt64 first, PetscInt dimension, double *panel)
+void sparsepanel_fill(const SparseCells *y, PetscInt64 first, double *panel)
 {
-  memset(panel, 0, (size_t)dimension * SPARSE_PANEL * sizeof *panel);
-  for (PetscInt64 i = first; i < PetscMin(first + SPARSE_PANEL, rows->rows); i++)
-    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) panel[(size_t)rows->column[e] * SPARSE_PANEL + (size_t)(i - first)] = sparserows_get(rows, e);
+  const PetscInt64 slabs = slabs_of(y->dimension), end = PetscMin(first + SPARSE_PANEL, y->cells);
+
+  for (PetscInt64 s = 0; s < slabs; s++) {
+    const int64_t *begin = y->begin + s * y->cells;
+    memset(panel + s * SLAB * SPARSE_PANEL, 0, (size_t)PetscMin(SLAB, y->dimension - s * SLAB) * SPARSE_PANEL * sizeof *panel);
+    for (PetscInt64 i = first; i < end; i++)
+      for (int64_t e = begin[i]; e < begin[i + 1]; e++) panel[y->place[e] + i - first] = y->value[e];
+  }
 }
 
 /* product (count, SPARSE_PANEL) += the part of one slab, whose values of cell i are [begin[i], begin[i + 1]). */

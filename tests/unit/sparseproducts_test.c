@@ -62,17 +62,19 @@ static void products(void **state)
       const int     d = dimension[t];
       double *const panel = aligned_alloc(64, (size_t)d * SPARSE_PANEL * sizeof(double));
       SparseRows    rows[2];
-      SparseCells   x;
+      SparseCells   x, y;
 
       assert_non_null(panel);
       fill(0, d, percent, &rows[0]);
       fill(1, d, 40, &rows[1]);
       check_call(sparsecells_create(&rows[0], d, &x));
+      check_call(sparsecells_create(&rows[1], d, &y));
       for (int begin = 0; begin < CELLS; begin += SPARSE_PANEL) {
-        sparsepanel_fill(&rows[1], begin, d, panel);
+        sparsepanel_fill(&y, begin, panel);
         for (size_t p = 0; p < sizeof part / sizeof *part; p++) check_products(&x, part[p][0], part[p][1], panel, begin, d, product);
       }
       check_call(sparsecells_destroy(&x));
+      check_call(sparsecells_destroy(&y));
       for (int s = 0; s < 2; s++) check_call(sparserows_free(&rows[s]));
       free(panel);
     }
