@@ -184,16 +184,21 @@ static PetscErrorCode table_begin(Page *page, const char *id)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Is the row the best of its score among predictions and baselines? */
+/* Is the row the best of its score among predictions and baselines? Where all are alike none is. */
 static PetscBool is_best(const Scores *s, PetscInt row)
 {
-  const CsvTable *c    = &s->comparison;
-  const double    sign = strcmp(csv_text(c, row, "direction"), "lower") ? 1 : -1, mine = csv_number(c, row, "mean");
+  const CsvTable *c     = &s->comparison;
+  const double    sign  = strcmp(csv_text(c, row, "direction"), "lower") ? 1 : -1, mine = csv_number(c, row, "mean");
+  PetscBool       worse = PETSC_FALSE;
 
   if (!strcmp(csv_text(c, row, "kind"), "ceiling") || !isfinite(mine)) return PETSC_FALSE;
-  for (PetscInt i = 0; i < c->rows; i++)
-    if (!strcmp(csv_text(c, i, "score"), csv_text(c, row, "score")) && strcmp(csv_text(c, i, "kind"), "ceiling") && sign * csv_number(c, i, "mean") > sign * mine) return PETSC_FALSE;
-  return PETSC_TRUE;
+  for (PetscInt i = 0; i < c->rows; i++) {
+    const double other = csv_number(c, i, "mean");
+    if (strcmp(csv_text(c, i, "score"), csv_text(c, row, "score")) || !strcmp(csv_text(c, i, "kind"), "ceiling")) continue;
+    if (sign * other > sign * mine) return PETSC_FALSE;
+    if (sign * other < sign * mine) worse = PETSC_TRUE;
+  }
+  return worse;
 }
 
 /* The value of one score of one model, with its interval or spread. */
