@@ -14,3 +14,5 @@ tests_evaluate_parity_SOURCES = tests/evaluate_parity.c
 cli_tests += tests/evaluate_check.sh
 unit_tests += tests/unit/analyses_test
 tests_unit_analyses_test_SOURCES = tests/unit/analyses_test.c tests/data/analyses/reference.h
+unit_tests += tests/unit/distances_test
+tests_unit_distances_test_SOURCES = tests/unit/distances_test.c
