@@ -1,4 +1,5 @@
 /* External features of perturbations: how much one says about another. */
+#include <math.h>
 #include <perturbdiff/evaluation/baseline.h>
 #include <perturbdiff/runtime.h>
 
@@ -21,6 +22,7 @@ static PetscErrorCode read_rows(CsvLines *lines, PetscInt column, const CellStor
       double *value = &feature[(size_t)p * (size_t)features + (size_t)k++];
       if (!*lines->cell[c]) return error_user("%s:%lld: no value in column %s", lines->path, (long long)lines->line, lines->name[c]);
       PetscCall(csvlines_number(lines, c, value));
+      if (!isfinite(*value)) return error_user("%s:%lld: '%s' in column %s is not a finite number", lines->path, (long long)lines->line, lines->cell[c], lines->name[c]);
     }
   }
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -320,6 +320,8 @@ embedding() {
   refuse "test of one cell a population" "'test_cells' is 1@between 2 and" embed -data cells.h5 -out new -tests 9 -test_cells 1
   refuse "unknown choice of regression" "'regression' takes auto|yes|no" embed -data cells.h5 -out new -regression maybe
   refuse "features without a regression" "-features none.csv@-regression no" embed -data cells.h5 -out new -regression no -features none.csv
+  printf 'perturbation,mass\ndrug1,nan\n' >features.csv
+  refuse "features that are not numbers" "features.csv:2: 'nan' in column mass is not a finite number" baseline -data cells.h5 -method ridge -out new.h5ad -features features.csv
   refuse "features absent" "none.csv" embed -data cells.h5 -out new -features none.csv
   refuse "embed over the memory limit" "embed needs@-memory_limit@-pair_memory" embed -data cells.h5 -out new -memory_limit 1e-6
   refuse "equal cells have no bandwidth" "median distance is 0@-bandwidths" embed -data equal.h5 -out new -kernel gaussian
