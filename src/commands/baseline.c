@@ -212,6 +212,8 @@ static PetscErrorCode predict_all(const Options *options, Prediction *b)
   PetscCall(options_integer(options, "embedding_cells", &embedding_cells));
   PetscCall(options_string(options, "features", &features));
   b->options = (BaselineOptions){.method = (BaselineMethod)method, .seed = (uint64_t)seed, .embedding_cells = (PetscInt)embedding_cells};
+  if (*features && method != BASELINE_RIDGE && method != BASELINE_NEAREST && method != BASELINE_CME)
+    return error_user("-features %s: -method %s does not look at features of perturbations; ridge, nearest and cme do", features, baseline_name[method]);
   PetscCall(log_stage_begin(b->comm, "baseline", &stage));
   PetscCall(cellstore_open(b->comm, data, &b->store));
   b->table = cellstore_table(b->store);

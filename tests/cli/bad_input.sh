@@ -321,6 +321,7 @@ embedding() {
   refuse "unknown choice of regression" "'regression' takes auto|yes|no" embed -data cells.h5 -out new -regression maybe
   refuse "features without a regression" "-features none.csv@-regression no" embed -data cells.h5 -out new -regression no -features none.csv
   printf 'perturbation,mass\ndrug1,nan\n' >features.csv
+  refuse "features for a baseline without any use of them" "-features@ridge, nearest and cme do" baseline -data cells.h5 -method control -out new.h5ad -features features.csv
   refuse "features that are not numbers" "features.csv:2: 'nan' in column mass is not a finite number" baseline -data cells.h5 -method ridge -out new.h5ad -features features.csv
   refuse "features absent" "none.csv" embed -data cells.h5 -out new -features none.csv
   refuse "embed over the memory limit" "embed needs@-memory_limit@-pair_memory" embed -data cells.h5 -out new -memory_limit 1e-6
