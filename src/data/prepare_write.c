@@ -260,8 +260,7 @@ static PetscErrorCode sort_share(const Window *window, SparseRows *rows, char **
   }
   *rows = (SparseRows){.rows = arrived->rows, .columns = window->preparation->table.gene.count};
   PetscCall(PetscMalloc1(count + 1, &rows->offset));
-  PetscCall(PetscMalloc1((size_t)arrived->entries, &rows->column));
-  PetscCall(PetscMalloc1((size_t)arrived->entries, &rows->value));
+  PetscCall(sparserows_allocate(arrived->entries, PETSC_FALSE, rows));
   PetscCall(PetscMalloc1(count * window->name_length, names));
   PetscCall(PetscMalloc1(count, source_row));
   rows->offset[0] = 0;

@@ -160,8 +160,7 @@ PetscErrorCode simulated_screen_cells(const SimulatedScreen *s, PetscInt64 first
   PetscFunctionBeginUser;
   *rows = (SparseRows){.rows = count, .columns = o->genes};
   PetscCall(PetscMalloc1(count + 1, &rows->offset));
-  PetscCall(PetscMalloc1(count * o->genes, &rows->column));
-  PetscCall(PetscMalloc1(count * o->genes, &rows->value));
+  PetscCall(sparserows_allocate(count * o->genes, PETSC_FALSE, rows));
   PetscCall(PetscMalloc1(o->genes, &share));
   rows->offset[0] = 0;
   for (PetscInt64 i = 0; i < count; i++) {

@@ -1,6 +1,7 @@
 /* Rows of a sparse matrix in memory. */
 #include <perturbdiff/data/anndata.h>
 #include <perturbdiff/runtime/error.h>
+#include <string.h>
 
 PetscErrorCode sparserows_free(SparseRows *rows)
 {
@@ -20,6 +21,17 @@ PetscErrorCode sparserows_allocate(int64_t entries, PetscBool wide, SparseRows *
   if (wide) PetscCall(PetscMalloc1(entries, &rows->wide));
   else PetscCall(PetscMalloc1(entries, &rows->value));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+void sparserows_dense(const SparseRows *rows, PetscInt64 count, const PetscInt64 *order, double *dense)
+{
+  const size_t width = (size_t)rows->columns;
+
+  memset(dense, 0, (size_t)count * width * sizeof *dense);
+  for (PetscInt64 i = 0; i < count; i++) {
+    const PetscInt64 row = order ? order[i] : i;
+    for (int64_t e = rows->offset[row]; e < rows->offset[row + 1]; e++) dense[(size_t)i * width + (size_t)rows->column[e]] = sparserows_get(rows, e);
+  }
 }
 
 PetscErrorCode sparserows_from_dense(PetscInt64 rows, PetscInt64 columns, const double *dense, double cut, SparseRows *sparse)

@@ -40,15 +40,12 @@ typedef enum { FORM_SPARSE, FORM_PANELS, FORM_DENSE } Form;
 
 static PetscErrorCode make_dense(DistanceCells *cells)
 {
-  const size_t      width = (size_t)cells->genes, values = (size_t)cells->cells * width;
-  const SparseRows *rows = cells->rows;
+  const size_t values = (size_t)cells->cells * (size_t)cells->genes;
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc1(values, &cells->dense));
   memory_large_pages(cells->dense, values * sizeof *cells->dense);
-  PetscCall(PetscArrayzero(cells->dense, values));
-  for (PetscInt64 i = 0; i < rows->rows; i++)
-    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) cells->dense[(size_t)i * width + (size_t)rows->column[e]] = sparserows_get(rows, e);
+  sparserows_dense(cells->rows, cells->cells, NULL, cells->dense);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -10,16 +10,6 @@
 /* Cells of each population that the baseline cme embeds, at most. */
 enum { EMBEDDING_CELLS = 256 };
 
-/* Dense copy (rows, genes) of cells first, first + step, ... in the order given; order NULL: as they are. */
-static void dense_rows(const SparseRows *rows, PetscInt64 count, const PetscInt64 *order, PetscInt genes, double *dense)
-{
-  memset(dense, 0, (size_t)count * (size_t)genes * sizeof *dense);
-  for (PetscInt64 i = 0; i < count; i++) {
-    const PetscInt64 row = order ? order[i] : i;
-    for (int64_t k = rows->offset[row]; k < rows->offset[row + 1]; k++) dense[i * genes + rows->column[k]] = sparserows_get(rows, k);
-  }
-}
-
 /* Mean change (genes) of cells from a control. */
 static void mean_changes(PetscInt64 n, const double *cells, PetscInt genes, const double *control, double *change)
 {
@@ -51,7 +41,7 @@ static PetscErrorCode prediction_cells(const Evaluation *e, PetscInt f, PetscInt
   PetscFunctionBeginUser;
   candidate->count = rows->rows;
   PetscCall(PetscMalloc1(rows->rows * e->genes, &candidate->cells));
-  dense_rows(rows, rows->rows, NULL, e->genes, candidate->cells);
+  sparserows_dense(rows, rows->rows, NULL, candidate->cells);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -77,7 +67,7 @@ PetscErrorCode evaluation_baseline_cells(Evaluation *e, PetscInt baseline, Petsc
       const RandomStream stream = random_stream(e->options->seed, RANDOM_EVALUATE, 1, (uint32_t)group, (uint32_t)(i / controls->rows));
       order[i] = (PetscInt64)random_permuted(&stream, (uint64_t)controls->rows, (uint64_t)(i % controls->rows));
     }
-    dense_rows(controls, count, order, e->genes, predicted);
+    sparserows_dense(controls, count, order, predicted);
     PetscCall(PetscFree(order));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -120,7 +110,7 @@ static PetscErrorCode score_halves(Evaluation *e, PetscInt group, PetscInt slot,
   }
   PetscCall(PetscMalloc2(2 * half, &order, 2 * half * e->genes, &dense));
   for (PetscInt64 i = 0; i < 2 * half; i++) order[i] = (PetscInt64)random_permuted(&stream, (uint64_t)rows->rows, (uint64_t)i);
-  dense_rows(rows, 2 * half, order, e->genes, dense);
+  sparserows_dense(rows, 2 * half, order, dense);
   PetscCall(population_scores(half, dense, half, dense + half * e->genes, e->genes, control, control, scores));
   const AnalysedRow analysed = {.count = half, .count_real = half, .cells = dense + half * e->genes, .real = dense};
   if (t->analyses) PetscCall(analyses_row(t->analyses, t, group, row, &analysed));
@@ -160,7 +150,7 @@ static PetscErrorCode score_others(Evaluation *e, PetscInt k, ScoreTable *t, dou
   PetscFunctionBeginUser;
   if (analysed || t->rows > predictions) {
     PetscCall(PetscMalloc1(rows->rows * e->genes, &real));
-    dense_rows(rows, rows->rows, NULL, e->genes, real);
+    sparserows_dense(rows, rows->rows, NULL, real);
   }
   if (e->contrasts) PetscCall(sorted_control(e, -1, slot, &sorted));
   if (t->analyses) PetscCall(analyses_begin_group(t->analyses, t, k, rows->rows, real, sorted));

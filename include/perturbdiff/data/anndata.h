@@ -99,6 +99,9 @@ PetscErrorCode anndata_mark_log1p(AnnWriter *writer);
 PetscErrorCode anndata_commit(AnnWriter **writer);
 PetscErrorCode anndata_discard(AnnWriter **writer);
 
+/* sparserows_dense - copy of the first count rows, or with order not NULL of rows order[0 ... count - 1], to dense (count, columns of the rows), zeros included. Not
+   collective. */
+void sparserows_dense(const SparseRows *rows, PetscInt64 count, const PetscInt64 *order, double *dense);
 /* sparserows_from_dense - CSR of a dense row-major block, values at or below cut dropped. Free with sparserows_free. Not collective. */
 PetscErrorCode sparserows_from_dense(PetscInt64 rows, PetscInt64 columns, const double *dense, double cut, SparseRows *sparse);
 
