@@ -183,7 +183,7 @@ static void sparse_rows(const DistanceRows *d, PetscInt64 first, PetscInt64 rows
   double          *own = tile + d->tile_size - size;
 
   if (d->a == d->b) sparsepanel_fill(d->sparse, column, own);
-  sparse_products(d->sparse, from, first + rows - from, d->a == d->b ? own : d->b->panels + (size_t)panel * size, tile);
+  sparse_products(d->sparse, from, first + rows - from, d->a == d->b ? own : d->b->panels + (size_t)panel * size, columns, tile);
   for (PetscInt64 i = from; i < first + rows; i++)
     finish(d, i, column, columns, tile + (i - from) * SPARSE_PANEL, (size_t)(i - first) * (size_t)d->b->cells + (size_t)column, cell);
 }
@@ -197,7 +197,8 @@ static void sparse_columns(const DistanceRows *d, PetscInt64 first, PetscInt64 r
   for (PetscInt64 i = first; i < first + rows;) {
     const PetscInt64 panel = i / SPARSE_PANEL, end = PetscMin(first + rows, (panel + 1) * SPARSE_PANEL);
 
-    sparse_products(d->sparse, column, columns, d->a->panels + (size_t)panel * (size_t)d->a->genes * SPARSE_PANEL, tile);
+    sparse_products(d->sparse, column, columns, d->a->panels + (size_t)panel * (size_t)d->a->genes * SPARSE_PANEL,
+                    PetscMin(SPARSE_PANEL, d->a->cells - panel * SPARSE_PANEL), tile);
     for (; i < end; i++)
       for (PetscInt64 done = 0; done < columns; done += SPARSE_PANEL) {
         const PetscInt64 now = PetscMin(SPARSE_PANEL, columns - done);

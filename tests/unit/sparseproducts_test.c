@@ -34,14 +34,14 @@ static void fill(int side, int d, int percent, SparseRows *rows)
   }
 }
 
-static void check_products(const SparseCells *x, int first, int count, const double *panel, int begin, int d, double *product)
+static void check_products(const SparseCells *x, int first, int count, const double *panel, int begin, int columns, int d, double *product)
 {
   product[count * SPARSE_PANEL] = -77;
-  sparse_products(x, first, count, panel, product);
+  sparse_products(x, first, count, panel, columns, product);
   for (int i = 0; i < count; i++)
-    for (int j = 0; j < SPARSE_PANEL; j++) {
+    for (int j = 0; j < columns; j++) {
       long double sum = 0, size = 0;
-      for (int g = 0; g < d && begin + j < CELLS; g++) {
+      for (int g = 0; g < d; g++) {
         const long double term = (long double)values[0][(first + i) * d + g] * (long double)values[1][(begin + j) * d + g];
         sum += term;
         size += term;
@@ -54,6 +54,7 @@ static void check_products(const SparseCells *x, int first, int count, const dou
 static void products(void **state)
 {
   static const int part[][2] = {{0, CELLS}, {0, 1}, {5, 1}, {130, 1}, {7, 96}, {95, 36}, {3, 0}};
+  static const int columns[] = {SPARSE_PANEL, 65, 64, 33, 9, 8, 1};
   double *const    product = aligned_alloc(64, (CELLS + 1) * SPARSE_PANEL * sizeof(double));
 
   assert_non_null(product);
@@ -67,11 +68,23 @@ static void products(void **state)
       assert_non_null(panel);
       fill(0, d, percent, &rows[0]);
       fill(1, d, 40, &rows[1]);
+      /* Columns need not ascend. */
+      for (int i = 1; i < CELLS; i += 2)
+        for (int64_t e = rows[0].offset[i], f = rows[0].offset[i + 1] - 1; e < f; e++, f--) {
+          const int32_t column = rows[0].column[e];
+          const float   value = rows[0].value[e];
+          rows[0].column[e] = rows[0].column[f];
+          rows[0].value[e] = rows[0].value[f];
+          rows[0].column[f] = column;
+          rows[0].value[f] = value;
+        }
       check_call(sparsecells_create(&rows[0], d, &x));
       check_call(sparsecells_create(&rows[1], d, &y));
       for (int begin = 0; begin < CELLS; begin += SPARSE_PANEL) {
         sparsepanel_fill(&y, begin, panel);
-        for (size_t p = 0; p < sizeof part / sizeof *part; p++) check_products(&x, part[p][0], part[p][1], panel, begin, d, product);
+        for (size_t p = 0; p < sizeof part / sizeof *part; p++)
+          for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
+            check_products(&x, part[p][0], part[p][1], panel, begin, PetscMin(columns[c], CELLS - begin), d, product);
       }
       check_call(sparsecells_destroy(&x));
       check_call(sparsecells_destroy(&y));

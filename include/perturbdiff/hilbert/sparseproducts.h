@@ -23,10 +23,10 @@ PetscBool sparseproducts_pay(double density);
 PetscErrorCode sparsecells_create(const SparseRows *rows, PetscInt dimension, SparseCells *cells);
 PetscErrorCode sparsecells_destroy(SparseCells *cells);
 
-/* sparsepanel_fill - cells [first, first + SPARSE_PANEL) of y, as far as there are so many, with all their values side by side: panel (dimension, SPARSE_PANEL), zero where there is no such
-   cell, at a multiple of 64 bytes. sparse_products - product (count, SPARSE_PANEL), contiguous, at a multiple of 64 bytes too, = x_i.y_j for cells [first, first + count) of x and all of a panel,
-   summed in double precision. One thread; thread-safe. */
+/* sparsepanel_fill - cells [first, first + SPARSE_PANEL) of y, as far as there are so many, with all their values side by side: panel (dimension, SPARSE_PANEL), at a
+   multiple of 64 bytes. sparse_products - product (count, SPARSE_PANEL), contiguous, at a multiple of 64 bytes too, = x_i.y_j for cells [first, first + count) of x and the first
+   `columns` of a panel (what is beyond them is not defined), summed in double precision. One thread; thread-safe. */
 void sparsepanel_fill(const SparseCells *y, PetscInt64 first, double *panel);
-void sparse_products(const SparseCells *x, PetscInt64 first, PetscInt64 count, const double *panel, double *product);
+void sparse_products(const SparseCells *x, PetscInt64 first, PetscInt64 count, const double *panel, PetscInt64 columns, double *product);
 
 #endif
