@@ -99,9 +99,9 @@ PetscBool analyses_need_cells(const Analyses *a, PetscInt group)
   return a->options->distribution || a->contrasts || (a->shown && a->shown[group]) ? PETSC_TRUE : PETSC_FALSE;
 }
 
-PetscErrorCode analyses_begin_group(Analyses *a, const ScoreTable *t, PetscInt group, PetscInt64 cells, const double *real, const SortedGenes *control)
+PetscErrorCode analyses_begin_group(Analyses *a, const ScoreTable *t, PetscInt group, PetscInt64 cells, const double *real, const GeneRuns *control)
 {
-  SortedGenes sorted;
+  GeneColumns sorted;
 
   PetscFunctionBeginUser;
   for (int i = 0; i < ANALYSIS_TABLES; i++) {
@@ -111,9 +111,10 @@ PetscErrorCode analyses_begin_group(Analyses *a, const ScoreTable *t, PetscInt g
   }
   if (a->shown && a->shown[group]) PetscCall(shown_draw(a, key_of(t, group), 0, t->genes, cells, real, &a->drawn_real));
   if (!a->contrasts) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(sortedgenes_of_dense(cells, real, t->genes, &sorted));
+  PetscCall(genecolumns_of_dense(cells, real, t->genes, &sorted));
+  PetscCall(genecolumns_sort(&sorted, 0, t->genes));
   PetscCall(contrast_create(&sorted, control, &a->real));
-  PetscCall(sortedgenes_destroy(&sorted));
+  PetscCall(genecolumns_destroy(&sorted));
   if (a->sets.sets) PetscCall(geneset_tests(&a->sets, &a->real, a->real_test));
   if (!strcmp(a->options->questions, "make")) {
     const PetscInt each = a->options->questions_each;
@@ -201,11 +202,12 @@ PetscErrorCode analyses_row(Analyses *a, const ScoreTable *t, PetscInt group, Pe
     }
   }
   if (!a->contrasts || !given->control) PetscFunctionReturn(PETSC_SUCCESS);
-  SortedGenes  sorted;
+  GeneColumns  sorted;
   GeneContrast contrast;
-  PetscCall(sortedgenes_of_dense(given->count, given->cells, t->genes, &sorted));
+  PetscCall(genecolumns_of_dense(given->count, given->cells, t->genes, &sorted));
+  PetscCall(genecolumns_sort(&sorted, 0, t->genes));
   PetscCall(contrast_create(&sorted, given->control, &contrast));
-  PetscCall(sortedgenes_destroy(&sorted));
+  PetscCall(genecolumns_destroy(&sorted));
   for (PetscInt q = 0; q < a->questions.count; q++) {
     const PetscInt gene = a->questions.gene[q];
     if (a->questions.group[q] != group || gene < 0) continue;

@@ -52,7 +52,7 @@ typedef struct Analyses {
 typedef struct {
   PetscInt64         count, count_real;
   const double      *cells, *real;
-  const SortedGenes *control;
+  const GeneRuns *control;
 } AnalysedRow;
 
 /* analyses_create - read gene sets and questions, once names, rows and groups of the table stand. Collective. User errors as genesets_read, questions_read. */
@@ -63,7 +63,7 @@ PetscErrorCode analyses_destroy(const ScoreTable *table, Analyses **analyses);
 PetscBool analyses_need_cells(const Analyses *a, PetscInt group);
 
 /* Between begin and end of a group: its rows in any order. Not collective. */
-PetscErrorCode analyses_begin_group(Analyses *a, const ScoreTable *table, PetscInt group, PetscInt64 cells, const double *real, const SortedGenes *control);
+PetscErrorCode analyses_begin_group(Analyses *a, const ScoreTable *table, PetscInt group, PetscInt64 cells, const double *real, const GeneRuns *control);
 PetscErrorCode analyses_row(Analyses *a, const ScoreTable *table, PetscInt group, PetscInt row, const AnalysedRow *given);
 PetscErrorCode analyses_end_group(Analyses *a, const ScoreTable *table, PetscInt group, PetscInt64 cells, const double *real);
 

@@ -50,63 +50,43 @@ PetscInt differential_target(const DifferentialTable *table, const char *target)
 
 /* ---- rank-sum test ------------------------------------------------------------------------------------------------------------- */
 
-double tie_sum(PetscInt64 count, const double *value)
+/* First of the ascending values in [from, count) that is not below v, by steps that double and then halve: values are looked up in ascending order, and of a long list of control values few
+   are touched. */
+static inline int64_t not_below(int64_t from, int64_t count, const double *value, double v)
 {
-  double sum = 0;
+  int64_t step = 1;
 
-  for (PetscInt64 i = 0; i < count;) {
-    PetscInt64 j = i + 1;
-    while (j < count && value[j] == value[i]) j++;
-    const double t = (double)(j - i);
-    sum += t * t * t - t;
-    i = j;
-  }
-  return sum;
-}
-
-/* First of the ascending values in [from, count) that is not below v, or with `past` that is above it, by steps that double and then halve: values are looked up in ascending order, and of a long
-   list of control values few are touched. */
-static inline PetscInt64 bound(PetscInt64 from, PetscInt64 count, const double *value, double v, int past)
-{
-  PetscInt64 step = 1;
-
-#define LEFT_OF(x) (past ? (x) <= v : (x) < v)
-  if (from >= count || !LEFT_OF(value[from])) return from;
-  while (from + step < count && LEFT_OF(value[from + step])) {
+  if (from >= count || value[from] >= v) return from;
+  while (from + step < count && value[from + step] < v) {
     from += step;
     step *= 2;
   }
-  /* value[from] lies left, the bound within `step` of it. */
-  PetscInt64 left = PetscMin(step, count - from);
-  while (left > 1) {
-    const PetscInt64 half = left / 2;
-    if (LEFT_OF(value[from + half])) {
-      from += half;
-      left -= half;
-    } else {
-      left = half;
-    }
+  /* value[from] lies below, the first that does not within `step` of it. */
+  for (int64_t left = PetscMin(step, count - from); left > 1;) {
+    const int64_t   half = left / 2;
+    const PetscBool below = value[from + half] < v ? PETSC_TRUE : PETSC_FALSE;
+    from += below ? half : 0;
+    left = below ? left - half : half;
   }
   return from + 1;
-#undef LEFT_OF
 }
 
 /* The sum of the ranks of a's values in both, without those of zeros; ties: what groups of equal values add to b's. */
-static double rank_values(const GeneValues *a, const GeneValues *b, double zeros, double *ties)
+static double rank_values(const GeneColumns *a, const GeneRuns *b, PetscInt gene, double zeros, double *ties)
 {
-  double     rank_sum = 0;
-  PetscInt64 below = 0;
+  const int64_t  begin = a->offset[gene], end = a->offset[gene + 1], first = b->offset[gene], runs = b->offset[gene + 1] - first;
+  const double  *value = b->value + first;
+  const int32_t *upto = b->upto + first;
+  double         rank_sum = 0;
 
-  for (PetscInt64 i = 0; i < a->entries;) {
-    const double     v = a->value[i];
-    const PetscInt64 equal = bound(i, a->entries, a->value, v, 1) - i;
-    below = bound(below, b->entries, b->value, v, 0);
-    const PetscInt64 same = bound(below, b->entries, b->value, v, 1) - below;
-    const double     t_a = (double)equal, t_b = (double)same, t = t_a + t_b;
-    rank_sum += t_a * (zeros + (double)(i + below) + (t + 1) / 2);
+  for (int64_t i = begin, next, run = 0; i < end; i = next) {
+    const double v = genecolumns_get(a, i);
+    for (next = i + 1; next < end && genecolumns_get(a, next) == v;) next++;
+    run = not_below(run, runs, value, v);
+    const int32_t below = run ? upto[run - 1] : 0;
+    const double  t_a = (double)(next - i), t_b = run < runs && value[run] == v ? (double)(upto[run] - below) : 0, t = t_a + t_b;
+    rank_sum += t_a * (zeros + (double)(i - begin + below) + (t + 1) / 2);
     *ties += (t * t * t - t) - (t_b * t_b * t_b - t_b);
-    below += same;
-    i += equal;
   }
   return rank_sum;
 }
@@ -121,20 +101,17 @@ static double two_sided_p(double u, double n_a, double n_b, double ties)
   return PetscMin(erfc(z / sqrt(2)), 1);
 }
 
-void rank_sum_with_ties(const GeneValues *a, const GeneValues *b, double ties_b, double *u, double *p_value)
+void rank_sum_test(const GeneColumns *a, const GeneRuns *b, PetscInt gene, double *u, double *p_value)
 {
-  const double n_a = (double)a->cells, n_b = (double)b->cells, zeros = (double)(a->cells - a->entries + b->cells - b->entries);
+  const double n_a = (double)a->cells, n_b = (double)b->cells, values_a = (double)(a->offset[gene + 1] - a->offset[gene]);
+  const double values_b = b->offset[gene] < b->offset[gene + 1] ? (double)b->upto[b->offset[gene + 1] - 1] : 0;
   /* Zeros are the least values: one block of ties below all others. */
-  double     rank_sum = (double)(a->cells - a->entries) * (zeros + 1) / 2, ties = ties_b + (zeros * zeros * zeros - zeros);
+  const double zeros = n_a - values_a + n_b - values_b;
+  double       rank_sum = (n_a - values_a) * (zeros + 1) / 2, ties = b->ties[gene] + (zeros * zeros * zeros - zeros);
 
-  rank_sum += rank_values(a, b, zeros, &ties);
+  rank_sum += rank_values(a, b, gene, zeros, &ties);
   *u = rank_sum - n_a * (n_a + 1) / 2;
   *p_value = two_sided_p(*u, n_a, n_b, ties);
-}
-
-void rank_sum_test(const GeneValues *a, const GeneValues *b, double *u, double *p_value)
-{
-  rank_sum_with_ties(a, b, tie_sum(b->entries, b->value), u, p_value);
 }
 
 /* ---- one row ------------------------------------------------------------------------------------------------------------------- */

@@ -5,10 +5,6 @@
 #include <perturbdiff/evaluation/differential.h>
 #include <stdio.h>
 
-/* Sum of t^3 - t over blocks of t equal values of an ascending array. */
-double tie_sum(PetscInt64 count, const double *value);
-/* rank_sum_test where tie_sum of b is known: the control's is needed for every perturbation. */
-void rank_sum_with_ties(const GeneValues *a, const GeneValues *b, double ties_b, double *u, double *p_value);
 /* log2 fold and percent change of row at from its means. */
 void differential_fold_changes(DifferentialTable *table, size_t at);
 

@@ -75,7 +75,7 @@ PetscErrorCode evaluation_baseline_cells(Evaluation *e, PetscInt baseline, Petsc
 
 /* Sorted genes of the control a prediction is compared with: its own file's, the real ones for baselines and files without (f = -1). Groups of one control come one after
    the other, so that the last one is kept. */
-static PetscErrorCode sorted_control(Evaluation *e, PetscInt f, PetscInt slot, const SortedGenes **sorted)
+static PetscErrorCode sorted_control(Evaluation *e, PetscInt f, PetscInt slot, const GeneRuns **sorted)
 {
   const PetscInt control = e->slots.paired[slot];
 
@@ -83,8 +83,13 @@ static PetscErrorCode sorted_control(Evaluation *e, PetscInt f, PetscInt slot, c
   if (f >= 0 && !e->file_cells[f].cells[control]) f = -1;
   const SparseRows *rows = f < 0 ? &e->real_cells.rows[control] : &e->file_cells[f].rows[control];
   if (e->sorted_slot[f + 1] != control) {
-    PetscCall(sortedgenes_destroy(&e->sorted[f + 1]));
-    PetscCall(sortedgenes_create(rows, e->genes, &e->sorted[f + 1]));
+    GeneColumns columns;
+
+    PetscCall(generuns_destroy(&e->sorted[f + 1]));
+    PetscCall(genecolumns_create(rows, e->genes, &columns));
+    PetscCall(genecolumns_sort(&columns, 0, e->genes));
+    PetscCall(generuns_create(&columns, &e->sorted[f + 1]));
+    PetscCall(genecolumns_destroy(&columns));
     e->sorted_slot[f + 1] = control;
   }
   *sorted = &e->sorted[f + 1];
@@ -145,7 +150,7 @@ static PetscErrorCode score_others(Evaluation *e, PetscInt k, ScoreTable *t, dou
   const double      *control = e->real_cells.mean + (size_t)e->slots.control_row[e->slots.paired[slot]] * (size_t)e->genes;
   const PetscBool    analysed = t->analyses && analyses_need_cells(t->analyses, k) ? PETSC_TRUE : PETSC_FALSE;
   double            *real = NULL;
-  const SortedGenes *sorted = NULL;
+  const GeneRuns     *sorted = NULL;
 
   PetscFunctionBeginUser;
   if (analysed || t->rows > predictions) {
@@ -379,7 +384,7 @@ PetscErrorCode scoretable_destroy(ScoreTable *t)
 static PetscErrorCode close_all(Evaluation *e, KeyTable *real)
 {
   PetscFunctionBeginUser;
-  for (PetscInt f = 0; f <= e->options->predictions; f++) PetscCall(sortedgenes_destroy(&e->sorted[f]));
+  for (PetscInt f = 0; f <= e->options->predictions; f++) PetscCall(generuns_destroy(&e->sorted[f]));
   PetscCall(PetscFree2(e->sorted, e->sorted_slot));
   for (PetscInt f = 0; f < e->options->predictions; f++) {
     PetscCall(slotcells_destroy(&e->slots, &e->file_cells[f]));

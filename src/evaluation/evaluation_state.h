@@ -26,7 +26,7 @@ typedef struct {
   SlotCells              real_cells, *file_cells;
   PetscBool              contrasts;               /* the analyses need the cells of the controls */
   PetscInt              *sorted_slot;             /* (1 + files) control whose genes are sorted, of the real cells and of each file; -1: none */
-  SortedGenes           *sorted;
+  GeneRuns              *sorted;
 } Evaluation;
 
 /* evaluation_open_all - all files, axes and groups of the real cells. evaluation_match_genes - scored genes. evaluation_prepare_groups - scored groups, their owners, means of their

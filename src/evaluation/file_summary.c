@@ -16,10 +16,10 @@ typedef struct {
   const Deal           *deal;
   const SummaryOptions *options;
   FileSummary          *summary;
-  GeneColumns           control;        /* sorted */
+  GeneColumns           control_columns; /* until their runs are known */
+  GeneRuns              control;
   SparseRows            control_rows;
   DistanceCells         control_cells;
-  double               *control_ties;   /* (genes) */
   double               *control_mean;   /* (genes) geometric mean in counts */
   double               *control_cpm;    /* (genes) */
   double               *within, *across; /* (perturbations, parts) of the sums of distances */
@@ -31,7 +31,7 @@ typedef struct {
 static double pseudobulk(const GeneColumns *columns, PetscInt g, PetscBool single)
 {
   double sum = 0;
-  for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) sum += columns->value[e];
+  for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) sum += genecolumns_get(columns, e);
   return single ? (double)(float)(sum / (double)columns->cells) : sum / (double)columns->cells;
 }
 
@@ -46,13 +46,13 @@ static double geometric_mean(const CellView *view, const GeneColumns *columns, P
     const float weight = (float)share;
     float       sum = 0;
     for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) {
-      const float part = (float)columns->value[e] * weight;
+      const float part = (float)genecolumns_get(columns, e) * weight;
       sum += part;
     }
     if (view->dense) sum /= (float)columns->cells;
     return (double)expm1f(sum);
   }
-  for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) mean += columns->value[e] * share;
+  for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) mean += genecolumns_get(columns, e) * share;
   return expm1(view->dense ? mean / (double)columns->cells : mean);
 }
 
@@ -63,7 +63,7 @@ static void counts_per_million(const GeneColumns *columns, double *cpm)
 
   for (PetscInt g = 0; g < columns->genes; g++) {
     cpm[g] = 0;
-    for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) cpm[g] += expm1(columns->value[e]);
+    for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) cpm[g] += expm1(genecolumns_get(columns, e));
     cpm[g] /= (double)columns->cells;
     total += cpm[g];
   }
@@ -81,12 +81,10 @@ static PetscErrorCode control_genes(void *context, PetscInt64 piece)
 
   PetscFunctionBeginUser;
   for (PetscInt g = first; g < end; g++) {
-    w->summary->mean[(size_t)view->perturbations * (size_t)genes + (size_t)g] = pseudobulk(&w->control, g, view->single);
-    w->control_mean[g] = geometric_mean(view->lender ? view->lender : view, &w->control, g);
+    w->summary->mean[(size_t)view->perturbations * (size_t)genes + (size_t)g] = pseudobulk(&w->control_columns, g, view->single);
+    w->control_mean[g] = geometric_mean(view->lender ? view->lender : view, &w->control_columns, g);
   }
-  if (!w->options->differential) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(genecolumns_sort(&w->control, first, end));
-  for (PetscInt g = first; g < end; g++) w->control_ties[g] = tie_sum(w->control.offset[g + 1] - w->control.offset[g], w->control.value + w->control.offset[g]);
+  if (w->options->differential) PetscCall(genecolumns_sort(&w->control_columns, first, end));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -103,10 +101,12 @@ static PetscErrorCode prepare_control(Work *w)
   wanted[last] = 1;
   PetscCall(cellview_load(view->lender ? view->lender : view, wanted, rows));
   w->control_rows = rows[last];
-  PetscCall(genecolumns_create(&w->control_rows, genes, &w->control));
-  PetscCall(PetscMalloc3(genes, &w->control_ties, genes, &w->control_mean, genes, &w->control_cpm));
-  if (w->options->differential && !isnan(w->options->cpm_filter)) counts_per_million(&w->control, w->control_cpm);
+  PetscCall(genecolumns_create(&w->control_rows, genes, &w->control_columns));
+  PetscCall(PetscMalloc2(genes, &w->control_mean, genes, &w->control_cpm));
+  if (w->options->differential && !isnan(w->options->cpm_filter)) counts_per_million(&w->control_columns, w->control_cpm);
   PetscCall(threads_each(threads_that_allocate(), CONTROL_PIECES, control_genes, w));
+  if (w->options->differential) PetscCall(generuns_create(&w->control_columns, &w->control));
+  PetscCall(genecolumns_destroy(&w->control_columns));
   if (w->options->energy) {
     PetscCall(distancecells_create(&w->control_rows, genes, view->single, &w->control_cells));
     for (PetscInt part = w->deal->rank; part < w->control_parts; part += w->deal->size)
@@ -150,11 +150,7 @@ static PetscErrorCode test_genes(Work *w, PetscInt p, GeneColumns *columns)
   }
   genes_of_member(w, p, &first, &end);
   PetscCall(genecolumns_sort(columns, first, end));
-  for (PetscInt g = first; g < end; g++) {
-    const GeneValues a = {columns->cells, columns->offset[g + 1] - columns->offset[g], columns->value + columns->offset[g]};
-    const GeneValues b = {w->control.cells, w->control.offset[g + 1] - w->control.offset[g], w->control.value + w->control.offset[g]};
-    rank_sum_with_ties(&a, &b, w->control_ties[g], &t->statistic[base + (size_t)g], &t->p_value[base + (size_t)g]);
-  }
+  for (PetscInt g = first; g < end; g++) rank_sum_test(columns, &w->control, g, &t->statistic[base + (size_t)g], &t->p_value[base + (size_t)g]);
   PetscCall(PetscFree(cpm));
   if (w->deal->size <= w->deal->items) PetscCall(false_discovery_rates(genes, t->p_value + base, t->dropped + base, t->fdr + base));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -322,10 +318,10 @@ PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const 
   PetscCall(sum_over_ranks(deal->comm, (PetscInt64)view->perturbations * view->genes, MPI_DOUBLE, summary->mean));
   if (options->differential) PetscCall(join_teams(&w));
   if (options->energy) PetscCall(join_distances(&w));
-  PetscCall(genecolumns_destroy(&w.control));
+  PetscCall(generuns_destroy(&w.control));
   PetscCall(sparserows_free(&w.control_rows));
   PetscCall(distancecells_destroy(&w.control_cells));
-  PetscCall(PetscFree3(w.control_ties, w.control_mean, w.control_cpm));
+  PetscCall(PetscFree2(w.control_mean, w.control_cpm));
   PetscCall(PetscFree3(w.within, w.across, w.within_control));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

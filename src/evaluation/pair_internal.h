@@ -54,20 +54,6 @@ PetscErrorCode cellview_load(CellView *view, const unsigned char *wanted, Sparse
 PetscBool      cellview_is_kept(const CellView *view);
 PetscErrorCode cellview_load_kept(const CellView *view, PetscInt group, SparseRows *rows);
 
-/* Values of a group by gene, each gene's in the order of the cells. */
-typedef struct {
-  PetscInt64 cells;
-  PetscInt   genes;
-  int64_t   *offset; /* (genes + 1) */
-  double    *value;
-  PetscBool  single; /* the values are of single precision */
-} GeneColumns;
-
-PetscErrorCode genecolumns_create(const SparseRows *rows, PetscInt genes, GeneColumns *columns);
-PetscErrorCode genecolumns_destroy(GeneColumns *columns);
-/* Sort each gene's values. */
-PetscErrorCode genecolumns_sort(GeneColumns *columns, PetscInt first, PetscInt end);
-
 /* What the metrics need of one file. */
 typedef struct {
   double           *mean;   /* (perturbations + 1, genes) pseudobulk, the control last; on all ranks */

@@ -10,13 +10,18 @@ static GeneContrast contrast;
 
 static int make_contrast(void **state)
 {
-  SortedGenes a, b;
+  GeneColumns a, b;
+  GeneRuns    runs;
 
-  check_call(sortedgenes_of_dense(CELLS, population, G, &a));
-  check_call(sortedgenes_of_dense(CONTROLS, control, G, &b));
-  check_call(contrast_create(&a, &b, &contrast));
-  check_call(sortedgenes_destroy(&a));
-  check_call(sortedgenes_destroy(&b));
+  check_call(genecolumns_of_dense(CELLS, population, G, &a));
+  check_call(genecolumns_sort(&a, 0, G));
+  check_call(genecolumns_of_dense(CONTROLS, control, G, &b));
+  check_call(genecolumns_sort(&b, 0, G));
+  check_call(generuns_create(&b, &runs));
+  check_call(contrast_create(&a, &runs, &contrast));
+  check_call(genecolumns_destroy(&a));
+  check_call(genecolumns_destroy(&b));
+  check_call(generuns_destroy(&runs));
   return 0;
 }
 

@@ -16,3 +16,5 @@ unit_tests += tests/unit/analyses_test
 tests_unit_analyses_test_SOURCES = tests/unit/analyses_test.c tests/data/analyses/reference.h
 unit_tests += tests/unit/distances_test
 tests_unit_distances_test_SOURCES = tests/unit/distances_test.c
+unit_tests += tests/unit/gene_columns_test
+tests_unit_gene_columns_test_SOURCES = tests/unit/gene_columns_test.c

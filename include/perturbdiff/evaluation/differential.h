@@ -3,8 +3,7 @@
 #ifndef PERTURBDIFF_EVALUATION_DIFFERENTIAL_H
 #define PERTURBDIFF_EVALUATION_DIFFERENTIAL_H
 
-#include <petscsys.h>
-#include <stdint.h>
+#include <perturbdiff/evaluation/genecolumns.h>
 
 /* Rows (target, gene) at [t * genes + g]. Owned by the table. */
 typedef struct {
@@ -40,14 +39,8 @@ static inline PetscBool differential_significant(const DifferentialTable *table,
    columns missing, a row twice, values that are not numbers. */
 PetscErrorCode differential_read(MPI_Comm comm, const char *path, DifferentialTable *table);
 
-/* Values of one gene in one group of cells: those above zero, ascending; the other cells hold zeros. */
-typedef struct {
-  PetscInt64    cells, entries;
-  const double *value;
-} GeneValues;
-
-/* rank_sum_test - Mann-Whitney U of a against b and its two-sided p-value: normal approximation, corrected for ties and by 1/2 for
-   continuity, 1 where all values are equal. Not collective. */
-void rank_sum_test(const GeneValues *a, const GeneValues *b, double *u, double *p_value);
+/* rank_sum_test - Mann-Whitney U of a gene's values in a, sorted, against b, and its two-sided p-value: normal approximation, corrected for ties and by 1/2 for continuity, 1 where all
+   values are equal. Not collective. */
+void rank_sum_test(const GeneColumns *a, const GeneRuns *b, PetscInt gene, double *u, double *p_value);
 
 #endif
