@@ -64,10 +64,11 @@ static PetscErrorCode locate(hid_t dataset, ChunkTable *table)
   PetscCall(PetscMalloc3((size_t)table->chunks, &table->at, (size_t)table->chunks, &table->size, (size_t)table->chunks, &table->skipped));
   for (int64_t c = 0; c < table->chunks; c++) {
     const hsize_t start = (hsize_t)(c * table->elements);
-    unsigned      skipped;
-    haddr_t       at;
-    hsize_t       size;
-    H5Check(H5Dget_chunk_info_by_coord(dataset, &start, &skipped, &at, &size));
+    unsigned      skipped = 0;
+    haddr_t       at      = HADDR_UNDEF;
+    hsize_t       size    = 0;
+    /* A failure is a damaged index: as if the chunk were not there. */
+    if (H5Dget_chunk_info_by_coord(dataset, &start, &skipped, &at, &size) < 0) at = HADDR_UNDEF;
     table->at[c]      = at == HADDR_UNDEF ? UINT64_MAX : at;
     table->size[c]    = size;
     table->skipped[c] = skipped;

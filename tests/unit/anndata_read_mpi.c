@@ -374,8 +374,203 @@ static void damaged_files(void **state)
   if (!rank) remove(copy);
 }
 
+/* How the values and indices of X are written anew. */
+typedef struct {
+  const char *name;
+  hid_t       value, index;
+  hsize_t     chunk, without; /* elements; 0: in one piece. without: so many of the last chunks are never written */
+  PetscBool   packed, wide;   /* wide: read in double precision */
+  PetscBool   mapped;         /* expected */
+} Storage;
+
+/* Rank 0 writes an array of X again, its last chunk first so that chunks do not lie in order. */
+static void store_again(hid_t file, const char *object, hid_t type, const Storage *how)
+{
+  double        value[CELLS * GENES];
+  const hid_t   old   = H5Dopen2(file, object, H5P_DEFAULT), extent = H5Dget_space(old), properties = H5Pcreate(H5P_DATASET_CREATE);
+  const hsize_t count = (hsize_t)H5Sget_simple_extent_npoints(extent), step = how->chunk ? PetscMin(how->chunk, count) : count;
+
+  assert_true(H5Dread(old, H5T_NATIVE_DOUBLE, H5S_ALL, H5S_ALL, H5P_DEFAULT, value) >= 0);
+  const hid_t space = H5Screate_simple(1, &count, NULL);
+  H5Sclose(extent);
+  H5Dclose(old);
+  H5Ldelete(file, object, H5P_DEFAULT);
+  if (how->chunk) H5Pset_chunk(properties, 1, &step);
+  if (how->packed) H5Pset_deflate(properties, 4);
+  const hid_t   new    = H5Dcreate2(file, object, type, space, H5P_DEFAULT, properties, H5P_DEFAULT);
+  const hsize_t pieces = (count + step - 1) / step;
+  assert_true(new >= 0 && pieces > how->without);
+  for (hsize_t piece = pieces - how->without; piece-- > 0;) {
+    const hsize_t start = piece * step, part = PetscMin(step, count - start);
+    const hid_t   memory = H5Screate_simple(1, &part, NULL);
+    H5Sselect_hyperslab(space, H5S_SELECT_SET, &start, NULL, &part, NULL);
+    assert_true(H5Dwrite(new, H5T_NATIVE_DOUBLE, memory, space, H5P_DEFAULT, value + start) >= 0);
+    H5Sclose(memory);
+  }
+  H5Dclose(new);
+  H5Pclose(properties);
+  H5Sclose(space);
+}
+
+static void store_matrix(const char *path, const Storage *how)
+{
+  int rank;
+
+  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
+  copy_fixture("v012_csr_raw", path, 1);
+  if (!rank) {
+    const hid_t file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
+    store_again(file, "X/data", how->value, how);
+    store_again(file, "X/indices", how->index, how);
+    H5Fclose(file);
+  }
+  MPI_Barrier(PETSC_COMM_WORLD);
+}
+
+/* Rows in an order of the rank's own, appended to one another. */
+static void check_mapped(const MappedRows *mapped, const char *what, PetscBool wide)
+{
+  int64_t    offset[CELLS + 1] = {0};
+  int32_t    column[CELLS * GENES];
+  float      value[CELLS * GENES];
+  double     wide_value[CELLS * GENES];
+  SparseRows rows = {.columns = GENES, .offset = offset, .column = column, .value = wide ? NULL : value, .wide = wide ? wide_value : NULL};
+  int        rank;
+
+  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
+  for (int k = 0; k < CELLS; k++) {
+    const PetscInt64 i = (5 * k + rank) % CELLS;
+    double           found[GENES] = {0};
+
+    mappedrows_append(mapped, i, &rows);
+    assert_int_equal(rows.rows, k + 1);
+    assert_int_equal(offset[k + 1] - offset[k], mappedrows_entries(mapped, i));
+    for (int64_t e = offset[k]; e < offset[k + 1]; e++) found[column[e]] += sparserows_get(&rows, e);
+    for (PetscInt64 j = 0; j < GENES; j++)
+      if (found[j] != (double)known(i, j)) fail_msg("%s (%d, %d): %g instead of %g", what, (int)i, (int)j, found[j], (double)known(i, j));
+  }
+}
+
+static void mapped_rows(void **state)
+{
+  const hid_t       single = H5T_NATIVE_FLOAT, wide = H5T_NATIVE_DOUBLE, narrow = H5T_NATIVE_INT32;
+  const Storage     storage[] = {{"in one piece", single, narrow, 0, 0, PETSC_FALSE, PETSC_FALSE, PETSC_TRUE},
+                                 {"in chunks", single, narrow, 3, 0, PETSC_FALSE, PETSC_FALSE, PETSC_TRUE},
+                                 {"one to a chunk", single, narrow, 1, 0, PETSC_FALSE, PETSC_TRUE, PETSC_TRUE},
+                                 {"one chunk", single, narrow, 80, 0, PETSC_FALSE, PETSC_FALSE, PETSC_TRUE},
+                                 {"double", wide, narrow, 4, 0, PETSC_FALSE, PETSC_TRUE, PETSC_TRUE},
+                                 {"double in one piece", wide, narrow, 0, 0, PETSC_FALSE, PETSC_TRUE, PETSC_TRUE},
+                                 {"double read as single", wide, narrow, 4, 0, PETSC_FALSE, PETSC_FALSE, PETSC_FALSE},
+                                 {"whole numbers", H5T_NATIVE_INT16, narrow, 4, 0, PETSC_FALSE, PETSC_FALSE, PETSC_FALSE},
+                                 {"big endian", H5T_IEEE_F32BE, narrow, 4, 0, PETSC_FALSE, PETSC_FALSE, PETSC_FALSE},
+                                 {"long indices", single, H5T_NATIVE_INT64, 4, 0, PETSC_FALSE, PETSC_FALSE, PETSC_FALSE},
+                                 {"packed", single, narrow, 4, 0, PETSC_TRUE, PETSC_FALSE, PETSC_FALSE}};
+  static const char *const other[] = {"v012_csc", "v012_dense", "v06_csr_gzip", "v012_dense_lzf"};
+  const char *const copy = "anndata_mapped.h5ad";
+  AnnData          *file;
+  MappedRows       *mapped;
+  int               rank;
+
+  for (size_t s = 0; s < sizeof storage / sizeof *storage; s++) {
+    store_matrix(copy, &storage[s]);
+    check_call(anndata_open(PETSC_COMM_WORLD, copy, &file));
+    if (storage[s].wide) check_call(anndata_keep_double(file));
+    check_call(mappedrows_open(file, &mapped));
+    if ((mapped != NULL) != storage[s].mapped) fail_msg("%s: %s", storage[s].name, mapped ? "mapped" : "not mapped");
+    if (!storage[s].wide) check_rows(file, storage[s].name, 0, CELLS, PETSC_FALSE);
+    /* They stay whatever else is selected. */
+    check_call(anndata_select(file, "raw/X"));
+    if (mapped) check_mapped(mapped, storage[s].name, anndata_is_double(file) || storage[s].value == wide ? PETSC_TRUE : PETSC_FALSE);
+    check_call(mappedrows_close(&mapped));
+    check_call(anndata_close(&file));
+  }
+  for (size_t f = 0; f < sizeof other / sizeof *other; f++) {
+    file = open_fixture(other[f]);
+    check_call(mappedrows_open(file, &mapped));
+    assert_null(mapped);
+    check_call(anndata_close(&file));
+  }
+  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
+  MPI_Barrier(PETSC_COMM_WORLD);
+  if (!rank) remove(copy);
+}
+
+/* Rank 0 replaces the first eight bytes that hold the one number by the other. */
+static void replace_number(const char *path, uint64_t from, uint64_t to)
+{
+  static unsigned char bytes[1 << 17];
+  FILE                *file = fopen(path, "r+b");
+  size_t               at   = 0;
+
+  assert_non_null(file);
+  const size_t size = fread(bytes, 1, sizeof bytes, file);
+  while (at + 8 <= size && memcmp(bytes + at, &from, 8)) at++;
+  assert_true(at + 8 <= size);
+  fseek(file, (long)at, SEEK_SET);
+  assert_int_equal(fwrite(&to, 1, 8, file), 8);
+  fclose(file);
+}
+
+/* What is not where it should be is never looked for in the map. */
+static void damaged_maps(void **state)
+{
+  const Storage     whole = {"in one piece", H5T_NATIVE_FLOAT, H5T_NATIVE_INT32, 0, 0, PETSC_FALSE, PETSC_FALSE, PETSC_TRUE};
+  Storage           pieces = {"in chunks", H5T_NATIVE_FLOAT, H5T_NATIVE_INT32, 3, 0, PETSC_FALSE, PETSC_FALSE, PETSC_TRUE};
+  const char *const copy = "anndata_map_damaged.h5ad";
+  AnnData          *file;
+  MappedRows       *mapped = NULL;
+  SparseRows        rows;
+  int               rank;
+
+  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
+  for (int d = 0; d < 6; d++) {
+    store_matrix(copy, d < 3 ? &whole : &pieces);
+    if (!rank) {
+      const hid_t   h5 = H5Fopen(copy, H5F_ACC_RDONLY, H5P_DEFAULT), dataset = H5Dopen2(h5, d % 3 ? "X/indices" : "X/data", H5P_DEFAULT);
+      const hsize_t chunk = 3;
+      hsize_t       size, length;
+      haddr_t       at;
+      unsigned      skipped;
+      H5Fget_filesize(h5, &length);
+      if (d < 3) at = H5Dget_offset(dataset);
+      else H5Dget_chunk_info_by_coord(dataset, &chunk, &skipped, &at, &size);
+      H5Dclose(dataset);
+      H5Fclose(h5);
+      replace_number(copy, at, d % 3 < 2 ? length - 4 : UINT64_C(1) << 60);
+    }
+    MPI_Barrier(PETSC_COMM_WORLD);
+    PetscErrorCode code = anndata_open(PETSC_COMM_WORLD, copy, &file);
+    if (!code) {
+      code = error_agree(PETSC_COMM_WORLD, mappedrows_open(file, &mapped));
+      assert_null(mapped);
+      if (!code) code = error_agree(PETSC_COMM_WORLD, anndata_read_rows(file, 0, CELLS, &rows));
+      assert_int_equal(anndata_close(&file), 0);
+    }
+    check_refused(code, copy);
+  }
+  /* Chunks that were never written are zeros to HDF5. */
+  pieces.without = 2;
+  store_matrix(copy, &pieces);
+  check_call(anndata_open(PETSC_COMM_WORLD, copy, &file));
+  check_call(mappedrows_open(file, &mapped));
+  assert_null(mapped);
+  check_call(anndata_close(&file));
+  for (int d = 0; d < 3; d++) {
+    const hsize_t element[3] = {2, 4, CELLS};
+    const int64_t value[3]   = {1000, 0, 1000};
+    store_matrix(copy, &whole);
+    spoil(copy, "X/indptr", element[d], value[d]);
+    check_call(anndata_open(PETSC_COMM_WORLD, copy, &file));
+    check_call(mappedrows_open(file, &mapped));
+    assert_null(mapped);
+    check_call(anndata_close(&file));
+  }
+  MPI_Barrier(PETSC_COMM_WORLD);
+  if (!rank) remove(copy);
+}
+
 static const struct CMUnitTest tests[] = {cmocka_unit_test(x_of_every_version), cmocka_unit_test(layers_of_every_type), cmocka_unit_test(obsm_matrices),
                                           cmocka_unit_test(columns), cmocka_unit_test(mistakes_of_users),
-                                          cmocka_unit_test(real_cells), cmocka_unit_test(damaged_files)};
+                                          cmocka_unit_test(real_cells), cmocka_unit_test(damaged_files), cmocka_unit_test(mapped_rows), cmocka_unit_test(damaged_maps)};
 
 TEST_MAIN(tests)
