@@ -36,7 +36,7 @@ static double *values_of(const Analyses *a, const ScoreTable *t, PetscInt row, P
 }
 
 /* "perturbation|cell type|batch": the name that keys the random numbers of a population. */
-static uint32_t key_of(const ScoreTable *t, PetscInt group)
+uint32_t analyses_key(const ScoreTable *t, PetscInt group)
 {
   char text[1024];
   snprintf(text, sizeof text, "%s|%s|%s", t->label[0][group], t->label[1][group], t->label[2][group]);
@@ -61,14 +61,13 @@ PetscErrorCode analyses_create(MPI_Comm comm, const AnalysisOptions *options, ui
     PetscCall(genesets_read(comm, options->genesets, t->genes, scope.gene, options->geneset_least, options->geneset_most, &a->sets));
     PetscCall(log_line(comm, "  %s: %lld sets, %lld with fewer than %lld or more than %lld scored genes left out", options->genesets, (long long)a->sets.sets,
                        (long long)a->sets.skipped, (long long)options->geneset_least, (long long)options->geneset_most));
-    PetscCall(PetscMalloc2(a->sets.sets, &a->real_test, a->sets.sets, &a->test));
   }
   if (a->asked && !strcmp(options->questions, "make"))
     PetscCall(questions_create(t->groups * 2 * options->questions_each, &a->questions));
   else if (a->asked)
     PetscCall(questions_read(comm, options->questions, &scope, &a->questions));
   const size_t answers = (size_t)t->rows * (size_t)a->questions.count, values = (size_t)t->rows * (size_t)t->groups * ANALYSIS_SCORES;
-  PetscCall(PetscCalloc5(answers, &a->score, answers, &a->called, values, &a->value, t->rows, &a->draw, t->rows, &a->drawn));
+  PetscCall(PetscCalloc3(answers, &a->score, answers, &a->called, values, &a->value));
   for (int i = 0; i < ANALYSIS_TABLES; i++)
     if (wanted(options, (AnalysisTable)i)) PetscCall(PetscCalloc1(t->groups, &a->lines[i]));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -85,40 +84,61 @@ PetscErrorCode analyses_destroy(const ScoreTable *t, Analyses **analyses)
     PetscCall(PetscFree(a->lines[i]));
     free(a->table[i]);
   }
-  PetscCall(PetscFree5(a->score, a->called, a->value, a->draw, a->drawn));
+  PetscCall(PetscFree3(a->score, a->called, a->value));
   PetscCall(shown_destroy(a, t));
-  PetscCall(PetscFree2(a->real_test, a->test));
   if (a->asked) PetscCall(questions_destroy(&a->questions));
   PetscCall(genesets_destroy(&a->sets));
   PetscCall(PetscFree(*analyses));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscBool analyses_need_cells(const Analyses *a, PetscInt group)
+PetscBool analyses_need_cells(const Analyses *a) { return a->options->distribution || a->contrasts ? PETSC_TRUE : PETSC_FALSE; }
+
+PetscBool analyses_use_threads(const Analyses *a, const ScoreTable *t)
 {
-  return a->options->distribution || a->contrasts || (a->shown && a->shown[group]) ? PETSC_TRUE : PETSC_FALSE;
+  for (PetscInt r = 0; a->options->distribution && r < t->rows; r++)
+    if (t->repeat[r] > 1) return PETSC_FALSE;
+  return PETSC_TRUE;
 }
 
-PetscErrorCode analyses_begin_group(Analyses *a, const ScoreTable *t, PetscInt group, PetscInt64 cells, const double *real, const GeneRuns *control)
+double analyses_bytes(const Analyses *a, PetscInt genes, PetscInt64 cells)
+{
+  const double drawn = 2 * (double)PetscMin(cells, a->options->distribution_cells), dense = (double)cells * genes, values = 3 * dense;
+
+  /* Cells real, predicted, and sorted by gene or pooled; distances and their kernel, weights of labellings. */
+  return sizeof(double) * (values + (a->options->distribution ? drawn * (2 * drawn + 256) : 0));
+}
+
+void analyses_leave_out(Analyses *a, const ScoreTable *t, PetscInt group)
+{
+  for (PetscInt r = 0; r < t->rows; r++)
+    for (int i = 0; i < ANALYSIS_SCORES; i++) values_of(a, t, r, group)[i] = NAN;
+}
+
+/* Tables of the strongest populations are written apart. */
+static PetscBool of_all_groups(int table) { return table != TABLE_CELLS && table != TABLE_CALIBRATION ? PETSC_TRUE : PETSC_FALSE; }
+
+PetscErrorCode analyses_begin_group(Analyses *a, const ScoreTable *t, PetscInt group, PetscInt64 cells, const double *real, const GeneRuns *control, GroupAnalysis *w)
 {
   GeneColumns sorted;
 
   PetscFunctionBeginUser;
+  *w = (GroupAnalysis){.group = group, .key = analyses_key(t, group)};
+  PetscCall(PetscCalloc3(t->rows, &w->draw, a->sets.sets, &w->real_test, a->sets.sets, &w->test));
   for (int i = 0; i < ANALYSIS_TABLES; i++) {
-    if (!a->lines[i]) continue;
-    a->stream[i] = open_memstream(&a->lines[i][group], &a->length[i]);
-    PetscCheck(a->stream[i], PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
+    if (!a->lines[i] || !of_all_groups(i)) continue;
+    w->stream[i] = open_memstream(&a->lines[i][group], &w->length[i]);
+    PetscCheck(w->stream[i], PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
   }
-  if (a->shown && a->shown[group]) PetscCall(shown_draw(a, key_of(t, group), 0, t->genes, cells, real, &a->drawn_real));
   if (!a->contrasts) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(genecolumns_of_dense(cells, real, t->genes, &sorted));
   PetscCall(genecolumns_sort(&sorted, 0, t->genes));
-  PetscCall(contrast_create(&sorted, control, &a->real));
+  PetscCall(contrast_create(&sorted, control, &w->real));
   PetscCall(genecolumns_destroy(&sorted));
-  if (a->sets.sets) PetscCall(geneset_tests(&a->sets, &a->real, a->real_test));
+  if (a->sets.sets) PetscCall(geneset_tests(&a->sets, &w->real, w->real_test));
   if (!strcmp(a->options->questions, "make")) {
     const PetscInt each = a->options->questions_each;
-    PetscCall(questions_make(&a->real, group, each, a->seed, key_of(t, group), group * 2 * each, &a->questions));
+    PetscCall(questions_make(&w->real, group, each, a->seed, w->key, group * 2 * each, &a->questions));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -133,7 +153,7 @@ void analyses_begin_line(const ScoreTable *t, const char *model, PetscInt group,
   fputc(',', stream);
 }
 
-static PetscErrorCode distribution_row(Analyses *a, const ScoreTable *t, PetscInt group, PetscInt row, const AnalysedRow *given)
+static PetscErrorCode distribution_row(Analyses *a, const ScoreTable *t, const GroupAnalysis *w, PetscInt row, const AnalysedRow *given)
 {
   const DistributionOptions options = {a->options->permutations, a->options->distribution_cells, a->seed};
   GeneMarginals            *marginal;
@@ -141,12 +161,12 @@ static PetscErrorCode distribution_row(Analyses *a, const ScoreTable *t, PetscIn
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc1(t->genes, &marginal));
-  PetscCall(distribution_scores(&options, key_of(t, group), given->count_real, given->real, given->count, given->cells, t->genes, &scores, marginal));
-  memcpy(values_of(a, t, row, group), &scores, sizeof scores);
+  PetscCall(distribution_scores(&options, w->key, given->count_real, given->real, given->count, given->cells, t->genes, &scores, marginal));
+  memcpy(values_of(a, t, row, w->group), &scores, sizeof scores);
   for (PetscInt g = 0; a->lines[TABLE_GENES] && g < t->genes; g++) {
-    analyses_begin_line(t, t->model[row], group, a->stream[TABLE_GENES]);
-    csv_field(a->stream[TABLE_GENES], t->gene[g]);
-    fprintf(a->stream[TABLE_GENES], ",%.8g,%.8g,%.8g,%.8g,%.8g,%lld\n", marginal[g].wasserstein, marginal[g].zeros_real, marginal[g].zeros_predicted,
+    analyses_begin_line(t, t->model[row], w->group, w->stream[TABLE_GENES]);
+    csv_field(w->stream[TABLE_GENES], t->gene[g]);
+    fprintf(w->stream[TABLE_GENES], ",%.8g,%.8g,%.8g,%.8g,%.8g,%lld\n", marginal[g].wasserstein, marginal[g].zeros_real, marginal[g].zeros_predicted,
             marginal[g].variance_real, marginal[g].variance_predicted, (long long)t->repeat[row]);
   }
   PetscCall(PetscFree(marginal));
@@ -159,25 +179,25 @@ static void write_test(FILE *stream, const GeneSetTest *test)
           exp(test->effect_log_p), test->effect_fdr);
 }
 
-static PetscErrorCode genesets_row(Analyses *a, const ScoreTable *t, PetscInt group, PetscInt row, const GeneContrast *contrast)
+static PetscErrorCode genesets_row(Analyses *a, const ScoreTable *t, const GroupAnalysis *w, PetscInt row, const GeneContrast *contrast)
 {
-  FILE            *stream = a->stream[TABLE_GENESETS];
+  FILE            *stream = w->stream[TABLE_GENESETS];
   GeneSetAgreement agreement;
-  double          *value = values_of(a, t, row, group) + ANALYSIS_GENESETS;
+  double          *value = values_of(a, t, row, w->group) + ANALYSIS_GENESETS;
 
   PetscFunctionBeginUser;
-  PetscCall(geneset_tests(&a->sets, contrast, a->test));
+  PetscCall(geneset_tests(&a->sets, contrast, w->test));
   for (PetscInt s = 0; s < a->sets.sets; s++) {
-    analyses_begin_line(t, t->model[row], group, stream);
+    analyses_begin_line(t, t->model[row], w->group, stream);
     csv_field(stream, a->sets.name[s]);
     fprintf(stream, ",%lld", (long long)(a->sets.first[s + 1] - a->sets.first[s]));
-    write_test(stream, &a->real_test[s]);
-    write_test(stream, &a->test[s]);
+    write_test(stream, &w->real_test[s]);
+    write_test(stream, &w->test[s]);
     fprintf(stream, ",%lld\n", (long long)t->repeat[row]);
   }
-  PetscCall(geneset_agreement(a->sets.sets, a->real_test, a->test, &agreement));
-  analyses_begin_line(t, t->model[row], group, a->stream[TABLE_AGREEMENT]);
-  fprintf(a->stream[TABLE_AGREEMENT], "%lld,%.10g,%.10g,%.10g,%lld,%lld,%lld,%lld,%lld\n", (long long)a->sets.sets, agreement.spearman,
+  PetscCall(geneset_agreement(a->sets.sets, w->real_test, w->test, &agreement));
+  analyses_begin_line(t, t->model[row], w->group, w->stream[TABLE_AGREEMENT]);
+  fprintf(w->stream[TABLE_AGREEMENT], "%lld,%.10g,%.10g,%.10g,%lld,%lld,%lld,%lld,%lld\n", (long long)a->sets.sets, agreement.spearman,
           agreement.jaccard_overlap, agreement.jaccard_rank, (long long)agreement.significant_overlap[0], (long long)agreement.significant_overlap[1],
           (long long)agreement.significant_rank[0], (long long)agreement.significant_rank[1], (long long)t->repeat[row]);
   value[0] = agreement.spearman;
@@ -186,41 +206,48 @@ static PetscErrorCode genesets_row(Analyses *a, const ScoreTable *t, PetscInt gr
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode analyses_row(Analyses *a, const ScoreTable *t, PetscInt group, PetscInt row, const AnalysedRow *given)
+/* The row's answers to the questions about its group. */
+static void answer_questions(Analyses *a, PetscInt group, PetscInt row, const GeneContrast *contrast)
 {
-  double *value = values_of(a, t, row, group);
+  const PetscInt each = 2 * a->options->questions_each, count = a->questions.count;
+  const PetscBool made = !strcmp(a->options->questions, "make") ? PETSC_TRUE : PETSC_FALSE;
+
+  /* Those that are made have a place for each group; other groups' may be being made. */
+  for (PetscInt q = made ? group * each : 0; q < (made ? (group + 1) * each : count); q++) {
+    const PetscInt gene = a->questions.gene[q];
+    if (a->questions.group[q] != group || gene < 0) continue;
+    a->score[(size_t)row * (size_t)count + (size_t)q] = contrast->score[gene];
+    a->called[(size_t)row * (size_t)count + (size_t)q] = contrast_significant(contrast, gene);
+  }
+}
+
+PetscErrorCode analyses_row(Analyses *a, const ScoreTable *t, GroupAnalysis *w, PetscInt row, const AnalysedRow *given)
+{
+  GeneColumns  sorted;
+  GeneContrast contrast;
 
   PetscFunctionBeginUser;
-  for (int i = 0; i < ANALYSIS_SCORES; i++) value[i] = NAN;
   if (!given->count) PetscFunctionReturn(PETSC_SUCCESS);
-  if (a->shown && a->shown[group] && a->shown_row[row]) PetscCall(shown_draw(a, key_of(t, group), 1, t->genes, given->count, given->cells, &a->drawn[row]));
   if (a->options->distribution) {
-    PetscCall(distribution_row(a, t, group, row, given));
+    PetscCall(distribution_row(a, t, w, row, given));
     if (t->kind[row] == ROW_PREDICTION && scoretable_repeats(t, row) > 1) {
-      PetscCall(PetscMalloc1((size_t)given->count * (size_t)t->genes, &a->draw[row]));
-      PetscCall(PetscArraycpy(a->draw[row], given->cells, (size_t)given->count * (size_t)t->genes));
+      PetscCall(PetscMalloc1((size_t)given->count * (size_t)t->genes, &w->draw[row]));
+      PetscCall(PetscArraycpy(w->draw[row], given->cells, (size_t)given->count * (size_t)t->genes));
     }
   }
   if (!a->contrasts || !given->control) PetscFunctionReturn(PETSC_SUCCESS);
-  GeneColumns  sorted;
-  GeneContrast contrast;
   PetscCall(genecolumns_of_dense(given->count, given->cells, t->genes, &sorted));
   PetscCall(genecolumns_sort(&sorted, 0, t->genes));
   PetscCall(contrast_create(&sorted, given->control, &contrast));
   PetscCall(genecolumns_destroy(&sorted));
-  for (PetscInt q = 0; q < a->questions.count; q++) {
-    const PetscInt gene = a->questions.gene[q];
-    if (a->questions.group[q] != group || gene < 0) continue;
-    a->score[(size_t)row * (size_t)a->questions.count + (size_t)q] = contrast.score[gene];
-    a->called[(size_t)row * (size_t)a->questions.count + (size_t)q] = contrast_significant(&contrast, gene);
-  }
-  if (a->sets.sets) PetscCall(genesets_row(a, t, group, row, &contrast));
+  answer_questions(a, w->group, row, &contrast);
+  if (a->sets.sets) PetscCall(genesets_row(a, t, w, row, &contrast));
   PetscCall(contrast_destroy(&contrast));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Coverage by the repeats of every model that has several. */
-static PetscErrorCode coverage_rows(Analyses *a, const ScoreTable *t, PetscInt group, PetscInt64 cells, const double *real)
+static PetscErrorCode coverage_rows(const ScoreTable *t, const GroupAnalysis *w, PetscInt64 cells, const double *real)
 {
   const double **draw;
   PetscInt64    *count;
@@ -231,29 +258,29 @@ static PetscErrorCode coverage_rows(Analyses *a, const ScoreTable *t, PetscInt g
     PetscInt       draws = 0;
     CoverageScores scores;
 
-    if (!a->draw[r] || t->repeat[r] > 1) continue;
+    if (!w->draw[r] || t->repeat[r] > 1) continue;
     for (PetscInt q = r; q < t->rows; q++) {
-      if (!a->draw[q] || strcmp(t->model[q], t->model[r])) continue;
-      draw[draws] = a->draw[q];
-      count[draws++] = t->cells_predicted[(size_t)q * (size_t)t->groups + (size_t)group];
+      if (!w->draw[q] || strcmp(t->model[q], t->model[r])) continue;
+      draw[draws] = w->draw[q];
+      count[draws++] = t->cells_predicted[(size_t)q * (size_t)t->groups + (size_t)w->group];
     }
     PetscCall(coverage_scores(cells, real, draws, count, draw, t->genes, &scores));
-    analyses_begin_line(t, t->model[r], group, a->stream[TABLE_COVERAGE]);
-    fprintf(a->stream[TABLE_COVERAGE], "%lld,%.10g,%.10g,%.10g\n", (long long)draws, scores.gene_coverage_50, scores.gene_coverage_90, scores.energy_p);
+    analyses_begin_line(t, t->model[r], w->group, w->stream[TABLE_COVERAGE]);
+    fprintf(w->stream[TABLE_COVERAGE], "%lld,%.10g,%.10g,%.10g\n", (long long)draws, scores.gene_coverage_50, scores.gene_coverage_90, scores.energy_p);
   }
-  for (PetscInt r = 0; r < t->rows; r++) PetscCall(PetscFree(a->draw[r]));
+  for (PetscInt r = 0; r < t->rows; r++) PetscCall(PetscFree(w->draw[r]));
   PetscCall(PetscFree2(draw, count));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode analyses_end_group(Analyses *a, const ScoreTable *t, PetscInt group, PetscInt64 cells, const double *real)
+PetscErrorCode analyses_end_group(Analyses *a, const ScoreTable *t, GroupAnalysis *w, PetscInt64 cells, const double *real)
 {
   PetscFunctionBeginUser;
-  if (a->options->distribution) PetscCall(coverage_rows(a, t, group, cells, real));
-  PetscCall(shown_end_group(a, t, group));
+  if (a->options->distribution) PetscCall(coverage_rows(t, w, cells, real));
   for (int i = 0; i < ANALYSIS_TABLES; i++)
-    if (a->stream[i]) PetscCheck(!fclose(a->stream[i]), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
-  if (a->contrasts) PetscCall(contrast_destroy(&a->real));
+    if (w->stream[i]) PetscCheck(!fclose(w->stream[i]), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
+  if (a->contrasts) PetscCall(contrast_destroy(&w->real));
+  PetscCall(PetscFree3(w->draw, w->real_test, w->test));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -270,9 +297,10 @@ static PetscErrorCode join_lines(Analyses *a, const ScoreTable *t, AnalysisTable
     fprintf(stream, "model,perturbation,cell_type,batch,%s%s\n", heading[table], table == TABLE_GENES || table == TABLE_GENESETS || table == TABLE_AGREEMENT ? ",repeat" : "");
   }
   for (PetscInt k = 0; k < t->groups; k++) {
-    char *text = a->lines[table][k];
+    char             *text = a->lines[table][k];
+    const char *const own = text ? text : "";
 
-    if (owner[k] && a->rank == owner[k]) PetscCallMPI(MPI_Send(text, (PetscMPIInt)strlen(text) + 1, MPI_CHAR, 0, 0, a->comm));
+    if (owner[k] && a->rank == owner[k]) PetscCallMPI(MPI_Send(own, (PetscMPIInt)strlen(own) + 1, MPI_CHAR, 0, 0, a->comm));
     if (a->rank) continue;
     if (owner[k]) {
       MPI_Status  status;
@@ -283,7 +311,7 @@ static PetscErrorCode join_lines(Analyses *a, const ScoreTable *t, AnalysisTable
       PetscCheck(text, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
       PetscCallMPI(MPI_Recv(text, size, MPI_CHAR, owner[k], 0, a->comm, MPI_STATUS_IGNORE));
     }
-    fputs(text, stream);
+    if (text) fputs(text, stream);
     free(text);
     a->lines[table][k] = NULL;
   }

@@ -62,6 +62,8 @@ typedef struct {
 typedef struct {
   PetscInt64 *cells; /* (slots) in the file */
   int64_t    *entries; /* (slots) values that are not zero, about */
+  PetscInt64 *member, *member_begin; /* cells of a file slot by slot, (slots + 1) where each slot begins; NULL for a store */
+  PetscBool   wide;    /* the file's values are of double precision */
   SparseRows *rows;  /* (slots) kept where wanted; columns need not ascend */
   double     *mean;  /* (controls, genes) mean of the control populations, zero without cells */
 } SlotCells;
@@ -75,6 +77,8 @@ PetscErrorCode groupedfile_close(GroupedFile *file);
    collective. End with groupedfile_rows_done. */
 PetscErrorCode groupedfile_rows(GroupedFile *file, PetscInt64 first, PetscInt64 count, SparseRows *rows);
 PetscErrorCode groupedfile_rows_done(const GroupedFile *file, SparseRows *rows);
+/* groupedfile_append - the scored genes of row i to a slot's rows, which have room. */
+void groupedfile_append(const GroupedFile *file, const SparseRows *from, PetscInt64 i, SparseRows *to);
 /* Are its cells in memory? */
 PetscBool groupedfile_is_kept(const GroupedFile *file);
 /* groupedfile_keys - fill key. Not collective. User error: a label that the axes do not have. */
@@ -111,10 +115,16 @@ PetscErrorCode genes_match(const char *real, PetscInt64 count, const char *const
 
 PetscErrorCode slotcells_create(const SlotList *slots, PetscInt genes, SlotCells *cells);
 PetscErrorCode slotcells_destroy(const SlotList *slots, SlotCells *cells);
+/* slotcells_list - members, once the cells of a file are counted. slotcells_load_kept - rows of slot s of a file that is kept; thread-safe as far as PETSc's memory is. Not
+   collective. */
+PetscErrorCode slotcells_list(const GroupedFile *file, const SlotList *slots, SlotCells *cells);
+PetscErrorCode slotcells_load_kept(GroupedFile *file, PetscInt s, PetscInt genes, SlotCells *cells);
 /* The same of a store; means of its populations (cellstore_means). */
 PetscErrorCode storecells_controls(const CellStore *store, const double *means, const Axes *axes, const SlotList *slots, const int32_t *position, PetscInt genes,
                                    SlotCells *cells);
 PetscErrorCode storecells_load(const CellStore *store, const Axes *axes, const SlotList *slots, const int32_t *position, PetscInt genes,
                                const unsigned char *wanted, SparseRows *rows);
+/* The rows of slot s alone; thread-safe as far as PETSc's memory is. */
+PetscErrorCode storecells_load_slot(const CellStore *store, const Axes *axes, const SlotList *slots, const int32_t *position, PetscInt genes, PetscInt s, SparseRows *rows);
 
 #endif

@@ -172,9 +172,11 @@ PetscErrorCode evaluation_prepare_groups(Evaluation *e, const KeyTable *real)
     PetscCall(storecells_controls(e->store, e->means, &e->axes, &e->slots, e->position, e->genes, &e->real_cells));
   } else {
     PetscCallAgree(e->comm, groupedfile_controls(&e->real, &e->slots, e->genes, &e->real_cells));
+    PetscCall(slotcells_list(&e->real, &e->slots, &e->real_cells));
   }
   for (PetscInt f = 0; f < o->predictions; f++) {
     PetscCallAgree(e->comm, groupedfile_controls(&e->file[f], &e->slots, e->genes, &e->file_cells[f]));
+    PetscCall(slotcells_list(&e->file[f], &e->slots, &e->file_cells[f]));
     PetscCall(keytable_destroy(&predicted[f]));
   }
   PetscCall(PetscFree(predicted));
@@ -212,32 +214,67 @@ PetscErrorCode evaluation_load_controls(Evaluation *e)
 static double group_bytes(const Evaluation *e, PetscInt k)
 {
   const PetscInt slot = e->group_slot[k];
-  double         bytes = sparserows_bytes(e->real_cells.cells[slot], e->real_cells.entries[slot], e->store ? PETSC_FALSE : anndata_is_double(e->real.file));
+  double         bytes = sparserows_bytes(e->real_cells.cells[slot], e->real_cells.entries[slot], e->real_cells.wide);
 
   for (PetscInt f = 0; f < e->options->predictions; f++)
-    bytes += sparserows_bytes(e->file_cells[f].cells[slot], e->file_cells[f].entries[slot], anndata_is_double(e->file[f].file));
+    bytes += sparserows_bytes(e->file_cells[f].cells[slot], e->file_cells[f].entries[slot], e->file_cells[f].wide);
   return bytes;
 }
 
-/* Own groups from `begin` on that fit into memory together, at least one; their cells are read in one pass. */
-PetscErrorCode evaluation_load_batch(Evaluation *e, PetscInt begin, PetscBool predicted, PetscInt *end)
+PetscBool evaluation_is_kept(const Evaluation *e)
 {
-  const CellMemory limits = cellmemory_of(e->options->memory);
-  unsigned char   *wanted;
-  double           bytes = 0;
-  PetscBool        kept = e->store || groupedfile_is_kept(&e->real) ? PETSC_TRUE : PETSC_FALSE;
+  PetscBool kept = e->store || groupedfile_is_kept(&e->real) ? PETSC_TRUE : PETSC_FALSE;
+
+  for (PetscInt f = 0; f < e->options->predictions; f++) kept = kept && groupedfile_is_kept(&e->file[f]) ? PETSC_TRUE : PETSC_FALSE;
+  return kept;
+}
+
+PetscErrorCode evaluation_load_kept(Evaluation *e, PetscInt k)
+{
+  const PetscInt slot = e->group_slot[k];
 
   PetscFunctionBeginUser;
-  for (PetscInt f = 0; f < e->options->predictions; f++) kept = kept && groupedfile_is_kept(&e->file[f]) ? PETSC_TRUE : PETSC_FALSE;
-  PetscCall(PetscCalloc1(e->slots.count, &wanted));
-  for (*end = begin; *end < e->groups; ++*end) {
-    if (e->owner[*end] != e->rank) continue;
-    const double more = group_bytes(e, *end);
-    if (bytes > 0 && bytes + more > (kept ? limits.small_batch : limits.batch)) break;
-    bytes += more;
-    wanted[e->group_slot[*end]] = 1;
+  if (e->store) PetscCall(storecells_load_slot(e->store, &e->axes, &e->slots, e->position, e->genes, slot, &e->real_cells.rows[slot]));
+  else PetscCall(slotcells_load_kept(&e->real, slot, e->genes, &e->real_cells));
+  for (PetscInt f = 0; f < e->options->predictions; f++) PetscCall(slotcells_load_kept(&e->file[f], slot, e->genes, &e->file_cells[f]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+typedef struct {
+  Evaluation     *e;
+  const PetscInt *group;
+} KeptGroups;
+
+static PetscErrorCode load_one(void *context, PetscInt64 i)
+{
+  const KeptGroups *groups = context;
+
+  PetscFunctionBeginUser;
+  PetscCall(evaluation_load_kept(groups->e, groups->group[i]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Cells that are not kept are read in one pass. */
+PetscErrorCode evaluation_load_batch(Evaluation *e, PetscInt count, const PetscInt *group, PetscInt *taken)
+{
+  const CellMemory limits = cellmemory_of(e->options->memory);
+  const PetscBool  kept = evaluation_is_kept(e);
+  unsigned char   *wanted;
+  double           bytes = 0;
+
+  PetscFunctionBeginUser;
+  for (*taken = 0; *taken < count; ++*taken) {
+    bytes += group_bytes(e, group[*taken]);
+    if (*taken && bytes > (kept ? limits.small_batch : limits.batch)) break;
   }
-  PetscCall(load_rows(e, wanted, predicted));
+  if (kept) {
+    KeptGroups groups = {e, group};
+    PetscCall(threads_each(threads_that_allocate(), *taken, load_one, &groups));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(PetscCalloc1(e->slots.count, &wanted));
+  for (PetscInt i = 0; i < *taken; i++) wanted[e->group_slot[group[i]]] = 1;
+  PetscCall(load_rows(e, wanted, PETSC_TRUE));
   PetscCall(PetscFree(wanted));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

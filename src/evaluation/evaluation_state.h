@@ -40,10 +40,16 @@ PetscErrorCode evaluation_prepare_groups(Evaluation *e, const KeyTable *real);
 PetscErrorCode evaluation_baseline_cells(Evaluation *e, PetscInt baseline, PetscInt group, PetscInt64 count, double *cells);
 PetscErrorCode evaluation_pairs(Evaluation *e, const ScoreTable *table, struct PairMetrics **metrics);
 
-/* evaluation_load_controls - rows of the controls that own groups need as cells. evaluation_load_batch - rows of own groups from `begin` on that fit into memory, at least
-   one group, of the predicted cells too where `predicted`; evaluation_free_rows - of one slot. Not collective. User error: damaged file. */
+/* evaluation_score - fill a table whose rows, groups and genes are named: every rank its groups. Collective. User error: damaged file. */
+PetscErrorCode evaluation_score(Evaluation *e, ScoreTable *table);
+
+/* evaluation_load_controls - rows of the controls that own groups need as cells. evaluation_load_batch - rows of the first groups of a list that fit into memory, at least one
+   group; evaluation_free_rows - of one slot. Not collective. User error: damaged file. */
 PetscErrorCode evaluation_load_controls(Evaluation *e);
-PetscErrorCode evaluation_load_batch(Evaluation *e, PetscInt begin, PetscBool predicted, PetscInt *end);
+PetscErrorCode evaluation_load_batch(Evaluation *e, PetscInt count, const PetscInt *group, PetscInt *taken);
 PetscErrorCode evaluation_free_rows(Evaluation *e, PetscInt slot);
+/* evaluation_is_kept - are all cells in memory? evaluation_load_kept - then the rows of one group; thread-safe as far as PETSc's memory is. Not collective. */
+PetscBool      evaluation_is_kept(const Evaluation *e);
+PetscErrorCode evaluation_load_kept(Evaluation *e, PetscInt group);
 
 #endif

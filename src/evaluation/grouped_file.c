@@ -372,8 +372,7 @@ PetscErrorCode groupedfile_rows_done(const GroupedFile *file, SparseRows *rows)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Append the scored genes of row i to a slot's rows, which have room. */
-static void append_row(const GroupedFile *file, const SparseRows *from, PetscInt64 i, SparseRows *to)
+void groupedfile_append(const GroupedFile *file, const SparseRows *from, PetscInt64 i, SparseRows *to)
 {
   int64_t end = to->offset[to->rows];
 
@@ -423,7 +422,7 @@ static PetscErrorCode read_slots(GroupedFile *file, const PetscInt *slot, const 
     for (PetscInt64 i = begin; i < end; i++) {
       const PetscInt s = slot[i];
       if (s < 0) continue;
-      if (to[s].offset) append_row(file, &rows, i - begin, &to[s]);
+      if (to[s].offset) groupedfile_append(file, &rows, i - begin, &to[s]);
       if (sum && slots->control_row[s] >= 0) sum_row(file, &rows, i - begin, sum + (size_t)slots->control_row[s] * (size_t)genes);
     }
     PetscCall(groupedfile_rows_done(file, &rows));

@@ -118,9 +118,17 @@ PetscErrorCode distance_part(DistanceCells *a, DistanceCells *b, PetscInt parts,
 /* distance_mean - the mean of all these distances, without such rounding. Not collective. */
 PetscErrorCode distance_mean(DistanceCells *a, DistanceCells *b, double *mean);
 
-/* population_scores_of_rows - population_scores of sparse rows, and the mean changes from the control means (genes). Not collective; thread-safe as far as PETSc's memory is. */
-PetscErrorCode population_scores_of_rows(const SparseRows *real, const SparseRows *predicted, PetscInt genes, const double *control_real, const double *control_predicted,
-                                         PopulationScores *scores, double *change_real, double *change_predicted);
+/* A population of real cells, which predictions are set against. Borrows the rows. Not collective; thread-safe as far as PETSc's memory is. */
+typedef struct {
+  DistanceCells cells;
+  double       *mean;   /* (genes) */
+  double        within; /* mean distance of its cells from each other */
+} RealPopulation;
+PetscErrorCode realpopulation_create(const SparseRows *rows, PetscInt genes, RealPopulation *real);
+PetscErrorCode realpopulation_destroy(RealPopulation *real);
+/* population_scores_of_rows - population_scores of sparse rows, and the mean change from the control's mean (genes). Thread-safe as above, a population for each thread. */
+PetscErrorCode population_scores_of_rows(RealPopulation *real, const SparseRows *predicted, const double *control_real, const double *control_predicted, PopulationScores *scores,
+                                         double *change_predicted);
 
 /* Sum of an array in numpy's order; single: of single precision numbers. */
 double numpy_sum(PetscInt64 n, const double *value, PetscBool single);

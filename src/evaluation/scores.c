@@ -83,28 +83,41 @@ static void row_means(const SparseRows *rows, PetscInt genes, double *mean)
   for (PetscInt g = 0; g < genes; g++) mean[g] /= (double)rows->rows;
 }
 
-PetscErrorCode population_scores_of_rows(const SparseRows *real, const SparseRows *predicted, PetscInt genes, const double *control_real, const double *control_predicted,
-                                         PopulationScores *scores, double *change_real, double *change_predicted)
+PetscErrorCode realpopulation_create(const SparseRows *rows, PetscInt genes, RealPopulation *real)
 {
-  DistanceCells x, y;
-  double        across, within[2];
+  PetscFunctionBeginUser;
+  PetscCheck(rows->rows > 0 && genes > 0, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ, "Scores of an empty population");
+  PetscCall(PetscMalloc1(genes, &real->mean));
+  row_means(rows, genes, real->mean);
+  PetscCall(distancecells_create(rows, genes, PETSC_FALSE, &real->cells));
+  PetscCall(distance_mean(&real->cells, &real->cells, &real->within));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode realpopulation_destroy(RealPopulation *real)
+{
+  PetscFunctionBeginUser;
+  PetscCall(distancecells_destroy(&real->cells));
+  PetscCall(PetscFree(real->mean));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode population_scores_of_rows(RealPopulation *real, const SparseRows *predicted, const double *control_real, const double *control_predicted, PopulationScores *scores,
+                                         double *change_predicted)
+{
+  const PetscInt genes = real->cells.genes;
+  DistanceCells  cells;
+  double         across, within;
 
   PetscFunctionBeginUser;
-  PetscCheck(real->rows > 0 && predicted->rows > 0 && genes > 0, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ, "Scores of an empty population");
-  row_means(real, genes, change_real);
+  PetscCheck(predicted->rows > 0, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ, "Scores of an empty population");
   row_means(predicted, genes, change_predicted);
-  scores_of_means(genes, change_real, control_real, change_predicted, control_predicted, scores);
-  for (PetscInt g = 0; g < genes; g++) {
-    change_real[g] -= control_real[g];
-    change_predicted[g] -= control_predicted[g];
-  }
-  PetscCall(distancecells_create(real, genes, PETSC_FALSE, &x));
-  PetscCall(distancecells_create(predicted, genes, PETSC_FALSE, &y));
-  PetscCall(distance_mean(&x, &y, &across));
-  PetscCall(distance_mean(&x, &x, &within[0]));
-  PetscCall(distance_mean(&y, &y, &within[1]));
-  scores->energy_distance = 2 * across - within[0] - within[1];
-  PetscCall(distancecells_destroy(&x));
-  PetscCall(distancecells_destroy(&y));
+  scores_of_means(genes, real->mean, control_real, change_predicted, control_predicted, scores);
+  for (PetscInt g = 0; g < genes; g++) change_predicted[g] -= control_predicted[g];
+  PetscCall(distancecells_create(predicted, genes, PETSC_FALSE, &cells));
+  PetscCall(distance_mean(&real->cells, &cells, &across));
+  PetscCall(distance_mean(&cells, &cells, &within));
+  scores->energy_distance = 2 * across - real->within - within;
+  PetscCall(distancecells_destroy(&cells));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Cells drawn of each population, predictions shown, levels of calibration; words of the random streams. */
-enum { SHOWN_CELLS = 300, SHOWN_MODELS = 4, LEVELS = 19, STEP_SHOWN = 64 };
+/* Predictions shown, levels of calibration; words of the random streams. */
+enum { SHOWN_MODELS = 4, LEVELS = 19, STEP_SHOWN = 64 };
 
 PetscErrorCode shown_choose(Analyses *a, const ScoreTable *t, const double *strength)
 {
@@ -37,17 +37,37 @@ PetscErrorCode shown_destroy(Analyses *a, const ScoreTable *t)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode shown_draw(const Analyses *a, uint32_t key, uint32_t side, PetscInt genes, PetscInt64 n, const double *cells, ShownCells *drawn)
+PetscInt shown_order(const Analyses *a, uint32_t key, uint32_t side, PetscInt64 n, PetscInt64 order[SHOWN_CELLS])
 {
   const RandomStream stream = random_stream(a->seed, RANDOM_RESAMPLE, STEP_SHOWN + side, key, 0);
+  const PetscInt     drawn = (PetscInt)PetscMin(n, SHOWN_CELLS);
 
+  for (PetscInt i = 0; i < drawn; i++) order[i] = (PetscInt64)random_permuted(&stream, (uint64_t)n, (uint64_t)i);
+  return drawn;
+}
+
+PetscErrorCode shown_free(const ScoreTable *t, ShownGroup *shown)
+{
   PetscFunctionBeginUser;
-  drawn->cells = (PetscInt)PetscMin(n, SHOWN_CELLS);
-  PetscCall(PetscMalloc1((size_t)drawn->cells * (size_t)genes, &drawn->x));
-  for (PetscInt i = 0; i < drawn->cells; i++) {
-    const size_t row = (size_t)random_permuted(&stream, (uint64_t)n, (uint64_t)i);
-    PetscCall(PetscArraycpy(drawn->x + (size_t)i * (size_t)genes, cells + row * (size_t)genes, genes));
-  }
+  for (PetscInt r = 0; r < t->rows; r++) PetscCall(PetscFree(shown->row[r].x));
+  PetscCall(PetscFree(shown->row));
+  PetscCall(PetscFree(shown->real.x));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Text of a group's lines. */
+static PetscErrorCode open_lines(Analyses *a, AnalysisTable table, PetscInt group, size_t *length, FILE **stream)
+{
+  PetscFunctionBeginUser;
+  *stream = open_memstream(&a->lines[table][group], length);
+  PetscCheck(*stream, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode close_lines(FILE *stream)
+{
+  PetscFunctionBeginUser;
+  PetscCheck(!fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -108,75 +128,73 @@ PetscErrorCode calibration_curve(PetscInt n, const double *real, PetscInt m, con
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode write_calibration(Analyses *a, const ScoreTable *t, PetscInt group, PetscInt row)
+PetscErrorCode shown_calibration(Analyses *a, const ScoreTable *t, const ShownGroup *shown)
 {
   double   cdf[LEVELS];
   PetscInt counted;
+  size_t   length;
+  FILE    *stream;
 
   PetscFunctionBeginUser;
-  PetscCall(calibration_curve(a->drawn_real.cells, a->drawn_real.x, a->drawn[row].cells, a->drawn[row].x, t->genes, LEVELS, cdf, &counted));
-  for (int l = 0; counted && l < LEVELS; l++) {
-    analyses_begin_line(t, t->model[row], group, a->stream[TABLE_CALIBRATION]);
-    fprintf(a->stream[TABLE_CALIBRATION], "%.2f,%.6g,%lld\n", (l + 1.) / (LEVELS + 1), cdf[l], (long long)counted);
+  PetscCall(open_lines(a, TABLE_CALIBRATION, shown->group, &length, &stream));
+  for (PetscInt r = 0; r < t->rows; r++) {
+    if (!shown->row[r].x) continue;
+    PetscCall(calibration_curve(shown->real.cells, shown->real.x, shown->row[r].cells, shown->row[r].x, t->genes, LEVELS, cdf, &counted));
+    for (int l = 0; counted && l < LEVELS; l++) {
+      analyses_begin_line(t, t->model[r], shown->group, stream);
+      fprintf(stream, "%.2f,%.6g,%lld\n", (l + 1.) / (LEVELS + 1), cdf[l], (long long)counted);
+    }
   }
+  PetscCall(close_lines(stream));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* ---- principal components ------------------------------------------------------------------------------------------------------ */
 
 /* Coordinates of the cells on two components and their shares of the variance. */
-static void write_cells(const Analyses *a, const ScoreTable *t, PetscInt group, const char *model, const char *kind, const PrincipalComponents *c,
-                        const ShownCells *drawn)
+static void write_cells(const ScoreTable *t, PetscInt group, const char *model, const char *kind, const PrincipalComponents *c, const ShownCells *drawn, FILE *stream)
 {
   for (PetscInt i = 0; i < drawn->cells; i++) {
     double at[2] = {0, 0};
     for (PetscInt g = 0; g < t->genes; g++)
       for (int d = 0; d < 2; d++) at[d] += (drawn->x[(size_t)i * (size_t)t->genes + (size_t)g] - c->mean[g]) * c->loadings[2 * g + d];
-    analyses_begin_line(t, model, group, a->stream[TABLE_CELLS]);
-    fprintf(a->stream[TABLE_CELLS], "%s,%.5g,%.5g,%.4g,%.4g\n", kind, at[0], at[1], c->variance[0] / c->total, c->variance[1] / c->total);
+    analyses_begin_line(t, model, group, stream);
+    fprintf(stream, "%s,%.5g,%.5g,%.4g,%.4g\n", kind, at[0], at[1], c->variance[0] / c->total, c->variance[1] / c->total);
   }
 }
 
 /* Components of the measured cells, perturbed and control; predicted cells are projected onto them. */
-static PetscErrorCode write_components(Analyses *a, const ScoreTable *t, PetscInt group)
+PetscErrorCode shown_components(Analyses *a, const ScoreTable *t, const ShownGroup *shown)
 {
   CellGroup           side[2];
   CellFeatures       *features[2];
-  PetscInt            sides = 0, cells = a->drawn_real.cells;
+  PetscInt            sides = 0, cells = shown->real.cells;
   PrincipalComponents components;
   PetscErrorCode      code;
+  size_t              length;
+  FILE               *stream;
 
   PetscFunctionBeginUser;
-  PetscCall(features_from_doubles(a->drawn_real.cells, t->genes, a->drawn_real.x, &features[0]));
-  side[sides++] = (CellGroup){features[0], 0, a->drawn_real.cells};
+  PetscCall(features_from_doubles(shown->real.cells, t->genes, shown->real.x, &features[0]));
+  side[sides++] = (CellGroup){features[0], 0, shown->real.cells};
   for (PetscInt r = 0; r < t->rows && sides < 2; r++) {
-    if (t->kind[r] != ROW_BASELINE || !a->drawn[r].x) continue;
-    PetscCall(features_from_doubles(a->drawn[r].cells, t->genes, a->drawn[r].x, &features[1]));
-    side[sides++] = (CellGroup){features[1], 0, a->drawn[r].cells};
-    cells += a->drawn[r].cells;
+    if (t->kind[r] != ROW_BASELINE || !shown->row[r].x) continue;
+    PetscCall(features_from_doubles(shown->row[r].cells, t->genes, shown->row[r].x, &features[1]));
+    side[sides++] = (CellGroup){features[1], 0, shown->row[r].cells};
+    cells += shown->row[r].cells;
   }
   /* Cells that span no plane are no picture, and no mistake. */
   code = cells < 3 || t->genes < 2 ? ERROR_USER : principal_components(PETSC_COMM_SELF, sides, side, 2, &components);
   if (code && code != ERROR_USER) PetscCall(code);
   if (!code) {
-    write_cells(a, t, group, "real", "real", &components, &a->drawn_real);
+    PetscCall(open_lines(a, TABLE_CELLS, shown->group, &length, &stream));
+    write_cells(t, shown->group, "real", "real", &components, &shown->real, stream);
     for (PetscInt r = 0; r < t->rows; r++)
-      if (a->drawn[r].x) write_cells(a, t, group, t->model[r], t->kind[r] == ROW_BASELINE ? "control" : "prediction", &components, &a->drawn[r]);
+      if (shown->row[r].x) write_cells(t, shown->group, t->model[r], t->kind[r] == ROW_BASELINE ? "control" : "prediction", &components, &shown->row[r], stream);
+    PetscCall(close_lines(stream));
     PetscCall(principal_components_free(&components));
   }
   for (PetscInt s = 0; s < sides; s++) PetscCall(features_destroy(&features[s]));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode shown_end_group(Analyses *a, const ScoreTable *t, PetscInt group)
-{
-  PetscFunctionBeginUser;
-  if (!a->drawn_real.x) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(write_components(a, t, group));
-  for (PetscInt r = 0; r < t->rows; r++)
-    if (a->drawn[r].x) PetscCall(write_calibration(a, t, group, r));
-  for (PetscInt r = 0; r < t->rows; r++) PetscCall(PetscFree(a->drawn[r].x));
-  PetscCall(PetscFree(a->drawn_real.x));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -14,6 +14,44 @@ PetscErrorCode slotcells_destroy(const SlotList *slots, SlotCells *cells)
   PetscFunctionBeginUser;
   for (PetscInt s = 0; s < slots->count; s++) PetscCall(sparserows_free(&cells->rows[s]));
   PetscCall(PetscFree4(cells->cells, cells->entries, cells->rows, cells->mean));
+  PetscCall(PetscFree2(cells->member, cells->member_begin));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode slotcells_list(const GroupedFile *file, const SlotList *slots, SlotCells *cells)
+{
+  PetscInt64 *next;
+
+  PetscFunctionBeginUser;
+  cells->wide = anndata_is_double(file->file);
+  PetscCall(PetscMalloc1(slots->count + 1, &next));
+  next[0] = 0;
+  for (PetscInt s = 0; s < slots->count; s++) next[s + 1] = next[s] + cells->cells[s];
+  PetscCall(PetscMalloc2(next[slots->count], &cells->member, slots->count + 1, &cells->member_begin));
+  PetscCall(PetscArraycpy(cells->member_begin, next, slots->count + 1));
+  for (PetscInt64 i = 0; i < file->cells; i++) {
+    const PetscInt s = file->key[i] < 0 ? -1 : key_find(slots->count, slots->key, file->key[i]);
+    if (s >= 0) cells->member[next[s]++] = i;
+  }
+  PetscCall(PetscFree(next));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode slotcells_load_kept(GroupedFile *file, PetscInt s, PetscInt genes, SlotCells *cells)
+{
+  SparseRows *rows = &cells->rows[s];
+
+  PetscFunctionBeginUser;
+  *rows = (SparseRows){.columns = genes};
+  PetscCall(PetscMalloc1(cells->cells[s] + 1, &rows->offset));
+  PetscCall(sparserows_allocate(cells->entries[s], cells->wide, rows));
+  rows->offset[0] = 0;
+  for (PetscInt64 k = cells->member_begin[s]; k < cells->member_begin[s + 1]; k++) {
+    SparseRows one;
+    PetscCall(groupedfile_rows(file, cells->member[k], 1, &one));
+    groupedfile_append(file, &one, 0, rows);
+    PetscCall(groupedfile_rows_done(file, &one));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -57,12 +95,19 @@ static const Population *population_of_slot(const CellStoreTable *table, const A
   return &table->population[cellstore_find(table, code[0], code[1], code[2])];
 }
 
+PetscErrorCode storecells_load_slot(const CellStore *store, const Axes *axes, const SlotList *slots, const int32_t *position, PetscInt genes, PetscInt s, SparseRows *rows)
+{
+  PetscFunctionBeginUser;
+  PetscCall(rows_of_population(store, population_of_slot(cellstore_table(store), axes, slots, s), position, genes, rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode storecells_load(const CellStore *store, const Axes *axes, const SlotList *slots, const int32_t *position, PetscInt genes,
                                const unsigned char *wanted, SparseRows *rows)
 {
   PetscFunctionBeginUser;
   for (PetscInt s = 0; s < slots->count; s++)
-    if (wanted[s]) PetscCall(rows_of_population(store, population_of_slot(cellstore_table(store), axes, slots, s), position, genes, &rows[s]));
+    if (wanted[s]) PetscCall(storecells_load_slot(store, axes, slots, position, genes, s, &rows[s]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -16,7 +16,10 @@ PetscErrorCode threads_each(int threads, PetscInt64 items, PetscErrorCode (*task
   PetscErrorCode error = PETSC_SUCCESS;
 
   PetscFunctionBeginUser;
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads) if (threads > 1)
+  /* No team of one, inside which OpenMP would start and end threads for every loop of a task. */
+  for (PetscInt64 k = 0; threads < 2 && k < items; k++) PetscCall(task(context, k));
+  if (threads < 2) PetscFunctionReturn(PETSC_SUCCESS);
+#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
   for (PetscInt64 k = 0; k < items; k++) {
     PetscErrorCode before, code;
 
