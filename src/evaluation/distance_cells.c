@@ -88,6 +88,13 @@ static PetscErrorCode make_form(DistanceCells *cells, Form form)
   return code;
 }
 
+PetscErrorCode distancecells_prepare(DistanceCells *cells)
+{
+  PetscFunctionBeginUser;
+  if (sparseproducts_pay(cells->density)) PetscCall(make_form(cells, FORM_SPARSE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode distancerows_create(DistanceCells *a, DistanceCells *b, PetscInt64 most, DistanceRows *d)
 {
   PetscInt64 tile;
@@ -105,10 +112,11 @@ PetscErrorCode distancerows_create(DistanceCells *a, DistanceCells *b, PetscInt6
 
     PetscCall(make_form(sparse, FORM_SPARSE));
     d->sparse = &sparse->sparse;
-    /* The panels of cells with themselves are used once in a block: one by one. */
+    /* The panels of cells with themselves are used once in a block: one by one where there are none. */
     if (a != b) PetscCall(make_form(other, FORM_PANELS));
+    d->fills = a == b && !a->panels ? PETSC_TRUE : PETSC_FALSE;
     d->step = d->way == PRODUCTS_OF_SPARSE_ROWS ? SPARSE_PANEL : TILE_CELLS;
-    tile = SPARSE_PANEL * ((d->way == PRODUCTS_OF_SPARSE_ROWS ? PetscMin(most, a->cells) : TILE_CELLS + 1) + (a == b ? a->genes : 0));
+    tile = SPARSE_PANEL * ((d->way == PRODUCTS_OF_SPARSE_ROWS ? PetscMin(most, a->cells) : TILE_CELLS + 1) + (d->fills ? a->genes : 0));
   }
   /* Of a thread: a tile of products, then a panel; the values of a cell. */
   d->tile_size = (size_t)(tile + 7) / 8 * 8;
@@ -182,8 +190,8 @@ static void sparse_rows(const DistanceRows *d, PetscInt64 first, PetscInt64 rows
   const size_t     size = (size_t)d->a->genes * SPARSE_PANEL;
   double          *own = tile + d->tile_size - size;
 
-  if (d->a == d->b) sparsepanel_fill(d->sparse, column, own);
-  sparse_products(d->sparse, from, first + rows - from, d->a == d->b ? own : d->b->panels + (size_t)panel * size, columns, tile);
+  if (d->fills) sparsepanel_fill(d->sparse, column, own);
+  sparse_products(d->sparse, from, first + rows - from, d->fills ? own : d->b->panels + (size_t)panel * size, columns, tile);
   for (PetscInt64 i = from; i < first + rows; i++)
     finish(d, i, column, columns, tile + (i - from) * SPARSE_PANEL, (size_t)(i - first) * (size_t)d->b->cells + (size_t)column, cell);
 }

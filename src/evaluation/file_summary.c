@@ -88,6 +88,23 @@ static PetscErrorCode control_genes(void *context, PetscInt64 piece)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What the control's tests and its distances start from: two tasks, which do not touch what the other does. */
+static PetscErrorCode control_forms(void *context, PetscInt64 task)
+{
+  Work          *w = context;
+  const PetscInt genes = w->view->genes;
+
+  PetscFunctionBeginUser;
+  if (task) {
+    PetscCall(distancecells_create(&w->control_rows, genes, w->view->single, &w->control_cells));
+    PetscCall(distancecells_prepare(&w->control_cells));
+  } else {
+    PetscCall(genecolumns_create(&w->control_rows, genes, &w->control_columns));
+    if (w->options->differential && !isnan(w->options->cpm_filter)) counts_per_million(&w->control_columns, w->control_cpm);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Every rank needs the control cells; the distances among them are shared out. */
 static PetscErrorCode prepare_control(Work *w)
 {
@@ -101,17 +118,13 @@ static PetscErrorCode prepare_control(Work *w)
   wanted[last] = 1;
   PetscCall(cellview_load(view->lender ? view->lender : view, wanted, rows));
   w->control_rows = rows[last];
-  PetscCall(genecolumns_create(&w->control_rows, genes, &w->control_columns));
   PetscCall(PetscMalloc2(genes, &w->control_mean, genes, &w->control_cpm));
-  if (w->options->differential && !isnan(w->options->cpm_filter)) counts_per_million(&w->control_columns, w->control_cpm);
+  PetscCall(threads_each(threads_that_allocate(), w->options->energy ? 2 : 1, control_forms, w));
   PetscCall(threads_each(threads_that_allocate(), CONTROL_PIECES, control_genes, w));
   if (w->options->differential) PetscCall(generuns_create(&w->control_columns, &w->control));
   PetscCall(genecolumns_destroy(&w->control_columns));
-  if (w->options->energy) {
-    PetscCall(distancecells_create(&w->control_rows, genes, view->single, &w->control_cells));
-    for (PetscInt part = w->deal->rank; part < w->control_parts; part += w->deal->size)
-      PetscCall(distance_part(&w->control_cells, &w->control_cells, w->control_parts, part, &w->within_control[part]));
-  }
+  for (PetscInt part = w->deal->rank; w->options->energy && part < w->control_parts; part += w->deal->size)
+    PetscCall(distance_part(&w->control_cells, &w->control_cells, w->control_parts, part, &w->within_control[part]));
   PetscCall(PetscFree2(wanted, rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -88,6 +88,8 @@ typedef struct {
 } DistanceCells;
 PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, PetscBool single, DistanceCells *cells);
 PetscErrorCode distancecells_destroy(DistanceCells *cells);
+/* distancecells_prepare - the form that their distances from each other need, if it is not made from all of them at once. Not collective. */
+PetscErrorCode distancecells_prepare(DistanceCells *cells);
 
 typedef enum { PRODUCTS_DENSE, PRODUCTS_OF_SPARSE_ROWS, PRODUCTS_OF_SPARSE_COLUMNS } ProductWay;
 
@@ -98,6 +100,7 @@ typedef struct {
   float         *narrow;
   double        *wide;
   ProductWay     way;
+  PetscBool      fills; /* panels are filled when they are needed */
   PetscInt64     step; /* rows, or columns, of a product */
   const SparseCells *sparse; /* NULL: dense products */
   int            threads;
