@@ -4,10 +4,7 @@
 #include <perturbdiff/runtime.h>
 #include <string.h>
 
-void differential_write_names(FILE *stream)
-{
-  fputs("target,feature,target_mean,ref_mean,target_membership,ref_membership,log2_fold_change,percent_change,p_value,statistic,fdr\n", stream);
-}
+const char differential_names[] = "target,feature,target_mean,ref_mean,target_membership,ref_membership,log2_fold_change,percent_change,p_value,statistic,fdr\n";
 
 void differential_write_target(const DifferentialTable *t, PetscInt k, FILE *stream)
 {

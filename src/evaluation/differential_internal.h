@@ -9,7 +9,7 @@
 void differential_fold_changes(DifferentialTable *table, size_t at);
 
 /* The line of names, and the lines of one target, of the table as a file. */
-void differential_write_names(FILE *stream);
+extern const char differential_names[];
 void differential_write_target(const DifferentialTable *table, PetscInt target, FILE *stream);
 
 /* Longest text of a number, with the closing zero. */

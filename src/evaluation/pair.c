@@ -49,95 +49,106 @@ typedef struct {
   MPI_Request request;
 } Lines;
 
+/* Perturbations [first, first + count), in the order of the file: their lines are made, while those of [written, first) are written. */
 typedef struct {
   const Pair *pair;
   int         side;
-  PetscInt    first; /* place in the file */
+  PetscInt    written, first, count;
   Lines      *lines; /* (perturbations) in the order of the file */
+  TextDraft  *draft; /* of rank 0; NULL on others */
 } LinesMaker;
 
-/* Perturbations whose lines are made at a time. */
-enum { LINES_STEP = 32 };
+/* Perturbations whose lines are made at a time, at least. */
+enum { LINES_STEP = 16 };
 
-static PetscErrorCode make_lines(void *context, PetscInt64 i)
+static void write_lines(LinesMaker *maker)
 {
-  const LinesMaker *maker = context;
-  const Pair       *pair = maker->pair;
-  const PetscInt    p = pair->view[maker->side]->order[maker->first + i];
-  Lines            *lines = &maker->lines[maker->first + i];
+  for (; maker->draft && maker->written < maker->first; maker->written++) {
+    Lines *lines = &maker->lines[maker->written];
+    textdraft_add(maker->draft, lines->text, lines->size);
+    free(lines->text);
+    lines->text = NULL;
+  }
+}
+
+/* Item 0 writes, the others make the lines of a perturbation each. */
+static PetscErrorCode make_lines(void *context, PetscInt64 item)
+{
+  LinesMaker *maker = context;
+  const Pair *pair = maker->pair;
 
   PetscFunctionBeginUser;
+  if (!item) {
+    write_lines(maker);
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  const PetscInt k = maker->first + (PetscInt)item - 1, p = pair->view[maker->side]->order[k];
   if (!deal_leads(&pair->deal, p)) PetscFunctionReturn(PETSC_SUCCESS);
-  FILE *stream = open_memstream(&lines->text, &lines->size);
+  FILE *stream = open_memstream(&maker->lines[k].text, &maker->lines[k].size);
   PetscCheck(stream, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
   differential_write_target(&pair->summary[maker->side].de, pair->deal.place[p], stream);
   PetscCheck(!fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Lines of all ranks to the stream of rank 0, in the order of the file; ranks write theirs while rank 0 writes its own. */
-static PetscErrorCode gather_lines(const Pair *pair, int side, FILE *stream)
+/* Lines that this rank made to rank 0, which takes those of all others. */
+static PetscErrorCode send_lines(const Pair *pair, PetscMPIInt leader, Lines *lines)
+{
+  const Deal *deal = &pair->deal;
+
+  PetscFunctionBeginUser;
+  if (deal->rank && lines->text) PetscCallMPI(MPI_Isend(lines->text, (PetscMPIInt)lines->size, MPI_CHAR, 0, 0, deal->comm, &lines->request));
+  if (!deal->rank && !lines->text) {
+    MPI_Status  status;
+    PetscMPIInt length;
+
+    PetscCallMPI(MPI_Probe(leader, 0, deal->comm, &status));
+    PetscCallMPI(MPI_Get_count(&status, MPI_CHAR, &length));
+    lines->size = (size_t)length;
+    lines->text = malloc(lines->size + 1);
+    PetscCheck(lines->text, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
+    PetscCallMPI(MPI_Recv(lines->text, length, MPI_CHAR, leader, 0, deal->comm, MPI_STATUS_IGNORE));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Lines of all ranks to the draft of rank 0, in the order of the file. */
+static PetscErrorCode gather_lines(const Pair *pair, int side, TextDraft *draft)
 {
   const CellView *view = pair->view[side];
-  const Deal     *deal = &pair->deal;
-  char           *received = NULL;
-  LinesMaker      maker = {.pair = pair, .side = side};
+  const int       threads = threads_that_allocate();
+  LinesMaker      maker = {.pair = pair, .side = side, .draft = draft};
 
   PetscFunctionBeginUser;
   PetscCall(PetscCalloc1(view->perturbations, &maker.lines));
-  for (PetscInt k = 0; k < view->perturbations; k++) {
-    const PetscMPIInt leader = deal->first[view->order[k]];
-    Lines            *lines = &maker.lines[k];
-
-    if (k % LINES_STEP == 0) {
-      maker.first = k;
-      PetscCall(threads_each(threads_that_allocate(), PetscMin(LINES_STEP, view->perturbations - k), make_lines, &maker));
-    }
-    if (lines->text && deal->rank) {
-      PetscCallMPI(MPI_Isend(lines->text, (PetscMPIInt)lines->size, MPI_CHAR, 0, 0, deal->comm, &lines->request));
-    } else if (lines->text) {
-      fwrite(lines->text, 1, lines->size, stream);
-      free(lines->text);
-      lines->text = NULL;
-    } else if (!deal->rank) {
-      MPI_Status  status;
-      PetscMPIInt length;
-      PetscCallMPI(MPI_Probe(leader, 0, deal->comm, &status));
-      PetscCallMPI(MPI_Get_count(&status, MPI_CHAR, &length));
-      PetscCall(PetscRealloc((size_t)length + 1, &received));
-      PetscCallMPI(MPI_Recv(received, length, MPI_CHAR, leader, 0, deal->comm, MPI_STATUS_IGNORE));
-      fwrite(received, 1, (size_t)length, stream);
-    }
+  for (; maker.first < view->perturbations; maker.first += maker.count) {
+    maker.count = PetscMin(PetscMax(LINES_STEP, threads), view->perturbations - maker.first);
+    PetscCall(threads_each(threads, maker.count + 1, make_lines, &maker));
+    for (PetscInt k = maker.first; k < maker.first + maker.count; k++) PetscCall(send_lines(pair, pair->deal.first[view->order[k]], &maker.lines[k]));
   }
+  write_lines(&maker);
   for (PetscInt k = 0; k < view->perturbations; k++) {
     if (!maker.lines[k].text) continue;
     PetscCallMPI(MPI_Wait(&maker.lines[k].request, MPI_STATUS_IGNORE));
     free(maker.lines[k].text);
   }
   PetscCall(PetscFree(maker.lines));
-  PetscCall(PetscFree(received));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode write_expression(Pair *pair, int side)
 {
-  char   name[32], path[PETSC_MAX_PATH_LEN], *text = NULL;
-  size_t size;
-  FILE  *stream = NULL;
+  char      name[32], path[PETSC_MAX_PATH_LEN];
+  TextDraft draft;
 
   PetscFunctionBeginUser;
-  if (!pair->deal.rank) {
-    stream = open_memstream(&text, &size);
-    PetscCheck(stream, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
-    differential_write_names(stream);
-  }
-  PetscCall(gather_lines(pair, side, stream));
-  PetscCheck(!stream || !fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
   PetscCall(PetscSNPrintf(name, sizeof name, "%s_de.csv", side_name[side]));
   PetscCall(table_path(pair->folder, pair->prefix, name, path));
-  const PetscErrorCode code = file_write_text(pair->comm, path, text);
-  free(text);
-  PetscFunctionReturn(code);
+  PetscCallAgree(pair->comm, pair->deal.rank ? PETSC_SUCCESS : textdraft_begin(path, &draft));
+  if (!pair->deal.rank) textdraft_add(&draft, differential_names, strlen(differential_names));
+  PetscCall(gather_lines(pair, side, pair->deal.rank ? NULL : &draft));
+  PetscCallAgree(pair->comm, pair->deal.rank ? PETSC_SUCCESS : textdraft_end(&draft));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Own rows of a table that was read, on the genes that are scored. */

@@ -84,27 +84,43 @@ PetscErrorCode file_open(MPI_Comm comm, const char *path, const char *what, hid_
   return code;
 }
 
-static PetscErrorCode write_whole(const char *path, const char *text)
+PetscErrorCode textdraft_begin(const char *path, TextDraft *draft)
 {
-  char   temporary[PETSC_MAX_PATH_LEN];
-  size_t left = strlen(text);
-  int    number = 0;
+  *draft = (TextDraft){.file = -1};
+  PetscCall(PetscStrncpy(draft->path, path, sizeof draft->path));
+  PetscCall(draft_begin(path, draft->temporary));
+  draft->file = open(draft->temporary, O_WRONLY);
+  if (draft->file < 0) draft->failure = errno;
+  return PETSC_SUCCESS;
+}
 
-  PetscCall(draft_begin(path, temporary));
-  const int file = open(temporary, O_WRONLY);
-  if (file < 0) number = errno;
-  while (!number && left) {
-    const ssize_t written = write(file, text, left);
-    if (written < 0 && errno != EINTR) number = errno;
+void textdraft_add(TextDraft *draft, const char *text, size_t size)
+{
+  while (!draft->failure && size) {
+    const ssize_t written = write(draft->file, text, size);
+    if (written < 0 && errno != EINTR) draft->failure = errno;
     if (written > 0) {
       text += written;
-      left -= (size_t)written;
+      size -= (size_t)written;
     }
   }
-  if (file >= 0 && close(file) && !number) number = errno;
-  PetscErrorCode code = number ? file_error(path, "write", number) : draft_finish(temporary, path);
-  if (code) PetscCall(draft_remove(temporary));
+}
+
+PetscErrorCode textdraft_end(TextDraft *draft)
+{
+  if (draft->file >= 0 && close(draft->file) && !draft->failure) draft->failure = errno;
+  const PetscErrorCode code = draft->failure ? file_error(draft->path, "write", draft->failure) : draft_finish(draft->temporary, draft->path);
+  if (code) PetscCall(draft_remove(draft->temporary));
   return code;
+}
+
+static PetscErrorCode write_whole(const char *path, const char *text)
+{
+  TextDraft draft;
+
+  PetscCall(textdraft_begin(path, &draft));
+  textdraft_add(&draft, text, strlen(text));
+  return textdraft_end(&draft);
 }
 
 PetscErrorCode file_write_text(MPI_Comm comm, const char *path, const char *text)

@@ -49,6 +49,15 @@ PetscErrorCode file_error(const char *path, const char *doing, int number);
    prints; it is called on rank 0 alone, so it must not be collective; an error it returns leaves no file. */
 PetscErrorCode file_write_text(MPI_Comm comm, const char *path, const char *text);
 PetscErrorCode file_write_printed(MPI_Comm comm, const char *path, PetscErrorCode (*print)(const void *context, FILE *stream), const void *context);
+/* A text file written piece by piece, by one rank. textdraft_begin, textdraft_end: on a failure of either nothing is left; user errors as above, those of writing at the end.
+   textdraft_add: any thread, one at a time. Not collective. */
+typedef struct {
+  char path[PETSC_MAX_PATH_LEN], temporary[PETSC_MAX_PATH_LEN];
+  int  file, failure; /* descriptor; errno of what failed first */
+} TextDraft;
+PetscErrorCode textdraft_begin(const char *path, TextDraft *draft);
+void           textdraft_add(TextDraft *draft, const char *text, size_t size);
+PetscErrorCode textdraft_end(TextDraft *draft);
 /* Whole text file, read by rank 0 and broadcast; free with PetscFree. Collective. User errors: missing, unreadable. */
 PetscErrorCode file_read_text(MPI_Comm comm, const char *path, char **text, size_t *length);
 /* Make a folder and its parents. Collective. User errors as above. */
