@@ -69,24 +69,10 @@ static PetscErrorCode rows_create(const CellView *view, PetscInt group, SparseRo
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The scored genes of a cell: entries [begin, after) of from. */
-static void append(const CellView *view, const SparseRows *from, int64_t begin, int64_t after, SparseRows *rows)
-{
-  int64_t end = rows->offset[rows->rows];
-
-  for (int64_t e = begin; e < after; e++) {
-    const int32_t gene  = view->position[from->column[e]];
-    const double  value = sparserows_get(from, e);
-    if (gene < 0 || value == 0) continue;
-    rows->column[end] = gene;
-    sparserows_set(rows, end++, value);
-  }
-  rows->offset[++rows->rows] = end;
-}
-
 static PetscErrorCode load_file(CellView *view, const unsigned char *wanted, SparseRows *rows)
 {
   const PetscInt64 step = view->file->step;
+  const int32_t   *moves = groupedfile_moves(view->file, view->position);
 
   PetscFunctionBeginUser;
   for (PetscInt64 first = 0; first < view->cells; first += step) {
@@ -99,9 +85,9 @@ static PetscErrorCode load_file(CellView *view, const unsigned char *wanted, Spa
     PetscCall(groupedfile_rows(view->file, begin, end - begin, &part));
     for (PetscInt64 i = begin; i < end; i++) {
       const int32_t group = view->group[i];
-      if (group >= 0 && wanted[group]) append(view, &part, part.offset[i - begin], part.offset[i - begin + 1], &rows[group]);
+      if (group >= 0 && wanted[group]) scored_append(&part, part.offset[i - begin], part.offset[i - begin + 1], moves, &rows[group]);
     }
-    PetscCall(groupedfile_rows_done(view->file, &part));
+    PetscCall(sparserows_free(&part));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -117,10 +103,18 @@ static PetscErrorCode load_store(CellView *view, const unsigned char *wanted, Sp
     PetscInt entries;
     if (view->group[i] < 0 || !wanted[view->group[i]]) continue;
     PetscCall(cellstore_row(view->store, i, &entries, cell.column, cell.value));
-    append(view, &cell, 0, entries, &rows[view->group[i]]);
+    scored_append(&cell, 0, entries, view->position, &rows[view->group[i]]);
   }
   PetscCall(sparserows_free(&cell));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The cells of a group of a file that is kept, to rows that have room. */
+static void append_group(const CellView *view, PetscInt group, SparseRows *rows)
+{
+  const int32_t *moves = groupedfile_moves(view->file, view->position);
+
+  for (PetscInt64 k = view->member_begin[group]; k < view->member_begin[group + 1]; k++) groupedfile_append(view->file, view->member[k], moves, rows);
 }
 
 PetscErrorCode cellview_load(CellView *view, const unsigned char *wanted, SparseRows *rows)
@@ -131,8 +125,9 @@ PetscErrorCode cellview_load(CellView *view, const unsigned char *wanted, Sparse
     if (!wanted[k]) continue;
     if (view->maker) PetscCall(view->maker->make(view->maker->context, view->code[k], view->type, &rows[k]));
     else PetscCall(rows_create(view, k, &rows[k]));
+    if (cellview_is_kept(view)) append_group(view, k, &rows[k]);
   }
-  if (view->maker) PetscFunctionReturn(PETSC_SUCCESS);
+  if (view->maker || cellview_is_kept(view)) PetscFunctionReturn(PETSC_SUCCESS);
   if (view->store)
     PetscCall(load_store(view, wanted, rows));
   else
@@ -146,11 +141,7 @@ PetscErrorCode cellview_load_kept(const CellView *view, PetscInt group, SparseRo
 {
   PetscFunctionBeginUser;
   PetscCall(rows_create(view, group, rows));
-  for (PetscInt64 k = view->member_begin[group]; k < view->member_begin[group + 1]; k++) {
-    SparseRows one;
-    PetscCall(groupedfile_rows(view->file, view->member[k], 1, &one));
-    append(view, &one, one.offset[0], one.offset[1], rows);
-  }
+  append_group(view, group, rows);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -42,8 +42,10 @@ typedef struct {
   double     *type_library; /* (levels of the cell type column) the same of each cell type; NULL: library_size for all */
   int32_t    *position;     /* (genes) place of each gene among those scored, -1: not scored */
   CellMemory  memory;
-  PetscInt64  step;         /* rows of a chunk: groupedfile_rows reads from chunk boundaries */
-  /* Cells as groupedfile_rows gives them: all on this rank (chunk), or once in memory that the ranks of a node share (window), or read when needed (neither). */
+  PetscInt64  step;         /* rows of a chunk */
+  /* Cells at hand: as they are in the mapped file; or on the scale of the scores, all on this rank (chunk) or once in memory that the ranks of a node share (window); else they are
+     read when they are needed. */
+  MappedRows *mapped;
   PetscInt    chunks;
   SparseRows *chunk;
   SparseRows  kept;
@@ -73,14 +75,18 @@ typedef struct {
    memory: of this rank for cells (CellMemory). Collective. User errors: no such column; negative, missing or too large values. */
 PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *const column[AXES], double library_size, double memory, GroupedFile *file);
 PetscErrorCode groupedfile_close(GroupedFile *file);
-/* groupedfile_rows - cells [first, first + count) of one chunk (step), counts brought to log values; offset[0] need not be 0. Not to be changed. Not
-   collective. End with groupedfile_rows_done. */
+/* Bring the rows of cells first, first + 1, ... to the scale of the scores, where they are counts. */
+void groupedfile_scale(const GroupedFile *file, PetscInt64 first, SparseRows *rows);
+/* groupedfile_rows - read cells [first, first + count), on the scale of the scores. Free with sparserows_free. Not collective. User error: damaged. */
 PetscErrorCode groupedfile_rows(GroupedFile *file, PetscInt64 first, PetscInt64 count, SparseRows *rows);
-PetscErrorCode groupedfile_rows_done(const GroupedFile *file, SparseRows *rows);
-/* groupedfile_append - the scored genes of row i to a slot's rows, which have room. */
-void groupedfile_append(const GroupedFile *file, const SparseRows *from, PetscInt64 i, SparseRows *to);
-/* Are its cells in memory? */
-PetscBool groupedfile_is_kept(const GroupedFile *file);
+/* groupedfile_is_kept - are cells at hand one by one, kept in memory or mapped? groupedfile_append - then the scored genes of a cell, on the scale of the scores, behind the rows of
+   `to`, which have room for all its entries (file->entries) and values of the file's precision; by any thread. moves: groupedfile_moves of the place of each gene of the file among
+   those scored (-1: not scored), which is NULL where none moves and none is left out. */
+PetscBool      groupedfile_is_kept(const GroupedFile *file);
+const int32_t *groupedfile_moves(const GroupedFile *file, const int32_t *position);
+void           groupedfile_append(const GroupedFile *file, PetscInt64 cell, const int32_t *moves, SparseRows *to);
+/* The scored genes among entries [begin, after) of `from`, a cell's, as a row behind those of `to`; moves as above. Zeros are left out. */
+void scored_append(const SparseRows *from, int64_t begin, int64_t after, const int32_t *moves, SparseRows *to);
 /* groupedfile_keys - fill key. Not collective. User error: a label that the axes do not have. */
 PetscErrorCode groupedfile_keys(GroupedFile *file, const char *real, const Axes *axes);
 /* groupedfile_controls - numbers of cells and means of the controls, read in chunks; no rows. groupedfile_load - rows of the wanted slots. Not collective; the same
@@ -118,7 +124,7 @@ PetscErrorCode slotcells_destroy(const SlotList *slots, SlotCells *cells);
 /* slotcells_list - members, once the cells of a file are counted. slotcells_load_kept - rows of slot s of a file that is kept; thread-safe as far as PETSc's memory is. Not
    collective. */
 PetscErrorCode slotcells_list(const GroupedFile *file, const SlotList *slots, SlotCells *cells);
-PetscErrorCode slotcells_load_kept(GroupedFile *file, PetscInt s, PetscInt genes, SlotCells *cells);
+PetscErrorCode slotcells_load_kept(const GroupedFile *file, PetscInt s, PetscInt genes, SlotCells *cells);
 /* The same of a store; means of its populations (cellstore_means). */
 PetscErrorCode storecells_controls(const CellStore *store, const double *means, const Axes *axes, const SlotList *slots, const int32_t *position, PetscInt genes,
                                    SlotCells *cells);

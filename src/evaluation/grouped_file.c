@@ -1,9 +1,10 @@
-/* An AnnData file whose cells fall into populations: its scale, its labels, its cells in chunks. */
+/* An AnnData file whose cells fall into populations: its scale and its labels. */
 #include "evaluation/evaluate_internal.h"
 #include <math.h>
 #include <perturbdiff/runtime.h>
 #include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/sort.h>
+#include <perturbdiff/runtime/threads.h>
 #include <string.h>
 
 /* Log values that are not counts lie below this (METRICS). */
@@ -21,6 +22,7 @@ CellMemory cellmemory_of(double bytes)
 typedef struct {
   double    least, largest; /* least: of the values and 0; NaN where one is */
   PetscBool whole;          /* all values whole numbers */
+  PetscBool tidy;           /* none of them 0; of mapped rows: they are as a read would give them, and good */
 } Scan;
 
 /* The sum of a row. */
@@ -29,39 +31,49 @@ typedef struct {
   {                                                                                                          \
     double  total = 0;                                                                                       \
     type    least = 0, largest = 0;                                                                          \
-    int64_t broken = 0, bad = 0;                                                                             \
+    int64_t broken = 0, bad = 0, zeros = 0;                                                                  \
                                                                                                              \
     for (int64_t e = 0; e < count; e++) total += (double)value[e];                                           \
-    _Pragma("omp simd reduction(min : least) reduction(max : largest) reduction(+ : broken, bad)")           \
+    _Pragma("omp simd reduction(min : least) reduction(max : largest) reduction(+ : broken, bad, zeros)")    \
     for (int64_t e = 0; e < count; e++) {                                                                    \
       const type x = value[e];                                                                               \
       least = x < least ? x : least;                                                                         \
       largest = x > largest ? x : largest;                                                                   \
       broken += (double)x - (double)floor_of(x) > largest_rounding;                                          \
       bad += x != x;                                                                                         \
+      zeros += x == 0;                                                                                       \
     }                                                                                                        \
     scan->least = bad ? NAN : PetscMin(scan->least, (double)least);                                          \
     scan->largest = PetscMax(scan->largest, (double)largest);                                                \
     if (broken) scan->whole = PETSC_FALSE;                                                                   \
+    if (zeros) scan->tidy = PETSC_FALSE;                                                                     \
     return total;                                                                                            \
   }
 SCAN_ROW(scan_single, float, floorf)
 SCAN_ROW(scan_double, double, floor)
 
-/* sum, entries: of the rows [begin, end). kept: NULL, or the chunks, one after the other. */
-static PetscErrorCode scan_rows(GroupedFile *file, PetscInt64 begin, PetscInt64 end, PetscInt64 step, double *sum, int32_t *entries, SparseRows *kept, Scan *scan)
+static double scan_row(const SparseRows *rows, PetscInt64 i, Scan *scan)
+{
+  const int64_t at = rows->offset[i], count = rows->offset[i + 1] - at;
+
+  return rows->wide ? scan_double(count, rows->wide + at, scan) : scan_single(count, rows->value + at, scan);
+}
+
+static PetscBool scan_is_good(const Scan *scan) { return scan->least >= 0 && !isinf(scan->largest) ? PETSC_TRUE : PETSC_FALSE; }
+
+/* Rows [begin, end) as they are read: their sums (cells) and entries. kept: NULL, or the chunks, one after the other. */
+static PetscErrorCode scan_rows(GroupedFile *file, PetscInt64 begin, PetscInt64 end, double *sum, SparseRows *kept, Scan *scan)
 {
   PetscFunctionBeginUser;
-  *scan = (Scan){0, 0, PETSC_TRUE};
-  for (PetscInt64 first = begin; first < end; first += step) {
+  *scan = (Scan){0, 0, PETSC_TRUE, PETSC_TRUE};
+  for (PetscInt64 first = begin; first < end; first += file->step) {
     SparseRows rows;
 
-    PetscCall(anndata_read_rows(file->file, first, PetscMin(step, end - first), &rows));
+    PetscCall(anndata_read_rows(file->file, first, PetscMin(file->step, end - first), &rows));
     for (PetscInt64 i = 0; i < rows.rows; i++) {
-      const int64_t at = rows.offset[i], count = rows.offset[i + 1] - at;
-      sum[first + i - begin] = rows.wide ? scan_double(count, rows.wide + at, scan) : scan_single(count, rows.value + at, scan);
-      if (!(scan->least >= 0) || isinf(scan->largest)) {
-        int64_t e = at;
+      sum[first + i] = scan_row(&rows, i, scan);
+      if (!scan_is_good(scan)) {
+        int64_t e = rows.offset[i];
         while (sparserows_get(&rows, e) >= 0 && !isinf(sparserows_get(&rows, e))) e++;
         const double wrong = sparserows_get(&rows, e);
         const long long column = (long long)rows.column[e] + 1;
@@ -69,11 +81,86 @@ static PetscErrorCode scan_rows(GroupedFile *file, PetscInt64 begin, PetscInt64 
         return error_user("%s: value %g in row %lld, column %lld of X; counts or log values must be finite and not negative", file->path, wrong,
                           (long long)(first + i + 1), column);
       }
-      entries[first + i - begin] = (int32_t)(rows.offset[i + 1] - rows.offset[i]);
+      file->entries[first + i] = (int32_t)(rows.offset[i + 1] - rows.offset[i]);
     }
     if (kept) *kept++ = rows;
     else PetscCall(sparserows_free(&rows));
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Do columns ascend, each once, among so many? */
+VECTOR_CLONES static PetscBool columns_ascend(int64_t count, const int32_t *restrict column, PetscInt64 columns)
+{
+  int64_t wrong = 0;
+
+  _Pragma("omp simd reduction(+ : wrong)")
+  for (int64_t e = 1; e < count; e++) wrong += column[e] <= column[e - 1];
+  return !count || (!wrong && column[0] >= 0 && column[count - 1] < columns) ? PETSC_TRUE : PETSC_FALSE;
+}
+
+enum { SCAN_ROWS = 64 }; /* that a thread takes at a time */
+
+typedef struct {
+  GroupedFile *file;
+  PetscInt64   begin, end;
+  PetscBool    wide;
+  double      *sum;
+  Scan        *scan; /* of each SCAN_ROWS rows */
+} MappedScan;
+
+static PetscErrorCode scan_some(void *context, PetscInt64 k)
+{
+  const MappedScan *s = context;
+  GroupedFile      *file = s->file;
+  const PetscInt64  first = s->begin + k * SCAN_ROWS, end = PetscMin(first + SCAN_ROWS, s->end);
+  Scan             *scan = &s->scan[k];
+  int64_t           offset[2] = {0};
+  SparseRows        row = {.offset = offset};
+
+  PetscFunctionBeginUser;
+  *scan = (Scan){0, 0, PETSC_TRUE, PETSC_TRUE};
+  PetscCall(sparserows_allocate(file->genes, s->wide, &row));
+  for (PetscInt64 i = first; i < end && scan->tidy; i++) {
+    if (mappedrows_entries(file->mapped, i) > file->genes) {
+      scan->tidy = PETSC_FALSE;
+      break;
+    }
+    row.rows = 0;
+    mappedrows_append(file->mapped, i, &row);
+    s->sum[i] = scan_row(&row, 0, scan);
+    file->entries[i] = (int32_t)offset[1];
+    if (!scan_is_good(scan) || !columns_ascend(offset[1], row.column, file->genes)) scan->tidy = PETSC_FALSE;
+  }
+  row.offset = NULL;
+  PetscCall(sparserows_free(&row));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Map the file, and scan this rank's rows of it where they lie. A rank that finds one that a read would change or refuse leaves the map, and so do all: reading says what is wrong with which. */
+static PetscErrorCode scan_mapped(MPI_Comm all, PetscInt64 begin, PetscInt64 end, double *sum, GroupedFile *file, Scan *scan)
+{
+  const PetscInt64 blocks = (end - begin + SCAN_ROWS - 1) / SCAN_ROWS;
+  MappedScan       work = {file, begin, end, anndata_is_double(file->file), sum, NULL};
+  int              good;
+
+  PetscFunctionBeginUser;
+  *scan = (Scan){0, 0, PETSC_TRUE, PETSC_TRUE};
+  PetscCallAgree(all, mappedrows_open(file->file, &file->mapped));
+  if (file->mapped) {
+    PetscCall(PetscMalloc1(blocks, &work.scan));
+    PetscCall(threads_each(threads_that_allocate(), blocks, scan_some, &work));
+    for (PetscInt64 k = 0; k < blocks; k++) {
+      const Scan *one = &work.scan[k];
+      scan->largest = PetscMax(scan->largest, one->largest);
+      if (!one->whole) scan->whole = PETSC_FALSE;
+      if (!one->tidy) scan->tidy = PETSC_FALSE;
+    }
+    PetscCall(PetscFree(work.scan));
+  }
+  good = file->mapped && scan->tidy;
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &good, 1, MPI_INT, MPI_MIN, all));
+  if (!good) PetscCall(mappedrows_close(&file->mapped));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -86,32 +173,6 @@ static double median_of_positive(PetscInt64 count, double *sum)
   while (zeros < count && sum[zeros] <= 0) zeros++;
   const PetscInt64 n = count - zeros;
   return n ? 0.5 * (sum[zeros + (n - 1) / 2] + sum[zeros + n / 2]) : 0;
-}
-
-/* Log value on the scale of the scores, in the precision of the matrix and scanpy's order (normalize_total, log1p): it decides which values are equal. */
-static double scaled(double library_size, double value, double total, PetscBool wide)
-{
-  const float share = (float)total / (float)library_size;
-
-  if (!(total > 0)) return 0;
-  return wide ? log1p(value / (total / library_size)) : (double)log1pf((float)value / share);
-}
-
-static double library_of(const GroupedFile *file, PetscInt64 cell)
-{
-  const int32_t type = file->type_library ? file->column[1].code[cell] : -1;
-  return type < 0 ? file->library_size : file->type_library[type];
-}
-
-/* Rows of the cells from `first` on. */
-static void scale_rows(const GroupedFile *file, PetscInt64 first, SparseRows *rows)
-{
-  for (PetscInt64 i = 0; i < rows->rows && file->counts; i++) {
-    double total = 0;
-    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) total += sparserows_get(rows, e);
-    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++)
-      sparserows_set(rows, e, scaled(library_of(file, first + i), sparserows_get(rows, e), total, rows->wide ? PETSC_TRUE : PETSC_FALSE));
-  }
 }
 
 /* Chunks of this rank's rows into memory that the ranks of a node share. */
@@ -143,7 +204,7 @@ static PetscErrorCode keep_rows(MPI_Comm node, PetscInt chunks, SparseRows *chun
   if (!rank) file->kept.offset[0] = 0;
   for (PetscInt c = 0; c < chunks; c++) {
     const size_t entries = (size_t)chunk[c].offset[chunk[c].rows];
-    scale_rows(file, first, &chunk[c]);
+    groupedfile_scale(file, first, &chunk[c]);
     for (PetscInt64 i = 0; i < chunk[c].rows; i++) file->kept.offset[first + i + 1] = before + chunk[c].offset[i + 1];
     memcpy(file->kept.column + before, chunk[c].column, entries * sizeof(int32_t));
     memcpy(values + (size_t)before * each, wide ? (const void *)chunk[c].wide : (const void *)chunk[c].value, entries * each);
@@ -196,56 +257,92 @@ static PetscErrorCode choose_readers(MPI_Comm all, GroupedFile *file, MPI_Comm *
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Each rank scans its share of the rows; all learn the scale. */
-static PetscErrorCode find_scale(MPI_Comm all, double library_size, GroupedFile *file)
+/* A rank's share of the rows. */
+static PetscInt64 share_begin(const GroupedFile *file, PetscMPIInt rank, PetscMPIInt size) { return file->cells * rank / size; }
+
+/* All ranks' sums (cells) and entries, and what they found. */
+static PetscErrorCode gather_scans(MPI_Comm comm, double *sum, GroupedFile *file, Scan *scan)
 {
-  PetscMPIInt rank, size, *counts, *offsets;
-  MPI_Comm    comm = all;
-  const PetscInt64 step = file->step;
-  PetscInt    chunks = 0;
-  PetscBool   keep = PETSC_FALSE;
-  double     *own, *sum, largest;
-  int32_t    *own_entries;
-  SparseRows *chunk = NULL;
-  Scan        scan;
-  int         whole;
+  PetscMPIInt size, *counts, *offsets;
+  int         whole = scan->whole;
 
   PetscFunctionBeginUser;
-  PetscCall(choose_readers(all, file, &comm, &keep));
-  PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCallMPI(MPI_Comm_size(comm, &size));
-  PetscCall(PetscMalloc5(size, &counts, size, &offsets, file->cells, &own, file->cells, &sum, file->cells, &own_entries));
+  PetscCall(PetscMalloc2(size, &counts, size, &offsets));
   for (PetscMPIInt r = 0; r < size; r++) {
-    offsets[r] = (PetscMPIInt)(file->cells * r / size);
-    counts[r] = (PetscMPIInt)(file->cells * (r + 1) / size) - offsets[r];
+    offsets[r] = (PetscMPIInt)share_begin(file, r, size);
+    counts[r] = (PetscMPIInt)share_begin(file, r + 1, size) - offsets[r];
   }
-  if (keep) {
-    chunks = (PetscInt)((counts[rank] + step - 1) / step);
-    PetscCall(PetscCalloc1(chunks, &chunk));
-  }
-  PetscCallAgree(all, scan_rows(file, offsets[rank], offsets[rank] + counts[rank], step, own, own_entries, chunk, &scan));
-  PetscCallMPI(MPI_Allgatherv(own, counts[rank], MPI_DOUBLE, sum, counts, offsets, MPI_DOUBLE, comm));
-  PetscCallMPI(MPI_Allgatherv(own_entries, counts[rank], MPI_INT32_T, file->entries, counts, offsets, MPI_INT32_T, comm));
-  PetscCallMPI(MPI_Allreduce(&scan.largest, &largest, 1, MPI_DOUBLE, MPI_MAX, comm));
-  whole = scan.whole;
+  PetscCallMPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, sum, counts, offsets, MPI_DOUBLE, comm));
+  PetscCallMPI(MPI_Allgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, file->entries, counts, offsets, MPI_INT32_T, comm));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &scan->largest, 1, MPI_DOUBLE, MPI_MAX, comm));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &whole, 1, MPI_INT, MPI_MIN, comm));
-  file->counts = whole ? PETSC_TRUE : PETSC_FALSE;
+  scan->whole = whole ? PETSC_TRUE : PETSC_FALSE;
+  PetscCall(PetscFree2(counts, offsets));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Values are counts or log values, and to what counts are brought. */
+static PetscErrorCode settle_scale(double library_size, const Scan *scan, double *sum, GroupedFile *file)
+{
+  PetscFunctionBeginUser;
+  file->counts = scan->whole;
   if (file->counts && library_size <= 0 && file->column[1].levels) PetscCall(find_type_libraries(file, sum));
   file->library_size = library_size > 0 ? library_size : median_of_positive(file->cells, sum);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Each rank reads its share of the rows; all learn the scale; rows that are to be kept are brought to it. */
+static PetscErrorCode read_share(MPI_Comm all, MPI_Comm comm, PetscBool keep, double library_size, double *sum, GroupedFile *file, Scan *scan)
+{
+  PetscMPIInt rank, size;
+  PetscInt    chunks = 0;
+  SparseRows *chunk = NULL;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  const PetscInt64 begin = share_begin(file, rank, size), end = share_begin(file, rank + 1, size);
+  if (keep) {
+    chunks = (PetscInt)((end - begin + file->step - 1) / file->step);
+    PetscCall(PetscCalloc1(chunks, &chunk));
+  }
+  PetscCallAgree(all, scan_rows(file, begin, end, sum, chunk, scan));
+  PetscCall(gather_scans(comm, sum, file, scan));
+  PetscCall(settle_scale(library_size, scan, sum, file));
   if (comm == MPI_COMM_SELF) {
-    for (PetscInt c = 0; c < chunks; c++) scale_rows(file, c * step, &chunk[c]);
+    for (PetscInt c = 0; c < chunks; c++) groupedfile_scale(file, c * file->step, &chunk[c]);
     file->chunks = chunks;
     file->chunk = chunk;
     chunk = NULL;
-  } else if (keep) {
-    PetscCall(keep_rows(comm, chunks, chunk, offsets[rank], file));
-    PetscCallMPI(MPI_Comm_free(&comm));
-  }
+  } else if (keep) PetscCall(keep_rows(comm, chunks, chunk, begin, file));
   PetscCall(PetscFree(chunk));
-  PetscCall(PetscFree5(counts, offsets, own, sum, own_entries));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode find_scale(MPI_Comm all, double library_size, GroupedFile *file)
+{
+  PetscMPIInt rank, size;
+  MPI_Comm    comm = all;
+  PetscBool   keep = PETSC_FALSE;
+  double     *sum;
+  Scan        scan;
+
+  PetscFunctionBeginUser;
+  PetscCallMPI(MPI_Comm_rank(all, &rank));
+  PetscCallMPI(MPI_Comm_size(all, &size));
+  PetscCall(PetscMalloc1(file->cells, &sum));
+  PetscCall(choose_readers(all, file, &comm, &keep));
+  if (keep) PetscCall(scan_mapped(all, share_begin(file, rank, size), share_begin(file, rank + 1, size), sum, file, &scan));
+  if (file->mapped) {
+    PetscCall(gather_scans(all, sum, file, &scan));
+    PetscCall(settle_scale(library_size, &scan, sum, file));
+  } else PetscCall(read_share(all, comm, keep, library_size, sum, file, &scan));
+  if (comm != all && comm != MPI_COMM_SELF) PetscCallMPI(MPI_Comm_free(&comm));
+  PetscCall(PetscFree(sum));
   /* A network trained too little may predict any value; its file says that they are log values. */
-  if (!file->counts && largest >= largest_log_value && !anndata_exists(file->file, "uns/log1p")) {
-    return error_user("%s: values with decimals up to %g are neither counts nor log values (below %g); give counts or log1p values", file->path, largest,
+  if (!file->counts && scan.largest >= largest_log_value && !anndata_exists(file->file, "uns/log1p")) {
+    return error_user("%s: values with decimals up to %g are neither counts nor log values (below %g); give counts or log1p values", file->path, scan.largest,
                       largest_log_value);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -282,6 +379,7 @@ PetscErrorCode groupedfile_close(GroupedFile *file)
   if (file->window != MPI_WIN_NULL) PetscCallMPI(MPI_Win_free(&file->window));
   for (PetscInt c = 0; c < file->chunks; c++) PetscCall(sparserows_free(&file->chunk[c]));
   PetscCall(PetscFree(file->chunk));
+  PetscCall(mappedrows_close(&file->mapped));
   PetscCall(anndata_close(&file->file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -341,142 +439,5 @@ PetscErrorCode groupedfile_keys(GroupedFile *file, const char *real, const Axes 
     }
     PetscCall(PetscFree(map));
   }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscBool groupedfile_is_kept(const GroupedFile *file) { return file->chunk || file->window != MPI_WIN_NULL ? PETSC_TRUE : PETSC_FALSE; }
-
-PetscErrorCode groupedfile_rows(GroupedFile *file, PetscInt64 first, PetscInt64 count, SparseRows *rows)
-{
-  PetscFunctionBeginUser;
-  PetscCheck(count < 1 || first / file->step == (first + count - 1) / file->step, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "Rows of two chunks");
-  if (file->chunk) {
-    *rows = file->chunk[first / file->step];
-    rows->rows = count;
-    rows->offset += first % file->step;
-  } else if (file->window != MPI_WIN_NULL) {
-    *rows = file->kept;
-    rows->rows = count;
-    rows->offset += first;
-  } else {
-    PetscCall(anndata_read_rows(file->file, first, count, rows));
-    scale_rows(file, first, rows);
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode groupedfile_rows_done(const GroupedFile *file, SparseRows *rows)
-{
-  PetscFunctionBeginUser;
-  if (!groupedfile_is_kept(file)) PetscCall(sparserows_free(rows));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-void groupedfile_append(const GroupedFile *file, const SparseRows *from, PetscInt64 i, SparseRows *to)
-{
-  int64_t end = to->offset[to->rows];
-
-  for (int64_t e = from->offset[i]; e < from->offset[i + 1]; e++) {
-    const int32_t gene = file->position[from->column[e]];
-    if (gene < 0) continue;
-    to->column[end] = gene;
-    sparserows_set(to, end++, sparserows_get(from, e));
-  }
-  to->offset[++to->rows] = end;
-}
-
-static void sum_row(const GroupedFile *file, const SparseRows *rows, PetscInt64 i, double *sum)
-{
-  for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) {
-    const int32_t gene = file->position[rows->column[e]];
-    if (gene >= 0) sum[gene] += sparserows_get(rows, e);
-  }
-}
-
-/* Slot of every cell, -1: not needed. */
-static PetscErrorCode slots_of_cells(const GroupedFile *file, const SlotList *slots, const unsigned char *needed, PetscInt **slot)
-{
-  PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(file->cells, slot));
-  for (PetscInt64 i = 0; i < file->cells; i++) {
-    const PetscInt s = file->key[i] < 0 ? -1 : key_find(slots->count, slots->key, file->key[i]);
-    (*slot)[i] = s >= 0 && needed[s] ? s : -1;
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* All cells with a slot, in chunks: into the rows that have room, and into sums (controls, genes) where sum is not NULL. */
-static PetscErrorCode read_slots(GroupedFile *file, const PetscInt *slot, const SlotList *slots, PetscInt genes, SparseRows *to, double *sum)
-{
-  const PetscInt64 step = file->step;
-
-  PetscFunctionBeginUser;
-  for (PetscInt64 first = 0; first < file->cells; first += step) {
-    PetscInt64 begin = first, end = PetscMin(first + step, file->cells);
-    SparseRows rows;
-
-    while (begin < end && slot[begin] < 0) begin++;
-    while (end > begin && slot[end - 1] < 0) end--;
-    if (begin == end) continue;
-    PetscCall(groupedfile_rows(file, begin, end - begin, &rows));
-    for (PetscInt64 i = begin; i < end; i++) {
-      const PetscInt s = slot[i];
-      if (s < 0) continue;
-      if (to[s].offset) groupedfile_append(file, &rows, i - begin, &to[s]);
-      if (sum && slots->control_row[s] >= 0) sum_row(file, &rows, i - begin, sum + (size_t)slots->control_row[s] * (size_t)genes);
-    }
-    PetscCall(groupedfile_rows_done(file, &rows));
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode groupedfile_load(GroupedFile *file, const SlotList *slots, PetscInt genes, const unsigned char *wanted, SparseRows *rows)
-{
-  PetscInt *slot;
-  int64_t  *entries;
-
-  PetscFunctionBeginUser;
-  PetscCall(slots_of_cells(file, slots, wanted, &slot));
-  PetscCall(PetscCalloc1(2 * slots->count, &entries));
-  for (PetscInt64 i = 0; i < file->cells; i++) {
-    if (slot[i] < 0) continue;
-    entries[2 * slot[i]] += file->entries[i];
-    entries[2 * slot[i] + 1]++;
-  }
-  for (PetscInt s = 0; s < slots->count; s++) {
-    if (!wanted[s]) continue;
-    rows[s] = (SparseRows){.columns = genes};
-    PetscCall(PetscCalloc1(entries[2 * s + 1] + 1, &rows[s].offset));
-    PetscCall(sparserows_allocate(entries[2 * s], anndata_is_double(file->file), &rows[s]));
-  }
-  PetscCall(PetscFree(entries));
-  PetscCall(read_slots(file, slot, slots, genes, rows, NULL));
-  PetscCall(PetscFree(slot));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode groupedfile_controls(GroupedFile *file, const SlotList *slots, PetscInt genes, SlotCells *cells)
-{
-  unsigned char *control;
-  PetscInt      *slot;
-
-  PetscFunctionBeginUser;
-  PetscCall(slotcells_create(slots, genes, cells));
-  for (PetscInt64 i = 0; i < file->cells; i++) {
-    const PetscInt s = file->key[i] < 0 ? -1 : key_find(slots->count, slots->key, file->key[i]);
-    if (s < 0) continue;
-    cells->cells[s]++;
-    cells->entries[s] += file->entries[i];
-  }
-  PetscCall(PetscMalloc1(slots->count, &control));
-  for (PetscInt s = 0; s < slots->count; s++) control[s] = slots->control_row[s] >= 0;
-  PetscCall(slots_of_cells(file, slots, control, &slot));
-  PetscCall(read_slots(file, slot, slots, genes, cells->rows, cells->mean));
-  for (PetscInt s = 0; s < slots->count; s++) {
-    double *mean = control[s] ? cells->mean + (size_t)slots->control_row[s] * (size_t)genes : NULL;
-    for (PetscInt g = 0; mean && cells->cells[s] && g < genes; g++) mean[g] /= (double)cells->cells[s];
-  }
-  PetscCall(PetscFree(control));
-  PetscCall(PetscFree(slot));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

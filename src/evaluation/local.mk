@@ -1,7 +1,8 @@
 # Files of the room evaluation.
 public_headers += include/perturbdiff/evaluation.h include/perturbdiff/evaluation/differential.h include/perturbdiff/evaluation/genecolumns.h include/perturbdiff/evaluation/pair.h
-library_sources += src/evaluation/baseline.c src/evaluation/evaluate.c src/evaluation/evaluate_internal.h src/evaluation/evaluation_load.c src/evaluation/evaluation_state.h src/evaluation/grouped_file.c src/evaluation/groups.c \
-  src/evaluation/score_groups.c src/evaluation/score_table.c src/evaluation/scores.c src/evaluation/slot_cells.c
+library_sources += src/evaluation/baseline.c src/evaluation/evaluate.c src/evaluation/evaluate_internal.h src/evaluation/evaluation_load.c \
+  src/evaluation/evaluation_state.h src/evaluation/grouped_file.c src/evaluation/grouped_rows.c src/evaluation/groups.c src/evaluation/score_groups.c \
+  src/evaluation/score_table.c src/evaluation/scores.c src/evaluation/slot_cells.c
 library_sources += src/evaluation/differential.c src/evaluation/differential_file.c src/evaluation/differential_internal.h src/evaluation/gene_columns.c src/evaluation/number_text.c
 public_headers += include/perturbdiff/evaluation/statistics.h
 library_sources += src/evaluation/statistics.c

@@ -50,7 +50,7 @@ PetscErrorCode cellview_embedding(CellView *view, MPI_Comm comm, const char *key
 /* cellview_load - rows (perturbations + 1) of the wanted groups on the log1p scale, scored genes only; columns need not ascend. Free each
    with sparserows_free. Not collective. User error: damaged file. */
 PetscErrorCode cellview_load(CellView *view, const unsigned char *wanted, SparseRows *rows);
-/* cellview_is_kept - is the file in memory? cellview_load_kept - then the rows of one group; thread-safe as far as PETSc's memory is. */
+/* cellview_is_kept - are the cells of a file at hand (groupedfile_is_kept)? cellview_load_kept - then the rows of one group; thread-safe as far as PETSc's memory is. */
 PetscBool      cellview_is_kept(const CellView *view);
 PetscErrorCode cellview_load_kept(const CellView *view, PetscInt group, SparseRows *rows);
 

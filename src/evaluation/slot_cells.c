@@ -37,21 +37,17 @@ PetscErrorCode slotcells_list(const GroupedFile *file, const SlotList *slots, Sl
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode slotcells_load_kept(GroupedFile *file, PetscInt s, PetscInt genes, SlotCells *cells)
+PetscErrorCode slotcells_load_kept(const GroupedFile *file, PetscInt s, PetscInt genes, SlotCells *cells)
 {
-  SparseRows *rows = &cells->rows[s];
+  const int32_t *moves = groupedfile_moves(file, file->position);
+  SparseRows    *rows = &cells->rows[s];
 
   PetscFunctionBeginUser;
   *rows = (SparseRows){.columns = genes};
   PetscCall(PetscMalloc1(cells->cells[s] + 1, &rows->offset));
   PetscCall(sparserows_allocate(cells->entries[s], cells->wide, rows));
   rows->offset[0] = 0;
-  for (PetscInt64 k = cells->member_begin[s]; k < cells->member_begin[s + 1]; k++) {
-    SparseRows one;
-    PetscCall(groupedfile_rows(file, cells->member[k], 1, &one));
-    groupedfile_append(file, &one, 0, rows);
-    PetscCall(groupedfile_rows_done(file, &one));
-  }
+  for (PetscInt64 k = cells->member_begin[s]; k < cells->member_begin[s + 1]; k++) groupedfile_append(file, cells->member[k], moves, rows);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
