@@ -129,6 +129,9 @@ static PetscInt distinct(PetscInt n, char *const *text, PetscInt *index, PetscIn
   return count;
 }
 
+/* Units drawn that are kept: 64 MiB. */
+enum { MOST_DRAWS = 1 << 24 };
+
 /* Lines of one score for all models. whole: one number for all units of the table, of which there are no intervals and no tests. */
 static PetscErrorCode print_compared(const ScoreTable *t, const char *name, const ComparedScores *s, const PetscInt *first, PetscBool whole, FILE *stream)
 {
@@ -153,10 +156,24 @@ static PetscErrorCode print_compared(const ScoreTable *t, const char *name, cons
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Draws for scores on s->units, which many scores share, where they take little memory. Free with PetscFree. */
+static PetscErrorCode share_draws(const ScoreTable *t, ComparedScores *s, int32_t **drawn)
+{
+  const PetscInt resamples = t->analyses->options->bootstrap;
+
+  PetscFunctionBeginUser;
+  *drawn = NULL;
+  if ((double)resamples * (double)s->units <= MOST_DRAWS) PetscCall(comparison_draws(s->units, resamples, t->analyses->seed, drawn));
+  s->drawn = *drawn;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Metrics of cell-eval, whose groups are perturbations of a cell type. */
 static PetscErrorCode compare_metrics(const ScoreTable *t, ComparedScores *s, const PetscInt *first, FILE *stream)
 {
   const PairMetrics *metrics = t->metrics;
+  const PetscInt     units = s->units;
+  int32_t           *drawn = NULL;
   PetscInt          *unit, *first_group;
   double            *value;
 
@@ -166,6 +183,7 @@ static PetscErrorCode compare_metrics(const ScoreTable *t, ComparedScores *s, co
   s->unit = unit;
   s->value = value;
   s->units = distinct(metrics->groups, metrics->perturbation, unit, first_group);
+  if (s->units != units) PetscCall(share_draws(t, s, &drawn));
   for (int i = 0; i < METRICS; i++) {
     const PetscBool whole = metric_shared((Metric)i);
     char            name[64];
@@ -184,6 +202,7 @@ static PetscErrorCode compare_metrics(const ScoreTable *t, ComparedScores *s, co
     PetscCall(PetscSNPrintf(name, sizeof name, "celleval_%s", metric_info[i].name));
     PetscCall(print_compared(t, name, s, first, whole, stream));
   }
+  PetscCall(PetscFree(drawn));
   PetscCall(PetscFree3(unit, first_group, value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -193,6 +212,7 @@ static PetscErrorCode print_comparison(const void *table, FILE *stream)
   const ScoreTable *t = table;
   PetscInt      *model, *first, *unit, *first_group;
   unsigned char *baseline, *tested;
+  int32_t       *drawn;
   double        *value;
 
   PetscFunctionBeginUser;
@@ -201,6 +221,7 @@ static PetscErrorCode print_comparison(const void *table, FILE *stream)
   ComparedScores s = {.rows = t->rows, .groups = t->groups, .model = model, .unit = unit, .value = value, .baseline = baseline, .tested = tested};
   s.models = distinct(t->rows, t->model, model, first);
   s.units = distinct(t->groups, t->label[0], unit, first_group);
+  PetscCall(share_draws(t, &s, &drawn));
   for (PetscInt m = 0; m < s.models; m++) {
     baseline[m] = t->kind[first[m]] == ROW_BASELINE;
     tested[m] = t->kind[first[m]] == ROW_PREDICTION;
@@ -220,6 +241,7 @@ static PetscErrorCode print_comparison(const void *table, FILE *stream)
     PetscCall(print_compared(t, name, &s, first, PETSC_FALSE, stream));
   }
   if (t->metrics) PetscCall(compare_metrics(t, &s, first, stream));
+  PetscCall(PetscFree(drawn));
   PetscCall(PetscFree6(model, first, unit, first_group, baseline, tested));
   PetscCall(PetscFree(value));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -4,6 +4,7 @@
 #include <perturbdiff/evaluation/statistics.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/random.h>
+#include <perturbdiff/runtime/sort.h>
 
 /* Steps of the stream below this are those of single populations. */
 enum { STEP_BOOTSTRAP = 16 };
@@ -31,29 +32,47 @@ static PetscErrorCode model_means(const ComparedScores *s, PetscInt model, doubl
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Percentile interval of the mean over groups when units are drawn with replacement. sum, count (units): of the groups of a unit that have a value. */
-static PetscErrorCode bootstrap_interval(PetscInt units, const double *sum, const double *count, PetscInt resamples, uint64_t seed, double interval[2])
+/* Units of resample b, drawn with replacement. */
+static void draw_units(PetscInt units, uint64_t seed, PetscInt b, int32_t *drawn)
+{
+  const RandomStream stream = random_stream(seed, RANDOM_RESAMPLE, STEP_BOOTSTRAP, 0, (uint32_t)b);
+
+  for (PetscInt u = 0; u < units; u++) drawn[u] = (int32_t)random_below(&stream, (uint32_t)u, (uint64_t)units);
+}
+
+PetscErrorCode comparison_draws(PetscInt units, PetscInt resamples, uint64_t seed, int32_t **drawn)
+{
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1((size_t)resamples * (size_t)units, drawn));
+#pragma omp parallel for schedule(static)
+  for (PetscInt b = 0; b < resamples; b++) draw_units(units, seed, b, *drawn + (size_t)b * (size_t)units);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Percentile interval of the mean over groups when units are drawn anew. sum, count (units): of the groups of a unit that have a value. */
+static PetscErrorCode bootstrap_interval(const ComparedScores *s, const double *sum, const double *count, PetscInt resamples, uint64_t seed, double interval[2])
 {
   double  *mean;
+  int32_t *own;
   PetscInt used = 0;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(resamples, &mean));
+  PetscCall(PetscMalloc2(resamples, &mean, s->units, &own));
   for (PetscInt b = 0; b < resamples; b++) {
-    const RandomStream stream = random_stream(seed, RANDOM_RESAMPLE, STEP_BOOTSTRAP, 0, (uint32_t)b);
-    double             total = 0, cells = 0;
+    const int32_t *drawn = s->drawn ? s->drawn + (size_t)b * (size_t)s->units : own;
+    double         total = 0, cells = 0;
 
-    for (PetscInt u = 0; u < units; u++) {
-      const PetscInt drawn = (PetscInt)random_below(&stream, (uint32_t)u, (uint64_t)units);
-      total += sum[drawn];
-      cells += count[drawn];
+    if (!s->drawn) draw_units(s->units, seed, b, own);
+    for (PetscInt u = 0; u < s->units; u++) {
+      total += sum[drawn[u]];
+      cells += count[drawn[u]];
     }
     if (cells > 0) mean[used++] = total / cells;
   }
-  PetscCall(PetscSortReal(used, mean));
+  sort_doubles(used, mean);
   interval[0] = quantile_of_sorted(used, mean, 0.025);
   interval[1] = quantile_of_sorted(used, mean, 0.975);
-  PetscCall(PetscFree(mean));
+  PetscCall(PetscFree2(mean, own));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -85,12 +104,12 @@ PetscErrorCode compare_models(const ComparedScores *s, PetscInt resamples, uint6
     double         total = 0, pairs = 0, statistic;
 
     sums_of_units(s, own, NULL, sum, count);
-    PetscCall(bootstrap_interval(s->units, sum, count, resamples, seed, r->interval));
+    PetscCall(bootstrap_interval(s, sum, count, resamples, seed, r->interval));
     r->best = best;
     r->difference = r->difference_interval[0] = r->difference_interval[1] = r->p_value = p[m] = NAN;
     if (best < 0 || !s->tested[m]) continue;
     sums_of_units(s, own, of_group + (size_t)best * (size_t)s->groups, sum, count);
-    PetscCall(bootstrap_interval(s->units, sum, count, resamples, seed, r->difference_interval));
+    PetscCall(bootstrap_interval(s, sum, count, resamples, seed, r->difference_interval));
     for (PetscInt u = 0; u < s->units; u++) {
       total += sum[u];
       pairs += count[u];

@@ -41,16 +41,17 @@ PetscErrorCode genecolumns_create(const SparseRows *rows, PetscInt genes, GeneCo
 
 PetscErrorCode genecolumns_of_dense(PetscInt64 cells, const double *rows, PetscInt genes, GeneColumns *columns)
 {
-  const size_t count = (size_t)cells * (size_t)genes, width = (size_t)genes;
-  int64_t     *next;
+  int64_t *next;
 
   PetscFunctionBeginUser;
   *columns = (GeneColumns){.cells = cells, .genes = genes};
   PetscCall(PetscCalloc1(genes + 1, &columns->offset));
-  for (size_t i = 0; i < count; i++) columns->offset[i % width + 1] += rows[i] > 0;
+  for (PetscInt64 i = 0; i < cells; i++)
+    for (PetscInt g = 0; g < genes; g++) columns->offset[g + 1] += rows[i * genes + g] > 0;
   PetscCall(make_room(columns, PETSC_TRUE, &next));
-  for (size_t i = 0; i < count; i++)
-    if (rows[i] > 0) columns->wide[next[i % width]++] = rows[i];
+  for (PetscInt64 i = 0; i < cells; i++)
+    for (PetscInt g = 0; g < genes; g++)
+      if (rows[i * genes + g] > 0) columns->wide[next[g]++] = rows[i * genes + g];
   PetscCall(PetscFree(next));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

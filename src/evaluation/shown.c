@@ -1,6 +1,7 @@
 /* Some cells, the calibration and the changes of the strongest populations: what figures are drawn from (report). */
 #include "evaluation/analyses_internal.h"
 #include <math.h>
+#include <perturbdiff/evaluation/genecolumns.h>
 #include <perturbdiff/hilbert/features.h>
 #include <perturbdiff/runtime.h>
 #include <perturbdiff/runtime/sort.h>
@@ -73,17 +74,40 @@ static PetscErrorCode close_lines(FILE *stream)
 
 /* ---- calibration --------------------------------------------------------------------------------------------------------------- */
 
-/* Values of a gene, not negative, in ascending order: the zeros, which are most and slow a quicksort down, are not sorted. */
-static PetscErrorCode sort_gene(PetscInt n, const double *x, PetscInt stride, double *sorted)
+static PetscErrorCode sorted_genes(PetscInt n, const double *x, PetscInt genes, GeneColumns *sorted)
 {
-  PetscInt above = n;
-
   PetscFunctionBeginUser;
-  for (PetscInt i = 0; i < n; i++)
-    if (x[(size_t)i * (size_t)stride] > 0) sorted[--above] = x[(size_t)i * (size_t)stride];
-  for (PetscInt i = 0; i < above; i++) sorted[i] = 0;
-  PetscCall(PetscSortReal(n - above, sorted + above));
+  PetscCall(genecolumns_of_dense(n, x, genes, sorted));
+  PetscCall(genecolumns_sort(sorted, 0, genes));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Number of cells without the gene, and the i-th smallest value of all. */
+static PetscInt zeros_of(const GeneColumns *sorted, PetscInt g) { return (PetscInt)(sorted->cells - (sorted->offset[g + 1] - sorted->offset[g])); }
+
+static double value_at(const GeneColumns *sorted, PetscInt g, PetscInt zeros, PetscInt i)
+{
+  return i < zeros ? 0 : genecolumns_get(sorted, sorted->offset[g] + i - zeros);
+}
+
+/* Of one gene: equal values, most of them zero, have the same share. */
+static void add_gene(const GeneColumns *real, const GeneColumns *predicted, PetscInt g, PetscInt levels, double *cdf)
+{
+  const PetscInt n = (PetscInt)real->cells, m = (PetscInt)predicted->cells, zeros[2] = {zeros_of(real, g), zeros_of(predicted, g)};
+
+  for (PetscInt i = 0, next, to = 0; i < n; i = next) {
+    const double x = value_at(real, g, zeros[0], i);
+
+    for (next = PetscMax(i + 1, zeros[0]); next < n && value_at(real, g, zeros[0], next) == x;) next++;
+    while (to < m && value_at(predicted, g, zeros[1], to) < x) to++;
+    const double low = (double)to / m;
+    while (to < m && value_at(predicted, g, zeros[1], to) == x) to++;
+    const double high = (double)to / m;
+    for (PetscInt l = 0; l < levels; l++) {
+      const double level = (double)(l + 1) / (levels + 1);
+      cdf[l] += (double)(next - i) * (high > low ? PetscMin(1, PetscMax(0, (level - low) / (high - low))) : level >= low);
+    }
+  }
 }
 
 /* Probability integral transform of discrete values (Czado, Gneiting and Held 2009): cdf[l] = mean over cells and genes of the share of level l
@@ -91,40 +115,20 @@ static PetscErrorCode sort_gene(PetscInt n, const double *x, PetscInt stride, do
    at least a tenth of the real cells; their number is returned. */
 PetscErrorCode calibration_curve(PetscInt n, const double *real, PetscInt m, const double *predicted, PetscInt genes, PetscInt levels, double *cdf, PetscInt *counted)
 {
-  double *sorted, *ascending;
+  GeneColumns sorted[2];
 
   PetscFunctionBeginUser;
   *counted = 0;
-  PetscCall(PetscMalloc2(m, &sorted, n, &ascending));
+  PetscCall(sorted_genes(n, real, genes, &sorted[0]));
+  PetscCall(sorted_genes(m, predicted, genes, &sorted[1]));
   PetscCall(PetscArrayzero(cdf, levels));
   for (PetscInt g = 0; g < genes; g++) {
-    PetscInt found = 0;
-
-    for (PetscInt i = 0; i < n; i++) found += real[(size_t)i * (size_t)genes + (size_t)g] > 0;
-    if (10 * found < n || !n) continue;
+    if (10 * (n - zeros_of(&sorted[0], g)) < n || !n) continue;
     (*counted)++;
-    PetscCall(sort_gene(m, predicted + g, genes, sorted));
-    PetscCall(sort_gene(n, real + g, genes, ascending));
-    /* Equal values, most of them zero, have the same share. */
-    for (PetscInt i = 0, next, below = 0; i < n; i = next) {
-      const double x = ascending[i];
-      PetscInt     to = m;
-      for (next = i + 1; next < n && ascending[next] == x;) next++;
-      while (below < to) {
-        const PetscInt middle = (below + to) / 2;
-        if (sorted[middle] < x) below = middle + 1;
-        else to = middle;
-      }
-      while (to < m && sorted[to] == x) to++;
-      const double low = (double)below / m, high = (double)to / m;
-      for (PetscInt l = 0; l < levels; l++) {
-        const double level = (double)(l + 1) / (levels + 1);
-        cdf[l] += (double)(next - i) * (high > low ? PetscMin(1, PetscMax(0, (level - low) / (high - low))) : level >= low);
-      }
-    }
+    add_gene(&sorted[0], &sorted[1], g, levels, cdf);
   }
   for (PetscInt l = 0; l < levels; l++) cdf[l] = *counted ? cdf[l] / ((double)n * *counted) : NAN;
-  PetscCall(PetscFree2(sorted, ascending));
+  for (int s = 0; s < 2; s++) PetscCall(genecolumns_destroy(&sorted[s]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -14,6 +14,7 @@ typedef struct {
   const double   *value;     /* (rows, groups); NaN: none */
   int             direction; /* more (1) or less (-1) is better */
   const unsigned char *baseline, *tested; /* (models) may be the best baseline; is compared with it */
+  const int32_t  *drawn; /* (resamples, units) of comparison_draws; NULL: drawn where they are needed, again for every model */
 } ComparedScores;
 
 /* Of one model. mean: over groups, of the mean over repeats. interval: 2.5 and 97.5 % of the means over units drawn with replacement (percentile bootstrap, Efron 1979).
@@ -24,8 +25,9 @@ typedef struct {
   double   mean, over_repeats, interval[2], difference, difference_interval[2], p_value, adjusted;
 } ComparedModel;
 
-/* compare_models - result (models). resamples: of the bootstrap; the units drawn depend on seed, their number and the resample only, so all models are drawn alike. Not
+/* comparison_draws - the units drawn in each resample, for any scores on so many units. Free with PetscFree. compare_models - result (models). resamples: of the bootstrap; the units drawn depend on seed, their number and the resample only, so all models are drawn alike. Not
    collective. */
+PetscErrorCode comparison_draws(PetscInt units, PetscInt resamples, uint64_t seed, int32_t **drawn);
 PetscErrorCode compare_models(const ComparedScores *scores, PetscInt resamples, uint64_t seed, ComparedModel *result);
 
 #endif
