@@ -16,7 +16,7 @@ struct CellStore {
   int64_t        entries;
   uint64_t       table_checksum;
   FileMap        map;
-  MappedArray    offset, gene, value, name;
+  CellArray      offset, gene, value, name;
   ChunkCache    *cache; /* of gene and value; NULL when the file is mapped */
 };
 
@@ -245,10 +245,10 @@ PetscErrorCode cellstore_close(CellStore **store)
   PetscCall(PetscFree(table->batch_column));
   PetscCall(PetscFree(table->population));
   PetscCall(chunkcache_destroy(&s->cache));
-  PetscCall(mappedarray_close(&s->offset));
-  PetscCall(mappedarray_close(&s->gene));
-  PetscCall(mappedarray_close(&s->value));
-  PetscCall(mappedarray_close(&s->name));
+  PetscCall(cellarray_close(&s->offset));
+  PetscCall(cellarray_close(&s->gene));
+  PetscCall(cellarray_close(&s->value));
+  PetscCall(cellarray_close(&s->name));
   PetscCall(filemap_close(&s->map));
   PetscCall(PetscFree(s->path));
   PetscCall(PetscFree(*store));
@@ -285,7 +285,7 @@ static void stretch_release(const CellStore *store, Stretch *stretch)
 }
 
 /* Address of an entry of an array and the end of what follows it in memory; the chunk it lies in stays pinned until another is wanted. */
-static PetscErrorCode stretch_array(const CellStore *store, int which, const MappedArray *array, int64_t entry, Stretch *stretch, const unsigned char **at)
+static PetscErrorCode stretch_array(const CellStore *store, int which, const CellArray *array, int64_t entry, Stretch *stretch, const unsigned char **at)
 {
   const int64_t chunk = array->bytes ? 0 : entry / array->chunks.elements;
 

@@ -3,8 +3,8 @@ public_headers += include/perturbdiff/data.h include/perturbdiff/data/anndata.h 
   include/perturbdiff/data/cellstore.h include/perturbdiff/data/prepare.h include/perturbdiff/data/simulate.h include/perturbdiff/data/split.h
 library_sources += src/data/center.c
 library_sources += src/data/anndata_private.h src/data/anndata_hdf5.c src/data/anndata_array.c src/data/anndata_open.c src/data/anndata_rows.c \
-  src/data/anndata_mapped.c src/data/anndata_column.c src/data/anndata_write.c src/data/heap_guard.c src/data/lzf_filter.c src/data/sparserows.c
-library_sources += src/data/cellstore.c src/data/cellstore_array.c src/data/cellstore_array.h src/data/cellstore_format.h src/data/mapped_array.c src/data/mapped_array.h \
+  src/data/anndata_plain.c src/data/anndata_column.c src/data/anndata_write.c src/data/heap_guard.c src/data/lzf_filter.c src/data/sparserows.c
+library_sources += src/data/cellstore.c src/data/cellstore_array.c src/data/cellstore_array.h src/data/cellstore_format.h src/data/stored_array.c src/data/stored_array.h \
   src/data/cellstore_table.c src/data/cellstore_write.c src/data/cellstore_write.h src/data/cellset.c src/data/chunk_cache.c \
   src/data/chunk_cache.h src/data/prefetch.c
 library_sources += src/data/hvg.c src/data/hvg.h src/data/name_index.c src/data/name_index.h src/data/prepare.c src/data/prepare_columns.c \

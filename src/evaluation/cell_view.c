@@ -110,11 +110,13 @@ static PetscErrorCode load_store(CellView *view, const unsigned char *wanted, Sp
 }
 
 /* The cells of a group of a file that is kept, to rows that have room. */
-static void append_group(const CellView *view, PetscInt group, SparseRows *rows)
+static PetscErrorCode append_group(const CellView *view, PetscInt group, SparseRows *rows)
 {
   const int32_t *moves = groupedfile_moves(view->file, view->position);
 
-  for (PetscInt64 k = view->member_begin[group]; k < view->member_begin[group + 1]; k++) groupedfile_append(view->file, view->member[k], moves, rows);
+  PetscFunctionBeginUser;
+  for (PetscInt64 k = view->member_begin[group]; k < view->member_begin[group + 1]; k++) PetscCall(groupedfile_append(view->file, view->member[k], moves, rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode cellview_load(CellView *view, const unsigned char *wanted, SparseRows *rows)
@@ -125,7 +127,7 @@ PetscErrorCode cellview_load(CellView *view, const unsigned char *wanted, Sparse
     if (!wanted[k]) continue;
     if (view->maker) PetscCall(view->maker->make(view->maker->context, view->code[k], view->type, &rows[k]));
     else PetscCall(rows_create(view, k, &rows[k]));
-    if (cellview_is_kept(view)) append_group(view, k, &rows[k]);
+    if (cellview_is_kept(view)) PetscCall(append_group(view, k, &rows[k]));
   }
   if (view->maker || cellview_is_kept(view)) PetscFunctionReturn(PETSC_SUCCESS);
   if (view->store)
@@ -141,7 +143,7 @@ PetscErrorCode cellview_load_kept(const CellView *view, PetscInt group, SparseRo
 {
   PetscFunctionBeginUser;
   PetscCall(rows_create(view, group, rows));
-  append_group(view, group, rows);
+  PetscCall(append_group(view, group, rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -43,9 +43,9 @@ typedef struct {
   int32_t    *position;     /* (genes) place of each gene among those scored, -1: not scored */
   CellMemory  memory;
   PetscInt64  step;         /* rows of a chunk */
-  /* Cells at hand: as they are in the mapped file; or on the scale of the scores, all on this rank (chunk) or once in memory that the ranks of a node share (window); else they are
-     read when they are needed. */
-  MappedRows *mapped;
+  /* Cells at hand: read one by one past HDF5 (plain); or in memory on the scale of the scores, all on this rank (chunk) or once for the ranks of a node (window); else they are read in
+     chunks. */
+  PlainRows  *plain;
   PetscInt    chunks;
   SparseRows *chunk;
   SparseRows  kept;
@@ -79,12 +79,12 @@ PetscErrorCode groupedfile_close(GroupedFile *file);
 void groupedfile_scale(const GroupedFile *file, PetscInt64 first, SparseRows *rows);
 /* groupedfile_rows - read cells [first, first + count), on the scale of the scores. Free with sparserows_free. Not collective. User error: damaged. */
 PetscErrorCode groupedfile_rows(GroupedFile *file, PetscInt64 first, PetscInt64 count, SparseRows *rows);
-/* groupedfile_is_kept - are cells at hand one by one, kept in memory or mapped? groupedfile_append - then the scored genes of a cell, on the scale of the scores, behind the rows of
+/* groupedfile_is_kept - are cells at hand one by one, kept in memory or plain in the file? groupedfile_append - then the scored genes of a cell, on the scale of the scores, behind the rows of
    `to`, which have room for all its entries (file->entries) and values of the file's precision; by any thread. moves: groupedfile_moves of the place of each gene of the file among
-   those scored (-1: not scored), which is NULL where none moves and none is left out. */
+   those scored (-1: not scored), which is NULL where none moves and none is left out. User error: the file became shorter. */
 PetscBool      groupedfile_is_kept(const GroupedFile *file);
 const int32_t *groupedfile_moves(const GroupedFile *file, const int32_t *position);
-void           groupedfile_append(const GroupedFile *file, PetscInt64 cell, const int32_t *moves, SparseRows *to);
+PetscErrorCode groupedfile_append(const GroupedFile *file, PetscInt64 cell, const int32_t *moves, SparseRows *to);
 /* The scored genes among entries [begin, after) of `from`, a cell's, as a row behind those of `to`; moves as above. Zeros are left out. */
 void scored_append(const SparseRows *from, int64_t begin, int64_t after, const int32_t *moves, SparseRows *to);
 /* groupedfile_keys - fill key. Not collective. User error: a label that the axes do not have. */

@@ -22,10 +22,10 @@ CellMemory cellmemory_of(double bytes)
 typedef struct {
   double    least, largest; /* least: of the values and 0; NaN where one is */
   PetscBool whole;          /* all values whole numbers */
-  PetscBool tidy;           /* none of them 0; of mapped rows: they are as a read would give them, and good */
+  PetscBool tidy;           /* none of them 0; of rows not read yet: they are as a read would give them, and good */
 } Scan;
 
-/* The sum of a row. */
+/* The sum of a row, while all values are counts: nobody asks for that of others. */
 #define SCAN_ROW(name, type, floor_of)                                                                       \
   VECTOR_CLONES static double name(int64_t count, const type *restrict value, Scan *scan)                    \
   {                                                                                                          \
@@ -33,7 +33,6 @@ typedef struct {
     type    least = 0, largest = 0;                                                                          \
     int64_t broken = 0, bad = 0, zeros = 0;                                                                  \
                                                                                                              \
-    for (int64_t e = 0; e < count; e++) total += (double)value[e];                                           \
     _Pragma("omp simd reduction(min : least) reduction(max : largest) reduction(+ : broken, bad, zeros)")    \
     for (int64_t e = 0; e < count; e++) {                                                                    \
       const type x = value[e];                                                                               \
@@ -47,6 +46,7 @@ typedef struct {
     scan->largest = PetscMax(scan->largest, (double)largest);                                                \
     if (broken) scan->whole = PETSC_FALSE;                                                                   \
     if (zeros) scan->tidy = PETSC_FALSE;                                                                     \
+    for (int64_t e = 0; scan->whole && e < count; e++) total += (double)value[e];                            \
     return total;                                                                                            \
   }
 SCAN_ROW(scan_single, float, floorf)
@@ -107,60 +107,57 @@ typedef struct {
   PetscBool    wide;
   double      *sum;
   Scan        *scan; /* of each SCAN_ROWS rows */
-} MappedScan;
+} PlainScan;
 
 static PetscErrorCode scan_some(void *context, PetscInt64 k)
 {
-  const MappedScan *s = context;
-  GroupedFile      *file = s->file;
-  const PetscInt64  first = s->begin + k * SCAN_ROWS, end = PetscMin(first + SCAN_ROWS, s->end);
-  Scan             *scan = &s->scan[k];
-  int64_t           offset[2] = {0};
-  SparseRows        row = {.offset = offset};
+  const PlainScan *s = context;
+  GroupedFile     *file = s->file;
+  const PetscInt64 first = s->begin + k * SCAN_ROWS, count = PetscMin(SCAN_ROWS, s->end - first);
+  Scan            *scan = &s->scan[k];
+  int64_t          offset[SCAN_ROWS + 1] = {0};
+  SparseRows       rows = {.offset = offset};
 
   PetscFunctionBeginUser;
   *scan = (Scan){0, 0, PETSC_TRUE, PETSC_TRUE};
-  PetscCall(sparserows_allocate(file->genes, s->wide, &row));
-  for (PetscInt64 i = first; i < end && scan->tidy; i++) {
-    if (mappedrows_entries(file->mapped, i) > file->genes) {
-      scan->tidy = PETSC_FALSE;
-      break;
-    }
-    row.rows = 0;
-    mappedrows_append(file->mapped, i, &row);
-    s->sum[i] = scan_row(&row, 0, scan);
-    file->entries[i] = (int32_t)offset[1];
-    if (!scan_is_good(scan) || !columns_ascend(offset[1], row.column, file->genes)) scan->tidy = PETSC_FALSE;
+  for (PetscInt64 i = first; i < first + count && scan->tidy; i++)
+    if (plainrows_entries(file->plain, i, 1) > file->genes) scan->tidy = PETSC_FALSE;
+  if (!scan->tidy) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(sparserows_allocate(plainrows_entries(file->plain, first, count), s->wide, &rows));
+  const PetscErrorCode code = plainrows_append(file->plain, first, count, &rows);
+  for (PetscInt64 i = 0; i < count && !code && scan->tidy; i++) {
+    const int64_t entries = offset[i + 1] - offset[i];
+    s->sum[first + i] = scan_row(&rows, i, scan);
+    file->entries[first + i] = (int32_t)entries;
+    if (!scan_is_good(scan) || !columns_ascend(entries, rows.column + offset[i], file->genes)) scan->tidy = PETSC_FALSE;
   }
-  row.offset = NULL;
-  PetscCall(sparserows_free(&row));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  rows.offset = NULL;
+  PetscCall(sparserows_free(&rows));
+  PetscFunctionReturn(code);
 }
 
-/* Map the file, and scan this rank's rows of it where they lie. A rank that finds one that a read would change or refuse leaves the map, and so do all: reading says what is wrong with which. */
-static PetscErrorCode scan_mapped(MPI_Comm all, PetscInt64 begin, PetscInt64 end, double *sum, GroupedFile *file, Scan *scan)
+/* Scan this rank's rows past HDF5, where they are plain. A rank that finds one that a read would change or refuse goes no further, and so do all: reading says what is wrong with which. */
+static PetscErrorCode scan_plain(MPI_Comm all, PetscInt64 begin, PetscInt64 end, double *sum, GroupedFile *file, Scan *scan)
 {
   const PetscInt64 blocks = (end - begin + SCAN_ROWS - 1) / SCAN_ROWS;
-  MappedScan       work = {file, begin, end, anndata_is_double(file->file), sum, NULL};
+  PlainScan       work = {file, begin, end, anndata_is_double(file->file), sum, NULL};
   int              good;
 
   PetscFunctionBeginUser;
   *scan = (Scan){0, 0, PETSC_TRUE, PETSC_TRUE};
-  PetscCallAgree(all, mappedrows_open(file->file, &file->mapped));
-  if (file->mapped) {
-    PetscCall(PetscMalloc1(blocks, &work.scan));
-    PetscCall(threads_each(threads_that_allocate(), blocks, scan_some, &work));
-    for (PetscInt64 k = 0; k < blocks; k++) {
-      const Scan *one = &work.scan[k];
-      scan->largest = PetscMax(scan->largest, one->largest);
-      if (!one->whole) scan->whole = PETSC_FALSE;
-      if (!one->tidy) scan->tidy = PETSC_FALSE;
-    }
-    PetscCall(PetscFree(work.scan));
+  PetscCallAgree(all, plainrows_open(file->file, &file->plain));
+  PetscCall(PetscMalloc1(blocks, &work.scan));
+  PetscCallAgree(all, file->plain ? threads_each(threads_that_allocate(), blocks, scan_some, &work) : PETSC_SUCCESS);
+  for (PetscInt64 k = 0; file->plain && k < blocks; k++) {
+    const Scan *one = &work.scan[k];
+    scan->largest = PetscMax(scan->largest, one->largest);
+    if (!one->whole) scan->whole = PETSC_FALSE;
+    if (!one->tidy) scan->tidy = PETSC_FALSE;
   }
-  good = file->mapped && scan->tidy;
+  PetscCall(PetscFree(work.scan));
+  good = file->plain && scan->tidy;
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &good, 1, MPI_INT, MPI_MIN, all));
-  if (!good) PetscCall(mappedrows_close(&file->mapped));
+  if (!good) PetscCall(plainrows_close(&file->plain));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -287,8 +284,10 @@ static PetscErrorCode settle_scale(double library_size, const Scan *scan, double
 {
   PetscFunctionBeginUser;
   file->counts = scan->whole;
-  if (file->counts && library_size <= 0 && file->column[1].levels) PetscCall(find_type_libraries(file, sum));
-  file->library_size = library_size > 0 ? library_size : median_of_positive(file->cells, sum);
+  file->library_size = library_size;
+  if (!file->counts || library_size > 0) PetscFunctionReturn(PETSC_SUCCESS);
+  if (file->column[1].levels) PetscCall(find_type_libraries(file, sum));
+  file->library_size = median_of_positive(file->cells, sum);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -333,8 +332,8 @@ static PetscErrorCode find_scale(MPI_Comm all, double library_size, GroupedFile 
   PetscCallMPI(MPI_Comm_size(all, &size));
   PetscCall(PetscMalloc1(file->cells, &sum));
   PetscCall(choose_readers(all, file, &comm, &keep));
-  if (keep) PetscCall(scan_mapped(all, share_begin(file, rank, size), share_begin(file, rank + 1, size), sum, file, &scan));
-  if (file->mapped) {
+  if (keep) PetscCall(scan_plain(all, share_begin(file, rank, size), share_begin(file, rank + 1, size), sum, file, &scan));
+  if (file->plain) {
     PetscCall(gather_scans(all, sum, file, &scan));
     PetscCall(settle_scale(library_size, &scan, sum, file));
   } else PetscCall(read_share(all, comm, keep, library_size, sum, file, &scan));
@@ -379,7 +378,7 @@ PetscErrorCode groupedfile_close(GroupedFile *file)
   if (file->window != MPI_WIN_NULL) PetscCallMPI(MPI_Win_free(&file->window));
   for (PetscInt c = 0; c < file->chunks; c++) PetscCall(sparserows_free(&file->chunk[c]));
   PetscCall(PetscFree(file->chunk));
-  PetscCall(mappedrows_close(&file->mapped));
+  PetscCall(plainrows_close(&file->plain));
   PetscCall(anndata_close(&file->file));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -44,7 +44,7 @@ void groupedfile_scale(const GroupedFile *file, PetscInt64 first, SparseRows *ro
   for (PetscInt64 i = 0; i < rows->rows && file->counts; i++) scale_cell(file, first + i, rows->offset[i], rows->offset[i + 1], rows);
 }
 
-PetscBool groupedfile_is_kept(const GroupedFile *file) { return file->mapped || file->chunk || file->window != MPI_WIN_NULL ? PETSC_TRUE : PETSC_FALSE; }
+PetscBool groupedfile_is_kept(const GroupedFile *file) { return file->plain || file->chunk || file->window != MPI_WIN_NULL ? PETSC_TRUE : PETSC_FALSE; }
 
 PetscErrorCode groupedfile_rows(GroupedFile *file, PetscInt64 first, PetscInt64 count, SparseRows *rows)
 {
@@ -75,13 +75,14 @@ void scored_append(const SparseRows *from, int64_t begin, int64_t after, const i
   to->offset[++to->rows] = end;
 }
 
-void groupedfile_append(const GroupedFile *file, PetscInt64 cell, const int32_t *moves, SparseRows *to)
+PetscErrorCode groupedfile_append(const GroupedFile *file, PetscInt64 cell, const int32_t *moves, SparseRows *to)
 {
   const int64_t begin = to->offset[to->rows];
 
-  if (file->mapped) {
-    mappedrows_append(file->mapped, cell, to);
-    if (!file->counts && !moves) return;
+  PetscFunctionBeginUser;
+  if (file->plain) {
+    PetscCall(plainrows_append(file->plain, cell, 1, to));
+    if (!file->counts && !moves) PetscFunctionReturn(PETSC_SUCCESS);
     const int64_t after = to->offset[to->rows--];
     if (file->counts) scale_cell(file, cell, begin, after, to);
     /* In place: what is left out only moves the rest forward. */
@@ -91,6 +92,7 @@ void groupedfile_append(const GroupedFile *file, PetscInt64 cell, const int32_t 
     const PetscInt64  i = file->chunk ? cell % file->step : cell;
     scored_append(from, from->offset[i], from->offset[i + 1], moves, to);
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Slot of every cell, -1: not needed. */
@@ -162,7 +164,7 @@ PetscErrorCode groupedfile_load(GroupedFile *file, const SlotList *slots, PetscI
   PetscCall(PetscFree(entries));
   if (groupedfile_is_kept(file)) {
     for (PetscInt64 i = 0; i < file->cells; i++)
-      if (slot[i] >= 0) groupedfile_append(file, i, load.moves, &rows[slot[i]]);
+      if (slot[i] >= 0) PetscCall(groupedfile_append(file, i, load.moves, &rows[slot[i]]));
   } else PetscCall(read_slots(file, slot, append_row, &load));
   PetscCall(PetscFree(slot));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -199,7 +201,7 @@ static PetscErrorCode sum_kept(const GroupedFile *file, const PetscInt *slot, co
   for (PetscInt64 i = 0; i < file->cells; i++) {
     if (slot[i] < 0) continue;
     row.rows = 0;
-    groupedfile_append(file, i, sums->moves, &row);
+    PetscCall(groupedfile_append(file, i, sums->moves, &row));
     sum_row(&placed, &row, 0, slot[i]);
   }
   row.offset = NULL;

@@ -380,7 +380,7 @@ typedef struct {
   hid_t       value, index;
   hsize_t     chunk, without; /* elements; 0: in one piece. without: so many of the last chunks are never written */
   PetscBool   packed, wide;   /* wide: read in double precision */
-  PetscBool   mapped;         /* expected */
+  PetscBool   plain;         /* expected */
 } Storage;
 
 /* Rank 0 writes an array of X again, its last chunk first so that chunks do not lie in order. */
@@ -427,8 +427,8 @@ static void store_matrix(const char *path, const Storage *how)
   MPI_Barrier(PETSC_COMM_WORLD);
 }
 
-/* Rows in an order of the rank's own, appended to one another. */
-static void check_mapped(const MappedRows *mapped, const char *what, PetscBool wide)
+/* Rows in an order of the rank's own, appended to one another, and all at once. */
+static void check_plain(const PlainRows *plain, const char *what, PetscBool wide)
 {
   int64_t    offset[CELLS + 1] = {0};
   int32_t    column[CELLS * GENES];
@@ -438,20 +438,24 @@ static void check_mapped(const MappedRows *mapped, const char *what, PetscBool w
   int        rank;
 
   MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
-  for (int k = 0; k < CELLS; k++) {
-    const PetscInt64 i = (5 * k + rank) % CELLS;
-    double           found[GENES] = {0};
+  for (int all = 0; all < 2; all++) {
+    rows.rows = 0;
+    if (all) check_call(plainrows_append(plain, 0, CELLS, &rows));
+    for (int k = 0; k < CELLS; k++) {
+      const PetscInt64 i = all ? k : (5 * k + rank) % CELLS;
+      double           found[GENES] = {0};
 
-    mappedrows_append(mapped, i, &rows);
-    assert_int_equal(rows.rows, k + 1);
-    assert_int_equal(offset[k + 1] - offset[k], mappedrows_entries(mapped, i));
-    for (int64_t e = offset[k]; e < offset[k + 1]; e++) found[column[e]] += sparserows_get(&rows, e);
-    for (PetscInt64 j = 0; j < GENES; j++)
-      if (found[j] != (double)known(i, j)) fail_msg("%s (%d, %d): %g instead of %g", what, (int)i, (int)j, found[j], (double)known(i, j));
+      if (!all) check_call(plainrows_append(plain, i, 1, &rows));
+      assert_int_equal(rows.rows, all ? CELLS : k + 1);
+      assert_int_equal(offset[k + 1] - offset[k], plainrows_entries(plain, i, 1));
+      for (int64_t e = offset[k]; e < offset[k + 1]; e++) found[column[e]] += sparserows_get(&rows, e);
+      for (PetscInt64 j = 0; j < GENES; j++)
+        if (found[j] != (double)known(i, j)) fail_msg("%s (%d, %d): %g instead of %g", what, (int)i, (int)j, found[j], (double)known(i, j));
+    }
   }
 }
 
-static void mapped_rows(void **state)
+static void plain_rows(void **state)
 {
   const hid_t       single = H5T_NATIVE_FLOAT, wide = H5T_NATIVE_DOUBLE, narrow = H5T_NATIVE_INT32;
   const Storage     storage[] = {{"in one piece", single, narrow, 0, 0, PETSC_FALSE, PETSC_FALSE, PETSC_TRUE},
@@ -466,28 +470,28 @@ static void mapped_rows(void **state)
                                  {"long indices", single, H5T_NATIVE_INT64, 4, 0, PETSC_FALSE, PETSC_FALSE, PETSC_FALSE},
                                  {"packed", single, narrow, 4, 0, PETSC_TRUE, PETSC_FALSE, PETSC_FALSE}};
   static const char *const other[] = {"v012_csc", "v012_dense", "v06_csr_gzip", "v012_dense_lzf"};
-  const char *const copy = "anndata_mapped.h5ad";
+  const char *const copy = "anndata_plain.h5ad";
   AnnData          *file;
-  MappedRows       *mapped;
+  PlainRows       *plain;
   int               rank;
 
   for (size_t s = 0; s < sizeof storage / sizeof *storage; s++) {
     store_matrix(copy, &storage[s]);
     check_call(anndata_open(PETSC_COMM_WORLD, copy, &file));
     if (storage[s].wide) check_call(anndata_keep_double(file));
-    check_call(mappedrows_open(file, &mapped));
-    if ((mapped != NULL) != storage[s].mapped) fail_msg("%s: %s", storage[s].name, mapped ? "mapped" : "not mapped");
+    check_call(plainrows_open(file, &plain));
+    if ((plain != NULL) != storage[s].plain) fail_msg("%s: %s", storage[s].name, plain ? "plain" : "not plain");
     if (!storage[s].wide) check_rows(file, storage[s].name, 0, CELLS, PETSC_FALSE);
     /* They stay whatever else is selected. */
     check_call(anndata_select(file, "raw/X"));
-    if (mapped) check_mapped(mapped, storage[s].name, anndata_is_double(file) || storage[s].value == wide ? PETSC_TRUE : PETSC_FALSE);
-    check_call(mappedrows_close(&mapped));
+    if (plain) check_plain(plain, storage[s].name, anndata_is_double(file) || storage[s].value == wide ? PETSC_TRUE : PETSC_FALSE);
+    check_call(plainrows_close(&plain));
     check_call(anndata_close(&file));
   }
   for (size_t f = 0; f < sizeof other / sizeof *other; f++) {
     file = open_fixture(other[f]);
-    check_call(mappedrows_open(file, &mapped));
-    assert_null(mapped);
+    check_call(plainrows_open(file, &plain));
+    assert_null(plain);
     check_call(anndata_close(&file));
   }
   MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
@@ -511,14 +515,14 @@ static void replace_number(const char *path, uint64_t from, uint64_t to)
   fclose(file);
 }
 
-/* What is not where it should be is never looked for in the map. */
-static void damaged_maps(void **state)
+/* What is not where it should be is not read there. */
+static void damaged_plain_rows(void **state)
 {
   const Storage     whole = {"in one piece", H5T_NATIVE_FLOAT, H5T_NATIVE_INT32, 0, 0, PETSC_FALSE, PETSC_FALSE, PETSC_TRUE};
   Storage           pieces = {"in chunks", H5T_NATIVE_FLOAT, H5T_NATIVE_INT32, 3, 0, PETSC_FALSE, PETSC_FALSE, PETSC_TRUE};
   const char *const copy = "anndata_map_damaged.h5ad";
   AnnData          *file;
-  MappedRows       *mapped = NULL;
+  PlainRows       *plain = NULL;
   SparseRows        rows;
   int               rank;
 
@@ -541,8 +545,8 @@ static void damaged_maps(void **state)
     MPI_Barrier(PETSC_COMM_WORLD);
     PetscErrorCode code = anndata_open(PETSC_COMM_WORLD, copy, &file);
     if (!code) {
-      code = error_agree(PETSC_COMM_WORLD, mappedrows_open(file, &mapped));
-      assert_null(mapped);
+      code = error_agree(PETSC_COMM_WORLD, plainrows_open(file, &plain));
+      assert_null(plain);
       if (!code) code = error_agree(PETSC_COMM_WORLD, anndata_read_rows(file, 0, CELLS, &rows));
       assert_int_equal(anndata_close(&file), 0);
     }
@@ -552,8 +556,8 @@ static void damaged_maps(void **state)
   pieces.without = 2;
   store_matrix(copy, &pieces);
   check_call(anndata_open(PETSC_COMM_WORLD, copy, &file));
-  check_call(mappedrows_open(file, &mapped));
-  assert_null(mapped);
+  check_call(plainrows_open(file, &plain));
+  assert_null(plain);
   check_call(anndata_close(&file));
   for (int d = 0; d < 3; d++) {
     const hsize_t element[3] = {2, 4, CELLS};
@@ -561,8 +565,8 @@ static void damaged_maps(void **state)
     store_matrix(copy, &whole);
     spoil(copy, "X/indptr", element[d], value[d]);
     check_call(anndata_open(PETSC_COMM_WORLD, copy, &file));
-    check_call(mappedrows_open(file, &mapped));
-    assert_null(mapped);
+    check_call(plainrows_open(file, &plain));
+    assert_null(plain);
     check_call(anndata_close(&file));
   }
   MPI_Barrier(PETSC_COMM_WORLD);
@@ -571,6 +575,6 @@ static void damaged_maps(void **state)
 
 static const struct CMUnitTest tests[] = {cmocka_unit_test(x_of_every_version), cmocka_unit_test(layers_of_every_type), cmocka_unit_test(obsm_matrices),
                                           cmocka_unit_test(columns), cmocka_unit_test(mistakes_of_users),
-                                          cmocka_unit_test(real_cells), cmocka_unit_test(damaged_files), cmocka_unit_test(mapped_rows), cmocka_unit_test(damaged_maps)};
+                                          cmocka_unit_test(real_cells), cmocka_unit_test(damaged_files), cmocka_unit_test(plain_rows), cmocka_unit_test(damaged_plain_rows)};
 
 TEST_MAIN(tests)

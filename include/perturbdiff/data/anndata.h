@@ -75,16 +75,16 @@ PetscErrorCode anndata_read_rows(AnnData *file, PetscInt64 first, PetscInt64 cou
 PetscBool      anndata_is_double(const AnnData *file);
 PetscErrorCode anndata_keep_double(AnnData *file);
 
-/* Rows of a CSR matrix straight from the file, which is mapped into memory. */
-typedef struct MappedRows MappedRows;
-/* mappedrows_open - rows of the selected matrix, another of which may be selected afterwards. NULL where a row is not in the file as a read would give it: not CSR, compressed, indices of
-   other than 32 bits, values of another precision than is read, row pointers that are not in order. Not collective. User error: damaged. mappedrows_close is safe on NULL. */
-PetscErrorCode mappedrows_open(AnnData *file, MappedRows **rows);
-PetscErrorCode mappedrows_close(MappedRows **rows);
-/* mappedrows_entries - how many a row has. mappedrows_append - the row behind those of `to`, which have room for it, as it is in the file: nothing is checked, sorted or left out.
-   By any thread. */
-int64_t mappedrows_entries(const MappedRows *rows, PetscInt64 row);
-void    mappedrows_append(const MappedRows *rows, PetscInt64 row, SparseRows *to);
+/* Rows of a CSR matrix straight from the file, by any thread. */
+typedef struct PlainRows PlainRows;
+/* plainrows_open - rows of the selected matrix, another of which may be selected afterwards. NULL where they are not in the file as they would be in memory: not CSR, compressed,
+   indices of other than 32 bits, values of another precision than is read, row pointers that are not in order. Not collective. User error: damaged. plainrows_close is safe on NULL. */
+PetscErrorCode plainrows_open(AnnData *file, PlainRows **rows);
+PetscErrorCode plainrows_close(PlainRows **rows);
+/* plainrows_entries - how many rows [first, first + count) have. plainrows_append - the rows behind those of `to`, which have room for them, as they are in the file: nothing is checked,
+   sorted or left out. By any thread. User error: the file became shorter. */
+int64_t        plainrows_entries(const PlainRows *rows, PetscInt64 first, PetscInt64 count);
+PetscErrorCode plainrows_append(const PlainRows *rows, PetscInt64 first, PetscInt64 count, SparseRows *to);
 
 /* anndata_rows_for_bytes - how many rows a read may take so that it stays near the given memory, at least one. Independent. */
 PetscErrorCode anndata_rows_for_bytes(const AnnData *file, double bytes, PetscInt64 *rows);
