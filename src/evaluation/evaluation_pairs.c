@@ -101,7 +101,7 @@ static PetscErrorCode baseline_pairs(Evaluation *e, const ScoreTable *t, const R
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode evaluation_pairs(Evaluation *e, const ScoreTable *t, PairMetrics **metrics)
+static PetscErrorCode all_pairs(Evaluation *e, const ScoreTable *t, PairMetrics **metrics)
 {
   const EvaluateOptions *o = e->options;
   const RealCells        real = {.real = o->real,
@@ -115,7 +115,7 @@ PetscErrorCode evaluation_pairs(Evaluation *e, const ScoreTable *t, PairMetrics 
   char                   folder[PETSC_MAX_PATH_LEN];
 
   PetscFunctionBeginUser;
-  /* All that can be refused first: no table is written of an input that will be refused. */
+  /* Before hours of work what can be seen at once. */
   for (PetscInt f = 0; f < o->predictions; f++) PetscCall(pair_check(e->comm, &real, &e->file[f], o->pair));
   PetscCall(pairmetrics_create(t, *e->axes.column[1] ? e->axes.count[1] : 1, metrics));
   for (PetscInt f = 0; f < o->predictions; f++) {
@@ -125,5 +125,17 @@ PetscErrorCode evaluation_pairs(Evaluation *e, const ScoreTable *t, PairMetrics 
   }
   PetscCall(baseline_pairs(e, t, &real, *metrics));
   PetscCall(pairmetrics_release(*metrics));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* No table appears of an input that is refused, which a later prediction or cell type may be. */
+PetscErrorCode evaluation_pairs(Evaluation *e, const ScoreTable *t, PairMetrics **metrics)
+{
+  PetscFunctionBeginUser;
+  file_hold_begin();
+  const PetscErrorCode code = all_pairs(e, t, metrics);
+  const PetscErrorCode end = file_hold_end(e->comm, code ? PETSC_FALSE : PETSC_TRUE);
+  PetscCall(code);
+  PetscCall(end);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -22,12 +22,27 @@ static volatile sig_atomic_t used[MOST_DRAFTS];
 static const int        fatal_signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGXCPU};
 static struct sigaction former[sizeof fatal_signals / sizeof *fatal_signals];
 
+/* Finished files that are to appear together, and folders made for them (path empty), the last first. */
+typedef struct Held {
+  struct Held *next;
+  char         temporary[PETSC_MAX_PATH_LEN], path[PETSC_MAX_PATH_LEN];
+} Held;
+static Held *volatile held;
+static PetscBool      holding;
+
+static void held_remove(void)
+{
+  for (const Held *h = held; h; h = h->next) h->path[0] ? unlink(h->temporary) : rmdir(h->temporary);
+}
+
 void file_drafts_remove(void)
 {
   for (int i = 0; i < MOST_DRAFTS; i++) {
     if (used[i]) unlink(open_drafts[i]);
     used[i] = 0;
   }
+  held_remove();
+  held = NULL;
 }
 
 static void remove_and_pass_on(int number)
@@ -136,10 +151,69 @@ static void forget(const char *temporary)
     if (used[i] && !strcmp(open_drafts[i], temporary)) used[i] = 0;
 }
 
-PetscErrorCode draft_finish(const char *temporary, const char *path)
+/* A draft gets its name. */
+static PetscErrorCode appear(const char *temporary, const char *path)
+{
+  if (rename(temporary, path)) return file_error(path, "write", errno);
+  return PETSC_SUCCESS;
+}
+
+/* New names must survive a crash; file systems that cannot flush a folder do no harm. */
+static void flush_folder(const char *path)
 {
   const char *slash = strrchr(path, '/');
   char        folder[PETSC_MAX_PATH_LEN];
+
+  snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
+  const int file = open(folder, O_RDONLY);
+  if (file < 0) return;
+  fsync(file);
+  close(file);
+}
+
+static PetscErrorCode hold(const char *temporary, const char *path)
+{
+  Held *made;
+
+  /* Written again: the same draft. */
+  for (const Held *h = held; h; h = h->next)
+    if (!strcmp(h->temporary, temporary)) return PETSC_SUCCESS;
+  catch_signals();
+  PetscCall(PetscNew(&made));
+  strcpy(made->temporary, temporary);
+  strcpy(made->path, path);
+  made->next = held;
+  held = made;
+  return PETSC_SUCCESS;
+}
+
+PetscErrorCode draft_folder_made(const char *path)
+{
+  if (holding) PetscCall(hold(path, ""));
+  return PETSC_SUCCESS;
+}
+
+void file_hold_begin(void) { holding = PETSC_TRUE; }
+
+PetscErrorCode file_hold_end(MPI_Comm comm, PetscBool whole)
+{
+  PetscErrorCode code = PETSC_SUCCESS;
+
+  for (Held *h = held; whole && h && !code; h = h->next)
+    if (h->path[0]) code = appear(h->temporary, h->path);
+  for (const Held *h = held; whole && h && !code; h = h->next) flush_folder(h->path[0] ? h->path : h->temporary);
+  if (!whole || code) held_remove();
+  for (Held *h = held, *next; h; h = next) {
+    next = h->next;
+    held = next;
+    PetscCall(PetscFree(h));
+  }
+  holding = PETSC_FALSE;
+  return whole ? error_agree(comm, code) : PETSC_SUCCESS;
+}
+
+PetscErrorCode draft_finish(const char *temporary, const char *path)
+{
   struct stat status;
   int         file = open(temporary, O_WRONLY), number;
 
@@ -148,15 +222,10 @@ PetscErrorCode draft_finish(const char *temporary, const char *path)
   number = fstat(file, &status) || ftruncate(file, status.st_size) || fsync(file) ? errno : 0;
   if (close(file) && !number) number = errno;
   if (number) return file_error(path, "write", number);
-  if (rename(temporary, path)) return file_error(path, "write", errno);
+  if (holding) PetscCall(hold(temporary, path));
+  else PetscCall(appear(temporary, path));
   forget(temporary);
-  /* The new name itself must survive a crash; file systems that cannot flush a folder do no harm. */
-  snprintf(folder, sizeof folder, "%.*s", slash ? (int)(slash - path) + 1 : 1, slash ? path : ".");
-  file = open(folder, O_RDONLY);
-  if (file >= 0) {
-    fsync(file);
-    close(file);
-  }
+  if (!holding) flush_folder(path);
   return PETSC_SUCCESS;
 }
 

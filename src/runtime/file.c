@@ -213,7 +213,8 @@ static PetscErrorCode make_folders(const char *path)
     const char end = *c;
     if (end && end != '/') continue;
     *c = 0;
-    if (mkdir(part, 0777) && errno != EEXIST) return file_error(part, "create", errno);
+    if (!mkdir(part, 0777)) PetscCall(draft_folder_made(part));
+    else if (errno != EEXIST) return file_error(part, "create", errno);
     if (!stat(part, &status) && !S_ISDIR(status.st_mode)) return error_user("%s: is a file where a folder is wanted; choose another path", part);
     *c = end;
     if (!end) return PETSC_SUCCESS;

@@ -260,6 +260,9 @@ evaluation() {
   refuse "embedding that is not a number" "embedded.h5ad: value nan in row 5 of obsm/X_broken@finite" evaluate -real "$fixtures/embedded.h5ad" -predicted "$fixtures/embedded.h5ad" $pooled -embedding X_broken
   refuse "prediction without a matrix" "no_matrix.h5ad: no matrix X" evaluate -real "$good" -predicted "$fixtures/no_matrix.h5ad" $pooled
   refuse "second prediction that cannot be compared" "no_control.h5ad: no cells with the control label" evaluate -real "$good" -predicted a="$good",b="$fixtures/no_control.h5ad" $pooled
+  refuse "second prediction without counts" "zeros.h5ad: no gene of 'p1' passes -cpm_filter" evaluate -real "$good" -predicted a="$good",b="$fixtures/zeros.h5ad" $pooled -cpm_filter 100000
+  printf 'target,feature,log2_fold_change,p_value,fdr\np1,g1,1,0.1,0.1\n' >de.csv
+  refuse "table of expression without a target of the second cell type" "de.csv: no rows of target 'p2'" evaluate -real "$fixtures/p2_of_t.h5ad" -predicted "$fixtures/p2_of_t.h5ad" $fixture_labels -real_de de.csv -baselines none -ceiling false -out new
   refuse "table of expression missing" "none.csv@no such" evaluate -real "$good" -predicted "$good" $pooled -real_de none.csv
   printf 'target,feature,fdr\np1,g1,0.1\n' >de.csv
   refuse "table of expression without a column" "de.csv@no column 'log2_fold_change'" evaluate -real "$good" -predicted "$good" $pooled -real_de de.csv

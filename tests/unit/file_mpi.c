@@ -391,6 +391,33 @@ static void printed_text(void **state)
   assert_int_equal(file_write_printed(PETSC_COMM_WORLD, in("none/printed"), print_number, &number), ERROR_USER);
 }
 
+/* Files that are held appear all at the end, or go with the folder made for them. */
+static void held_files(void **state)
+{
+  const int before = entries();
+  char     *text;
+  size_t    length;
+
+  for (int whole = 0; whole < 2; whole++) {
+    file_hold_begin();
+    check_call(file_make_folder(PETSC_COMM_WORLD, in("held/inner")));
+    check_call(file_write_text(PETSC_COMM_WORLD, in("held/inner/a"), "first"));
+    check_call(file_write_text(PETSC_COMM_WORLD, in("held/b"), "b"));
+    check_call(file_write_text(PETSC_COMM_WORLD, in("held/inner/a"), "second"));
+    check_call(MPI_Barrier(PETSC_COMM_WORLD));
+    assert_true(access(in("held/inner/a"), F_OK) && access(in("held/b"), F_OK));
+    check_call(MPI_Barrier(PETSC_COMM_WORLD));
+    check_call(file_hold_end(PETSC_COMM_WORLD, whole ? PETSC_TRUE : PETSC_FALSE));
+    assert_int_equal(entries(), before + whole);
+  }
+  check_call(file_read_text(PETSC_COMM_WORLD, in("held/inner/a"), &text, &length));
+  assert_string_equal(text, "second");
+  check_call(PetscFree(text));
+  check_call(file_write_text(PETSC_COMM_WORLD, in("held/c"), "c"));
+  check_call(MPI_Barrier(PETSC_COMM_WORLD));
+  assert_int_equal(access(in("held/c"), F_OK) || access(in("held/b"), F_OK), 0);
+}
+
 static void checksums(void **state)
 {
   unsigned char bytes[1003];
@@ -417,6 +444,7 @@ static const struct CMUnitTest tests[] = {cmocka_unit_test_setup(slabs, begin), 
                                           cmocka_unit_test(unreadable_files),   cmocka_unit_test(unwritable_files),
                                           cmocka_unit_test(device_full),        cmocka_unit_test(signal_removes_draft),
                                           cmocka_unit_test(folders_and_text),   cmocka_unit_test(printed_text),
+                                          cmocka_unit_test(held_files),
                                           cmocka_unit_test_teardown(checksums, end)};
 
 TEST_MAIN(tests)

@@ -38,6 +38,12 @@ PetscErrorCode file_draft_reserve(const FileDraft *draft, uint64_t extra);
 /* Unlink what is still being written by this rank; safe in signal handlers. Call before MPI_Abort, which skips exit(). */
 void file_drafts_remove(void);
 
+/* Files that appear together or not at all. Between the two, files are finished under their temporary names. file_hold_end - whole: all get their own names, user errors as when
+   writing, after which some may have them; else, as when the program ends before that, they go, and folders made by file_make_folder with them. Collective where whole, or in
+   the same order on all ranks. */
+void           file_hold_begin(void);
+PetscErrorCode file_hold_end(MPI_Comm comm, PetscBool whole);
+
 /* file_open - open an HDF5 file for reading on all ranks. Collective. User errors: missing, no permission, not HDF5, truncated;
    what: the kind of file for the message ("AnnData file"). */
 PetscErrorCode file_open(MPI_Comm comm, const char *path, const char *what, hid_t *h5);

@@ -44,6 +44,7 @@ write("unlabelled", unlabelled)
 write("only_control", good[good.obs["drug"] == "none"].copy())
 write("no_control", good[good.obs["drug"] != "none"].copy())
 write("without_p2", good[good.obs["drug"] != "p2"].copy())
+write("p2_of_t", good[(good.obs["drug"] != "p2") | (good.obs["type"] == "T")].copy())
 # Control cells share neither cell type nor donor with a perturbed cell.
 write("lonely", good[((good.obs["drug"] == "none") & (good.obs["type"] == "B") & (good.obs["donor"] == "x"))
                      | ((good.obs["drug"] != "none") & (good.obs["type"] == "T") & (good.obs["donor"] == "y"))].copy())
