@@ -1,11 +1,12 @@
 /* Compare the tables that evaluate makes with those of cell-eval.
 
-     evaluate_parity DIR [-tolerance T] [-p_tolerance T] [-memory MIB]
+     evaluate_parity DIR [-tolerance T] [-p_tolerance T] [-memory MIB] [-chunk N]
 
    DIR holds real.h5ad, predicted.h5ad (perturbations in column "perturbation", control label "control"), cell-eval's tables ([PREFIX_]results.csv, agg_results.csv,
    real_de.csv, pred_de.csv), and may hold options.txt ("-cpm_filter T -embedding KEY -cell_type_column NAME -real_de given_X.csv -predicted_de given_Y.csv"). We
    must write these tables and no others. Columns and rows must be the same and in the same order; numbers agree to T
-   relative, 1e-6 by default, p-values and false discovery rates to 1e-9. Where numbers lie around zero - correlations, log fold changes - the difference
+   relative, 1e-6 by default, p-values and false discovery rates to 1e-9. With -chunk, copies of the files are read whose sparse matrices are not compressed but in chunks of N values, of 0
+   in one piece. Where numbers lie around zero - correlations, log fold changes - the difference
    is taken relative to 1 at least: cell-eval computes them in single precision, which has no sixth digit there. Exit status 0 when all agree. */
 #include <dirent.h>
 #include <math.h>
@@ -195,8 +196,61 @@ static PetscErrorCode compare_all(const char *ours_folder, const char *folder, d
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode run(const char *folder, double tolerance, double p_tolerance, double memory, PetscInt *failures)
+/* Write a data set anew without filters; chunk: elements, 0: in one piece. */
+static PetscErrorCode unpack(hid_t h5, const char *object, hsize_t chunk)
 {
+  hid_t   dataset, space, type, properties;
+  hsize_t count;
+  char   *bytes;
+
+  PetscFunctionBeginUser;
+  H5Check(dataset = H5Dopen2(h5, object, H5P_DEFAULT));
+  H5Check(space = H5Dget_space(dataset));
+  H5Check(type = H5Dget_type(dataset));
+  count = (hsize_t)H5Sget_simple_extent_npoints(space);
+  H5Check(H5Sclose(space));
+  PetscCall(PetscMalloc1(count * H5Tget_size(type), &bytes));
+  H5Check(H5Dread(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes));
+  H5Check(H5Dclose(dataset));
+  H5Check(H5Ldelete(h5, object, H5P_DEFAULT));
+  H5Check(properties = H5Pcreate(H5P_DATASET_CREATE));
+  chunk = PetscMin(chunk, count);
+  if (chunk) H5Check(H5Pset_chunk(properties, 1, &chunk));
+  H5Check(space = H5Screate_simple(1, &count, NULL));
+  H5Check(dataset = H5Dcreate2(h5, object, type, space, H5P_DEFAULT, properties, H5P_DEFAULT));
+  H5Check(H5Dwrite(dataset, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, bytes));
+  H5Check(H5Dclose(dataset));
+  H5Check(H5Sclose(space));
+  H5Check(H5Pclose(properties));
+  H5Check(H5Tclose(type));
+  PetscCall(PetscFree(bytes));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode copy_unpacked(const char *from, const char *to, hsize_t chunk)
+{
+  size_t length;
+  char  *bytes;
+  hid_t  h5;
+
+  PetscFunctionBeginUser;
+  PetscCall(file_read_text(PETSC_COMM_SELF, from, &bytes, &length));
+  FILE *out = fopen(to, "wb");
+  if (!out || fwrite(bytes, 1, length, out) != length || fclose(out)) return error_user("%s: cannot be written", to);
+  PetscCall(PetscFree(bytes));
+  H5Check(h5 = H5Fopen(to, H5F_ACC_RDWR, H5P_DEFAULT));
+  if (H5Lexists(h5, "X/indptr", H5P_DEFAULT) > 0) {
+    PetscCall(unpack(h5, "X/data", chunk));
+    PetscCall(unpack(h5, "X/indices", chunk));
+  }
+  H5Check(H5Fclose(h5));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* chunk: -1: read the files as they are. */
+static PetscErrorCode run(const char *folder, double tolerance, double p_tolerance, double memory, int chunk, PetscInt *failures)
+{
+  static const char *const copy[] = {"evaluate_parity.real.h5ad", "evaluate_parity.predicted.h5ad"};
   char              real[PETSC_MAX_PATH_LEN], predicted[PETSC_MAX_PATH_LEN], real_de[PETSC_MAX_PATH_LEN], predicted_de[PETSC_MAX_PATH_LEN], line[1024], number[256] = "";
   const char        out[] = "evaluate_parity.tables", *predictions[] = {predicted}, *model[] = {"predicted"};
   CaseText          text = {"", "", "", ""};
@@ -210,6 +264,12 @@ static PetscErrorCode run(const char *folder, double tolerance, double p_toleran
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
   PetscCall(PetscSNPrintf(real, sizeof real, "%s/real.h5ad", folder));
   PetscCall(PetscSNPrintf(predicted, sizeof predicted, "%s/predicted.h5ad", folder));
+  if (chunk >= 0) {
+    PetscCallAgree(PETSC_COMM_WORLD, rank ? PETSC_SUCCESS : copy_unpacked(real, copy[0], (hsize_t)chunk));
+    PetscCallAgree(PETSC_COMM_WORLD, rank ? PETSC_SUCCESS : copy_unpacked(predicted, copy[1], (hsize_t)chunk));
+    PetscCall(PetscStrncpy(real, copy[0], sizeof real));
+    PetscCall(PetscStrncpy(predicted, copy[1], sizeof predicted));
+  }
   PetscCall(read_line(folder, line));
   PetscCall(read_text(line, "cpm_filter", number));
   if (*number) pair.cpm_filter = strtod(number, NULL);
@@ -220,6 +280,7 @@ static PetscErrorCode run(const char *folder, double tolerance, double p_toleran
   PetscCall(evaluate_files(PETSC_COMM_WORLD, &o, &table));
   PetscCall(scoretable_destroy(&table));
   PetscCallMPI(MPI_Barrier(PETSC_COMM_WORLD));
+  for (int f = 0; f < 2 && chunk >= 0 && !rank; f++) remove(copy[f]);
   if (!rank) PetscCall(compare_all(out, folder, tolerance, p_tolerance, failures));
   PetscCallMPI(MPI_Bcast(failures, 1, MPIU_INT, 0, PETSC_COMM_WORLD));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -228,21 +289,23 @@ static PetscErrorCode run(const char *folder, double tolerance, double p_toleran
 int main(int argc, char **argv)
 {
   double         tolerance = 1e-6, p_tolerance = 1e-9, memory = 0;
+  int            chunk = -1;
   PetscInt       failures = 0;
   PetscErrorCode code;
 
   if (argc < 2) {
-    fprintf(stderr, "usage: evaluate_parity DIR [-tolerance T] [-p_tolerance T] [-memory MIB]\n");
+    fprintf(stderr, "usage: evaluate_parity DIR [-tolerance T] [-p_tolerance T] [-memory MIB] [-chunk N]\n");
     return 2;
   }
   if (PetscInitialize(&argc, &argv, NULL, NULL)) return 1;
   error_handler_install();
   for (int i = 2; i + 1 < argc; i += 2) {
     if (!strcmp(argv[i], "-tolerance")) tolerance = strtod(argv[i + 1], NULL);
+    if (!strcmp(argv[i], "-chunk")) chunk = (int)strtol(argv[i + 1], NULL, 10);
     if (!strcmp(argv[i], "-memory")) memory = 0x1p20 * strtod(argv[i + 1], NULL);
     if (!strcmp(argv[i], "-p_tolerance")) p_tolerance = strtod(argv[i + 1], NULL);
   }
-  code = run(argv[1], tolerance, p_tolerance, memory, &failures);
+  code = run(argv[1], tolerance, p_tolerance, memory, chunk, &failures);
   if (code == ERROR_USER) fprintf(stderr, "%s\n", error_message());
   PetscFinalize();
   return code == ERROR_USER ? 2 : code || failures ? 1 : 0;
