@@ -39,7 +39,7 @@ static const OptionSpec own[] = {
     {"report_populations", VALUE_INTEGER, "6", 0, 100, "",
      "Populations with the strongest real change whose cells and changes are written for figures: cells.csv, calibration.csv, changes.csv, distances.csv"},
     {"memory", VALUE_NUMBER, "1024", 0.001, 1e6, "MiB",
-     "Of a rank for cells held at once, about: a file is read once where it takes less than 3/8 of that, else a batch of populations at a time"},
+     "Of a rank for cells held at once, about: of a file that takes more than 3/8 of that, and is not uncompressed CSR, a batch of populations is read at a time"},
     {"seed", VALUE_INTEGER, "0", 0, 9e15, "", "Seed of the halves, the baselines' draws, permutations, questions and resamples"},
     {NULL, VALUE_STRING, NULL, 0, 0, NULL, NULL},
 };

@@ -331,13 +331,15 @@ static PetscErrorCode find_scale(MPI_Comm all, double library_size, GroupedFile 
   PetscCallMPI(MPI_Comm_rank(all, &rank));
   PetscCallMPI(MPI_Comm_size(all, &size));
   PetscCall(PetscMalloc1(file->cells, &sum));
-  PetscCall(choose_readers(all, file, &comm, &keep));
-  if (keep) PetscCall(scan_plain(all, share_begin(file, rank, size), share_begin(file, rank + 1, size), sum, file, &scan));
+  PetscCall(scan_plain(all, share_begin(file, rank, size), share_begin(file, rank + 1, size), sum, file, &scan));
   if (file->plain) {
     PetscCall(gather_scans(all, sum, file, &scan));
     PetscCall(settle_scale(library_size, &scan, sum, file));
-  } else PetscCall(read_share(all, comm, keep, library_size, sum, file, &scan));
-  if (comm != all && comm != MPI_COMM_SELF) PetscCallMPI(MPI_Comm_free(&comm));
+  } else {
+    PetscCall(choose_readers(all, file, &comm, &keep));
+    PetscCall(read_share(all, comm, keep, library_size, sum, file, &scan));
+    if (comm != all && comm != MPI_COMM_SELF) PetscCallMPI(MPI_Comm_free(&comm));
+  }
   PetscCall(PetscFree(sum));
   /* A network trained too little may predict any value; its file says that they are log values. */
   if (!file->counts && scan.largest >= largest_log_value && !anndata_exists(file->file, "uns/log1p")) {

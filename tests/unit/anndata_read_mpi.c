@@ -5,6 +5,7 @@
 #include <perturbdiff/runtime/options.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { CELLS = 12, GENES = 7 };
 
@@ -552,6 +553,21 @@ static void damaged_plain_rows(void **state)
     }
     check_refused(code, copy);
   }
+  /* A file that is cut short while rows are read. */
+  int64_t offset[CELLS + 1] = {0};
+  int32_t column[CELLS * GENES];
+  float   single[CELLS * GENES];
+  store_matrix(copy, &whole);
+  check_call(anndata_open(PETSC_COMM_WORLD, copy, &file));
+  check_call(plainrows_open(file, &plain));
+  assert_non_null(plain);
+  MPI_Barrier(PETSC_COMM_WORLD);
+  if (!rank) assert_int_equal(truncate(copy, 100), 0);
+  MPI_Barrier(PETSC_COMM_WORLD);
+  rows = (SparseRows){.columns = GENES, .offset = offset, .column = column, .value = single};
+  check_refused(plainrows_append(plain, 0, CELLS, &rows), "cannot be read any more");
+  check_call(plainrows_close(&plain));
+  check_call(anndata_close(&file));
   /* Chunks that were never written are zeros to HDF5. */
   pieces.without = 2;
   store_matrix(copy, &pieces);
