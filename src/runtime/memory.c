@@ -1,12 +1,18 @@
 /* Memory left on a node, from the kernel's own accounts; long arrays on large pages. */
+#define _DEFAULT_SOURCE
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/log.h>
 #include <perturbdiff/runtime/memory.h>
 #include <malloc.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
+
+/* Bytes that the heap of memory_keep_freed is made longer by. */
+enum { HEAP = 256 << 20 };
 
 /* First number in a file after a label ("" for none); -1 where there is none. */
 static double number_in(const char *path, const char *label)
@@ -78,10 +84,18 @@ void memory_large_pages(void *address, size_t bytes)
 
 void memory_keep_freed(void)
 {
-#if defined(M_MMAP_THRESHOLD) && defined(M_TRIM_THRESHOLD)
-  /* A refusal costs time only. */
+#if defined(__GLIBC__) && defined(M_MMAP_THRESHOLD) && defined(M_TRIM_THRESHOLD) && defined(M_TOP_PAD) && defined(M_ARENA_MAX)
+  /* A refusal costs time only. One heap for all threads, made longer once: the addresses are there, pages come when they are written, large ones. */
   (void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
-  (void)mallopt(M_TRIM_THRESHOLD, 256 << 20);
+  (void)mallopt(M_TRIM_THRESHOLD, 2 * HEAP);
+  (void)mallopt(M_ARENA_MAX, 1);
+  (void)mallopt(M_TOP_PAD, HEAP);
+  char *const before = sbrk(0);
+  void *const grown = malloc(16 << 20);
+  char *const after = sbrk(0);
+  free(grown);
+  (void)mallopt(M_TOP_PAD, 1 << 20);
+  if (after > before) memory_large_pages(before, (size_t)(after - before));
 #endif
 }
 
