@@ -6,33 +6,43 @@
 
 const char differential_names[] = "target,feature,target_mean,ref_mean,target_membership,ref_membership,log2_fold_change,percent_change,p_value,statistic,fdr\n";
 
-void differential_write_target(const DifferentialTable *t, PetscInt k, FILE *stream)
+static char *write_line(const DifferentialTable *t, PetscInt k, PetscInt g, char *to)
 {
-  char      line[8 * NUMBER_TEXT], cells[2 * NUMBER_TEXT];
-  const int cells_length = snprintf(cells, sizeof cells, ",%lld,%lld", (long long)t->target_cells[k], (long long)t->reference_cells[k]);
+  const size_t at = (size_t)k * (size_t)t->genes + (size_t)g;
+  const double rest[] = {t->log2_fold_change[at], t->percent_change[at], t->p_value[at], t->statistic[at], t->fdr[at]};
 
-  for (PetscInt g = 0; g < t->genes; g++) {
-    const size_t at = (size_t)k * (size_t)t->genes + (size_t)g;
-    const double rest[] = {t->log2_fold_change[at], t->percent_change[at], t->p_value[at], t->statistic[at], t->fdr[at]};
-    int          used = 0;
-
-    if (t->dropped[at]) continue;
-    csv_field(stream, t->target[k]);
-    fputc(',', stream);
-    csv_field(stream, t->gene[g]);
-    line[used++] = ',';
-    used += number_text(t->target_mean[at], t->single, line + used);
-    line[used++] = ',';
-    used += number_text(t->reference_mean[at], t->single, line + used);
-    memcpy(line + used, cells, (size_t)cells_length);
-    used += cells_length;
-    for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) {
-      line[used++] = ',';
-      used += number_text(rest[i], PETSC_FALSE, line + used);
-    }
-    line[used++] = '\n';
-    fwrite(line, 1, (size_t)used, stream);
+  to = csv_put(to, t->target[k]);
+  *to++ = ',';
+  to = csv_put(to, t->gene[g]);
+  *to++ = ',';
+  to += number_text(t->target_mean[at], t->single, to);
+  *to++ = ',';
+  to += number_text(t->reference_mean[at], t->single, to);
+  *to++ = ',';
+  to += whole_number_text((uint64_t)t->target_cells[k], to);
+  *to++ = ',';
+  to += whole_number_text((uint64_t)t->reference_cells[k], to);
+  for (size_t i = 0; i < sizeof rest / sizeof *rest; i++) {
+    *to++ = ',';
+    to += number_text(rest[i], PETSC_FALSE, to);
   }
+  *to++ = '\n';
+  return to;
+}
+
+PetscErrorCode differential_write_target(const DifferentialTable *t, PetscInt k, char **text, size_t *size)
+{
+  char  *to;
+  size_t room = 0;
+
+  PetscFunctionBeginUser;
+  for (PetscInt g = 0; g < t->genes; g++) room += 2 * (strlen(t->target[k]) + strlen(t->gene[g]) + 2) + 11 * NUMBER_TEXT;
+  to = *text = malloc(room);
+  PetscCheck(to, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
+  for (PetscInt g = 0; g < t->genes; g++)
+    if (!t->dropped[(size_t)k * (size_t)t->genes + (size_t)g]) to = write_line(t, k, g, to);
+  *size = (size_t)(to - *text);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* ---- reading -------------------------------------------------------------------------------------------------------------------- */

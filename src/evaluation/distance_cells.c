@@ -88,10 +88,10 @@ static PetscErrorCode make_form(DistanceCells *cells, Form form)
   return code;
 }
 
-PetscErrorCode distancecells_prepare(DistanceCells *cells)
+PetscErrorCode distancecells_prepare(DistanceCells *cells, PetscBool panels)
 {
   PetscFunctionBeginUser;
-  if (sparseproducts_pay(cells->density)) PetscCall(make_form(cells, FORM_SPARSE));
+  if (sparseproducts_pay(cells->density)) PetscCall(make_form(cells, panels ? FORM_PANELS : FORM_SPARSE));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

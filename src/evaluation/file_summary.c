@@ -97,7 +97,7 @@ static PetscErrorCode control_forms(void *context, PetscInt64 task)
   PetscFunctionBeginUser;
   if (task) {
     PetscCall(distancecells_create(&w->control_rows, genes, w->view->single, &w->control_cells));
-    PetscCall(distancecells_prepare(&w->control_cells));
+    PetscCall(distancecells_prepare(&w->control_cells, PETSC_FALSE));
   } else {
     PetscCall(genecolumns_create(&w->control_rows, genes, &w->control_columns));
     if (w->options->differential && !isnan(w->options->cpm_filter)) counts_per_million(&w->control_columns, w->control_cpm);
@@ -123,6 +123,7 @@ static PetscErrorCode prepare_control(Work *w)
   PetscCall(threads_each(threads_that_allocate(), CONTROL_PIECES, control_genes, w));
   if (w->options->differential) PetscCall(generuns_create(&w->control_columns, &w->control));
   PetscCall(genecolumns_destroy(&w->control_columns));
+  if (w->options->energy) PetscCall(distancecells_prepare(&w->control_cells, PETSC_TRUE));
   for (PetscInt part = w->deal->rank; w->options->energy && part < w->control_parts; part += w->deal->size)
     PetscCall(distance_part(&w->control_cells, &w->control_cells, w->control_parts, part, &w->within_control[part]));
   PetscCall(PetscFree2(wanted, rows));

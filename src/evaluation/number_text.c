@@ -38,7 +38,7 @@ static uint64_t shortest_digits(double value, PetscBool single, int *exponent)
   return digits;
 }
 
-static int write_digits(uint64_t digits, char *text)
+int whole_number_text(uint64_t digits, char *text)
 {
   char reversed[24];
   int  count = 0;
@@ -60,7 +60,7 @@ int number_text(double value, PetscBool single, char text[NUMBER_TEXT])
   value = fabs(value);
   if (isinf(value)) return (int)(end - text) + snprintf(end, NUMBER_TEXT - 1, "inf");
   if (value == 0) return (int)(end - text) + snprintf(end, NUMBER_TEXT - 1, "0.0");
-  const int count = write_digits(shortest_digits(value, single, &exponent), digit);
+  const int count = whole_number_text(shortest_digits(value, single, &exponent), digit);
   const int point = count + exponent; /* digits before the point */
   if (point > 16 || point < -4) {
     /* d.ddde-x */
@@ -72,7 +72,7 @@ int number_text(double value, PetscBool single, char text[NUMBER_TEXT])
     }
     *end++ = 'e';
     if (point - 1 < 0) *end++ = '-';
-    end += write_digits((uint64_t)abs(point - 1), end);
+    end += whole_number_text((uint64_t)abs(point - 1), end);
   } else if (point <= 0) {
     memcpy(end, "0.0000", (size_t)(2 - point));
     end += 2 - point;

@@ -84,10 +84,7 @@ static PetscErrorCode make_lines(void *context, PetscInt64 item)
   }
   const PetscInt k = maker->first + (PetscInt)item - 1, p = pair->view[maker->side]->order[k];
   if (!deal_leads(&pair->deal, p)) PetscFunctionReturn(PETSC_SUCCESS);
-  FILE *stream = open_memstream(&maker->lines[k].text, &maker->lines[k].size);
-  PetscCheck(stream, PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
-  differential_write_target(&pair->summary[maker->side].de, pair->deal.place[p], stream);
-  PetscCheck(!fclose(stream), PETSC_COMM_SELF, PETSC_ERR_MEM, "No memory for a table");
+  PetscCall(differential_write_target(&pair->summary[maker->side].de, pair->deal.place[p], &maker->lines[k].text, &maker->lines[k].size));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

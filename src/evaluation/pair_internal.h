@@ -88,8 +88,9 @@ typedef struct {
 } DistanceCells;
 PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, PetscBool single, DistanceCells *cells);
 PetscErrorCode distancecells_destroy(DistanceCells *cells);
-/* distancecells_prepare - the form that their distances from each other need, if it is not made from all of them at once. Not collective. */
-PetscErrorCode distancecells_prepare(DistanceCells *cells);
+/* distancecells_prepare - the forms that products will take them in, where these are sparse: for cells that several threads will compare theirs with. Without panels by one thread, then by all:
+   call it before these are busy. Not collective. */
+PetscErrorCode distancecells_prepare(DistanceCells *cells, PetscBool panels);
 
 typedef enum { PRODUCTS_DENSE, PRODUCTS_OF_SPARSE_ROWS, PRODUCTS_OF_SPARSE_COLUMNS } ProductWay;
 

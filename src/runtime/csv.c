@@ -7,9 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+static PetscBool needs_quotes(const char *text) { return text[strcspn(text, ",\"\n\r")] ? PETSC_TRUE : PETSC_FALSE; }
+
 void csv_field(FILE *stream, const char *text)
 {
-  if (!text[strcspn(text, ",\"\n\r")]) {
+  if (!needs_quotes(text)) {
     fputs(text, stream);
     return;
   }
@@ -19,6 +21,19 @@ void csv_field(FILE *stream, const char *text)
     fputc(*text, stream);
   }
   fputc('"', stream);
+}
+
+char *csv_put(char *to, const char *text)
+{
+  const PetscBool quotes = needs_quotes(text);
+
+  if (quotes) *to++ = '"';
+  for (; *text; text++) {
+    if (*text == '"') *to++ = '"';
+    *to++ = *text;
+  }
+  if (quotes) *to++ = '"';
+  return to;
 }
 
 /* ---- reading -------------------------------------------------------------------------------------------------------------------------- */

@@ -9,6 +9,8 @@
 
 /* One cell onto the stream, in quotes where it must be. */
 void csv_field(FILE *stream, const char *text);
+/* The same to memory with room for 2 * strlen(text) + 2 characters, without a closing zero; where it ends. */
+char *csv_put(char *to, const char *text);
 
 /* Lines of a CSV text, one after another. */
 typedef struct {
