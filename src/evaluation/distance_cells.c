@@ -12,10 +12,10 @@
 /* Cells of a tile of sparse products where the columns are the sparse ones; rows of a dense product, of PRODUCT values where that leaves LEAST_ROWS. */
 enum { TILE_CELLS = 256, PRODUCT_ROWS = 96, LEAST_ROWS = 16, PRODUCT = 1 << 21, CACHE_LINE = 64 };
 
-PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, PetscBool single, DistanceCells *cells)
+PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, DistanceCells *cells)
 {
   PetscFunctionBeginUser;
-  *cells = (DistanceCells){.rows = rows, .cells = rows->rows, .genes = genes, .single = single};
+  *cells = (DistanceCells){.rows = rows, .cells = rows->rows, .genes = genes};
   PetscCall(PetscMalloc1(rows->rows, &cells->square));
   for (PetscInt64 i = 0; i < rows->rows; i++) {
     cells->square[i] = 0;
@@ -151,7 +151,7 @@ VECTOR_CLONES static void square_roots(PetscInt64 n, const double *restrict squa
   if (narrow)
 #pragma omp simd
     for (PetscInt64 j = 0; j < n; j++) narrow[j] = sqrtf((float)square[j]);
-  else
+  if (wide)
 #pragma omp simd
     for (PetscInt64 j = 0; j < n; j++) wide[j] = sqrt(square[j]);
 }
@@ -165,7 +165,7 @@ static void finish(const DistanceRows *d, PetscInt64 i, PetscInt64 column, Petsc
   if (distances_squares((PetscInt)columns, CANCELLATION_DOUBLE, a->square[i], b->square + column, product))
     for (PetscInt64 j = 0; j < columns; j++)
       if (product[j] < 0) product[j] = j == same ? 0 : squared_difference(a, i, b, column + j, cell);
-  square_roots(columns, product, a->single ? d->narrow + at : NULL, a->single ? NULL : d->wide + at);
+  square_roots(columns, product, d->narrow ? d->narrow + at : NULL, d->wide ? d->wide + at : NULL);
 }
 
 /* A cell with itself and its mirror image. */
@@ -177,8 +177,8 @@ static void mirror(const DistanceRows *d, PetscInt64 first, PetscInt64 rows)
   for (PetscInt64 i = 0; i < rows; i++)
     for (PetscInt64 j = i + 1; j < rows; j++) {
       const size_t above = (size_t)i * m + (size_t)(first + j), below = (size_t)j * m + (size_t)(first + i);
-      if (d->a->single) d->narrow[above] = d->narrow[below];
-      else d->wide[above] = d->wide[below];
+      if (d->narrow) d->narrow[above] = d->narrow[below];
+      if (d->wide) d->wide[above] = d->wide[below];
     }
 }
 

@@ -12,13 +12,26 @@ typedef struct {
   DistanceRows distances;
   PetscBool    single;
   PetscInt64   m, first, rows, most;
+  double       total; /* of the distances in double precision of all rows so far, where these are there */
 } Stream;
+
+/* sum and the distances of some rows, row by row. */
+static double add_rows(double sum, PetscInt64 rows, PetscInt64 m, const double *distance)
+{
+  for (PetscInt64 i = 0; i < rows; i++) {
+    double of_row = 0;
+    for (PetscInt64 j = 0; j < m; j++) of_row += distance[i * m + j];
+    sum += of_row;
+  }
+  return sum;
+}
 
 static void fill_block(Stream *s, PetscInt64 first)
 {
   s->first = first;
   s->rows = PetscMin(s->most, s->distances.a->cells - first);
   distancerows_fill(&s->distances, s->first, s->rows);
+  if (s->distances.wide) s->total = add_rows(s->total, s->rows, s->m, s->distances.wide);
 }
 
 /* A leaf of numpy's sum: eight running sums, then the rest. */
@@ -76,10 +89,10 @@ static double tree_sum(Stream *s, PetscInt64 start, PetscInt64 n)
   return add(left, right, s->single);
 }
 
-PetscErrorCode distance_part(DistanceCells *a, DistanceCells *b, PetscInt parts, PetscInt part, double *sum)
+PetscErrorCode distance_part(DistanceCells *a, DistanceCells *b, PetscBool single, PetscInt parts, PetscInt part, double *sum, double *mean)
 {
   const PetscInt64 m = b->cells;
-  Stream           s = {.m = m, .first = -1, .single = a->single};
+  Stream           s = {.m = m, .first = -1, .single = single};
   PetscInt64       start = 0, pairs = a->cells * m;
 
   PetscFunctionBeginUser;
@@ -97,9 +110,10 @@ PetscErrorCode distance_part(DistanceCells *a, DistanceCells *b, PetscInt parts,
   /* No more rows than the part has: its last ones would be made in vain. */
   s.most = PetscMin(PetscMax(LEAST, BLOCK / m), (start + pairs - 1) / m - start / m + 1);
   PetscCall(distancerows_create(a, b, s.most, &s.distances));
-  if (s.single) PetscCall(PetscMalloc1(s.most * m, &s.distances.narrow));
-  else PetscCall(PetscMalloc1(s.most * m, &s.distances.wide));
+  if (single) PetscCall(PetscMalloc1(s.most * m, &s.distances.narrow));
+  if (!single || mean) PetscCall(PetscMalloc1(s.most * m, &s.distances.wide));
   *sum = tree_sum(&s, start, pairs);
+  if (mean) *mean = s.total / ((double)a->cells * (double)m);
   PetscCall(PetscFree(s.distances.narrow));
   PetscCall(PetscFree(s.distances.wide));
   PetscCall(distancerows_destroy(&s.distances));
@@ -113,17 +127,12 @@ PetscErrorCode distance_mean(DistanceCells *a, DistanceCells *b, double *mean)
   double           sum = 0;
 
   PetscFunctionBeginUser;
-  PetscCheck(!a->single && !b->single, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONG, "Distances of single precision");
   PetscCall(distancerows_create(a, b, most, &d));
   PetscCall(PetscMalloc1(most * m, &d.wide));
   for (PetscInt64 first = 0; first < n; first += most) {
     const PetscInt64 rows = PetscMin(most, n - first);
     distancerows_fill(&d, first, rows);
-    for (PetscInt64 i = 0; i < rows; i++) {
-      double of_row = 0;
-      for (PetscInt64 j = 0; j < m; j++) of_row += d.wide[i * m + j];
-      sum += of_row;
-    }
+    sum = add_rows(sum, rows, m, d.wide);
   }
   *mean = sum / ((double)n * (double)m);
   PetscCall(PetscFree(d.wide));

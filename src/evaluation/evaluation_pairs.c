@@ -117,7 +117,8 @@ static PetscErrorCode all_pairs(Evaluation *e, const ScoreTable *t, PairMetrics 
   PetscFunctionBeginUser;
   /* Before hours of work what can be seen at once. */
   for (PetscInt f = 0; f < o->predictions; f++) PetscCall(pair_check(e->comm, &real, &e->file[f], o->pair));
-  PetscCall(pairmetrics_create(t, *e->axes.column[1] ? e->axes.count[1] : 1, metrics));
+  /* Pairs do not tell batches apart. */
+  PetscCall(pairmetrics_create(t, *e->axes.column[1] ? e->axes.count[1] : 1, *e->axes.column[2] ? 0 : o->predictions, metrics));
   for (PetscInt f = 0; f < o->predictions; f++) {
     PetscCall(folder_of_row(e, t, f, folder));
     PetscCall(pair_evaluate(e->comm, &real, &e->file[f], NULL,

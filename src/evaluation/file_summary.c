@@ -27,13 +27,15 @@ typedef struct {
   PetscInt              control_parts;
 } Work;
 
-/* Mean over cells as polars takes it (sums in double precision), of the columns in the order of the cells. */
-static double pseudobulk(const GeneColumns *columns, PetscInt g, PetscBool single)
+/* Mean over cells as polars takes it (sums in double precision), of the columns in the order of the cells; before it is rounded to the matrix' precision. */
+static double gene_mean(const GeneColumns *columns, PetscInt g)
 {
   double sum = 0;
   for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) sum += genecolumns_get(columns, e);
-  return single ? (double)(float)(sum / (double)columns->cells) : sum / (double)columns->cells;
+  return sum / (double)columns->cells;
 }
+
+static double rounded(double value, PetscBool single) { return single ? (double)(float)value : value; }
 
 /* Geometric mean in counts, expm1(mean(x)), in the matrix' own precision and in the order of scipy, which takes every value times 1/n, or of numpy for a
    dense matrix. */
@@ -81,7 +83,7 @@ static PetscErrorCode control_genes(void *context, PetscInt64 piece)
 
   PetscFunctionBeginUser;
   for (PetscInt g = first; g < end; g++) {
-    w->summary->mean[(size_t)view->perturbations * (size_t)genes + (size_t)g] = pseudobulk(&w->control_columns, g, view->single);
+    w->summary->mean[(size_t)view->perturbations * (size_t)genes + (size_t)g] = rounded(gene_mean(&w->control_columns, g), view->single);
     w->control_mean[g] = geometric_mean(view->lender ? view->lender : view, &w->control_columns, g);
   }
   if (w->options->differential) PetscCall(genecolumns_sort(&w->control_columns, first, end));
@@ -96,7 +98,7 @@ static PetscErrorCode control_forms(void *context, PetscInt64 task)
 
   PetscFunctionBeginUser;
   if (task) {
-    PetscCall(distancecells_create(&w->control_rows, genes, w->view->single, &w->control_cells));
+    PetscCall(distancecells_create(&w->control_rows, genes, &w->control_cells));
     PetscCall(distancecells_prepare(&w->control_cells, PETSC_FALSE));
   } else {
     PetscCall(genecolumns_create(&w->control_rows, genes, &w->control_columns));
@@ -125,7 +127,7 @@ static PetscErrorCode prepare_control(Work *w)
   PetscCall(genecolumns_destroy(&w->control_columns));
   if (w->options->energy) PetscCall(distancecells_prepare(&w->control_cells, PETSC_TRUE));
   for (PetscInt part = w->deal->rank; w->options->energy && part < w->control_parts; part += w->deal->size)
-    PetscCall(distance_part(&w->control_cells, &w->control_cells, w->control_parts, part, &w->within_control[part]));
+    PetscCall(distance_part(&w->control_cells, &w->control_cells, view->single, w->control_parts, part, &w->within_control[part], NULL));
   PetscCall(PetscFree2(wanted, rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -170,18 +172,36 @@ static PetscErrorCode test_genes(Work *w, PetscInt p, GeneColumns *columns)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode measure(Work *w, PetscInt p, const SparseRows *rows)
+/* Distances of a perturbation's cells from those of the partner. */
+static PetscErrorCode measure_partner(Work *w, PetscInt p, DistanceCells *cells)
 {
-  const PetscInt parts = w->deal->parts;
-  DistanceCells  cells;
+  DistanceCells partner;
+  SparseRows    rows;
 
   PetscFunctionBeginUser;
-  PetscCall(distancecells_create(rows, w->view->genes, w->view->single, &cells));
+  PetscCall(cellview_load_kept(w->options->partner, p, &rows));
+  PetscCall(distancecells_create(&rows, w->view->genes, &partner));
+  PetscCall(distance_mean(&partner, cells, &w->summary->sums.across[p]));
+  PetscCall(distancecells_destroy(&partner));
+  PetscCall(sparserows_free(&rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode measure(Work *w, PetscInt p, const SparseRows *rows)
+{
+  const PetscInt  parts = w->deal->parts;
+  const PetscBool single = w->view->single;
+  double         *mean = w->summary->sums.within ? &w->summary->sums.within[p] : NULL;
+  DistanceCells   cells;
+
+  PetscFunctionBeginUser;
+  PetscCall(distancecells_create(rows, w->view->genes, &cells));
   for (PetscInt part = w->deal->rank - w->deal->first[p]; part < parts; part += w->deal->count[p]) {
     const size_t at = (size_t)p * (size_t)parts + (size_t)part;
-    PetscCall(distance_part(&cells, &cells, parts, part, &w->within[at]));
-    PetscCall(distance_part(&cells, &w->control_cells, parts, part, &w->across[at]));
+    PetscCall(distance_part(&cells, &cells, single, parts, part, &w->within[at], mean));
+    PetscCall(distance_part(&cells, &w->control_cells, single, parts, part, &w->across[at], NULL));
   }
+  if (w->summary->sums.across) PetscCall(measure_partner(w, p, &cells));
   PetscCall(distancecells_destroy(&cells));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -193,8 +213,13 @@ static PetscErrorCode summarise_perturbation(Work *w, PetscInt p, const SparseRo
 
   PetscFunctionBeginUser;
   PetscCall(genecolumns_create(rows, genes, &columns));
-  for (PetscInt g = 0; g < genes && deal_leads(w->deal, p); g++)
-    w->summary->mean[(size_t)p * (size_t)genes + (size_t)g] = pseudobulk(&columns, g, w->view->single);
+  for (PetscInt g = 0; g < genes && deal_leads(w->deal, p); g++) {
+    const size_t at = (size_t)p * (size_t)genes + (size_t)g;
+    const double mean = gene_mean(&columns, g);
+
+    w->summary->mean[at] = rounded(mean, w->view->single);
+    if (w->summary->sums.mean) w->summary->sums.mean[at] = mean;
+  }
   if (w->options->differential) PetscCall(test_genes(w, p, &columns));
   PetscCall(genecolumns_destroy(&columns));
   if (w->options->energy) PetscCall(measure(w, p, rows));
@@ -306,6 +331,30 @@ static PetscErrorCode join_distances(Work *w)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Room for PopulationSums, where each perturbation is one rank's and its cells can be had by themselves. */
+static PetscErrorCode allow_sums(const CellView *view, const Deal *deal, const SummaryOptions *options, PopulationSums *sums)
+{
+  const size_t n = (size_t)view->perturbations;
+
+  PetscFunctionBeginUser;
+  if (!options->sums || !options->energy || deal->size > deal->items || !cellview_is_kept(view)) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscCalloc1(n * (size_t)view->genes, &sums->mean));
+  PetscCall(PetscCalloc1(n, &sums->within));
+  if (options->partner && cellview_is_kept(options->partner)) PetscCall(PetscCalloc1(n, &sums->across));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode join_sums(const CellView *view, const Deal *deal, const PopulationSums *sums)
+{
+  const PetscInt64 n = view->perturbations;
+
+  PetscFunctionBeginUser;
+  if (sums->mean) PetscCall(sum_over_ranks(deal->comm, n * view->genes, MPI_DOUBLE, sums->mean));
+  if (sums->within) PetscCall(sum_over_ranks(deal->comm, n, MPI_DOUBLE, sums->within));
+  if (sums->across) PetscCall(sum_over_ranks(deal->comm, n, MPI_DOUBLE, sums->across));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const *label, char *const *gene, const SummaryOptions *options,
                                   FileSummary *summary)
 {
@@ -321,6 +370,7 @@ PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const 
   for (PetscInt k = 0; k < deal->own; k++) own[k] = label[deal->mine[k]];
   if (options->differential) PetscCall(differential_create(deal->own, own, view->genes, gene, &summary->de));
   summary->de.single = view->single;
+  PetscCall(allow_sums(view, deal, options, &summary->sums));
   PetscCall(PetscFree(own));
   /* The threads are ours, each with its own product. */
   const int blas_threads = openblas_get_num_threads();
@@ -330,6 +380,7 @@ PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const 
   PetscCallAgree(deal->comm, code);
   /* Every row is set by one rank and zero elsewhere, that of the control on all. */
   PetscCall(sum_over_ranks(deal->comm, (PetscInt64)view->perturbations * view->genes, MPI_DOUBLE, summary->mean));
+  PetscCall(join_sums(view, deal, &summary->sums));
   if (options->differential) PetscCall(join_teams(&w));
   if (options->energy) PetscCall(join_distances(&w));
   PetscCall(generuns_destroy(&w.control));
@@ -344,6 +395,9 @@ PetscErrorCode filesummary_destroy(FileSummary *summary)
 {
   PetscFunctionBeginUser;
   PetscCall(PetscFree2(summary->mean, summary->energy));
+  PetscCall(PetscFree(summary->sums.mean));
+  PetscCall(PetscFree(summary->sums.within));
+  PetscCall(PetscFree(summary->sums.across));
   PetscCall(differential_destroy(&summary->de));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

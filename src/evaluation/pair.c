@@ -304,7 +304,9 @@ static PetscErrorCode summarise(Pair *pair, PetscBool expression, const char *co
     const SummaryOptions options = {.differential = expression && !*precomputed[s] ? PETSC_TRUE : PETSC_FALSE,
                                     .energy = profile_has(profile, PEARSON_EDISTANCE),
                                     .cpm_filter = pair->options->cpm_filter,
-                                    .bytes = bytes_of(pair->view[s], pair->options->memory)};
+                                    .bytes = bytes_of(pair->view[s], pair->options->memory),
+                                    .sums = kept ? PETSC_TRUE : PETSC_FALSE,
+                                    .partner = s && kept ? pair->view[0] : NULL};
     if (!s && kept && kept->there) {
       pair->summary[0] = kept->summary;
       continue;
@@ -353,6 +355,7 @@ static PetscErrorCode prediction_tables(Pair *pair, PetscBool expression, RealSu
   PetscFunctionBeginUser;
   PetscCall(make_table(pair, expression, precomputed, real, &table));
   if (place->row >= 0) PetscCall(pairmetrics_keep(place->metrics, place->row, place->cell_type, &table));
+  if (place->row >= 0) PetscCall(pairmetrics_keep_sums(place->metrics, place->row, place->cell_type, &table, &pair->summary[0].sums, &pair->summary[1].sums));
   /* Reads a file that may be refused: before anything is written. */
   if (*o->score) PetscCall(metrictable_score(pair->comm, &table, o->score, pair->folder, pair->prefix));
   PetscCall(file_make_folder(pair->comm, pair->folder));

@@ -54,9 +54,17 @@ PetscErrorCode cellview_load(CellView *view, const unsigned char *wanted, Sparse
 PetscBool      cellview_is_kept(const CellView *view);
 PetscErrorCode cellview_load_kept(const CellView *view, PetscInt group, SparseRows *rows);
 
+/* What the score table needs of each perturbation, found on the way: means in double precision; mean distances of its cells from each other, and from those of the same perturbation in another
+   view. NULL where they were not asked for or could not be had. On all ranks. */
+typedef struct {
+  double *mean;            /* (perturbations, genes) */
+  double *within, *across; /* (perturbations) */
+} PopulationSums;
+
 /* What the metrics need of one file. */
 typedef struct {
   double           *mean;   /* (perturbations + 1, genes) pseudobulk, the control last; on all ranks */
+  PopulationSums    sums;
   double           *energy; /* (perturbations) energy distance from the control; on all ranks */
   DifferentialTable de;     /* own perturbations (Deal's mine) */
 } FileSummary;
@@ -65,6 +73,8 @@ typedef struct {
   PetscBool differential, energy;
   double    cpm_filter; /* NaN: none */
   double    bytes;      /* of cells held at once */
+  PetscBool sums;       /* PopulationSums are wanted */
+  CellView *partner;    /* the other view, NULL: none */
 } SummaryOptions;
 
 /* filesummary_create - one pass over the file, or several where its cells do not fit into bytes. names: (perturbations + 1) labels, gene names. Collective.
@@ -73,12 +83,11 @@ PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const 
                                   FileSummary *summary);
 PetscErrorCode filesummary_destroy(FileSummary *summary);
 
-/* Cells whose distances are wanted, which are rounded to single precision where the matrix holds it. The forms that products take them in are made when they are needed. */
+/* Cells whose distances are wanted. The forms that products take them in are made when they are needed. */
 typedef struct {
   const SparseRows *rows; /* not owned */
   PetscInt64        cells;
   PetscInt          genes;
-  PetscBool         single;
   double            density; /* share of values that are not zero */
   double           *square;  /* (cells) squared norms */
   SparseCells       sparse;
@@ -86,7 +95,7 @@ typedef struct {
   double           *panels; /* (panels, genes, SPARSE_PANEL) */
   double           *dense;     /* (cells, genes) */
 } DistanceCells;
-PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, PetscBool single, DistanceCells *cells);
+PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, DistanceCells *cells);
 PetscErrorCode distancecells_destroy(DistanceCells *cells);
 /* distancecells_prepare - the forms that products will take them in, where these are sparse: for cells that several threads will compare theirs with. Without panels by one thread, then by all:
    call it before these are busy. Not collective. */
@@ -94,8 +103,8 @@ PetscErrorCode distancecells_prepare(DistanceCells *cells, PetscBool panels);
 
 typedef enum { PRODUCTS_DENSE, PRODUCTS_OF_SPARSE_ROWS, PRODUCTS_OF_SPARSE_COLUMNS } ProductWay;
 
-/* Distances of some cells of a from all cells of b, zero for a cell with itself where b is a; exact to about 1e-10 before they are rounded. narrow (rows of a block, cells of b): of single
-   precision, else wide; the caller's. Products are summed in double: sums of single precision distances feel the eighth digit of each, by up to 1e-6 of an energy distance. */
+/* Distances of some cells of a from all cells of b, zero for a cell with itself where b is a; exact to about 1e-10 before they are rounded. narrow (rows of a block, cells of b): in single
+   precision, wide: in double; the caller's, one of them or both. Products are summed in double: sums of single precision distances feel the eighth digit of each, by up to 1e-6 of an energy distance. */
 typedef struct {
   DistanceCells *a, *b;
   float         *narrow;
@@ -116,9 +125,9 @@ PetscErrorCode distancerows_create(DistanceCells *a, DistanceCells *b, PetscInt6
 PetscErrorCode distancerows_destroy(DistanceRows *distances);
 void           distancerows_fill(const DistanceRows *distances, PetscInt64 first, PetscInt64 rows);
 
-/* Part `part` of the sum of Euclidean distances of all pairs of cells of a and b: the sum is a binary tree, cut where it has `parts` (power of two) branches; distance_join adds them up. Single
-   precision is rounded as numpy and scikit-learn do. Not collective. */
-PetscErrorCode distance_part(DistanceCells *a, DistanceCells *b, PetscInt parts, PetscInt part, double *sum);
+/* Part `part` of the sum of Euclidean distances of all pairs of cells of a and b: the sum is a binary tree, cut where it has `parts` (power of two) branches; distance_join adds them up. single: rounded
+   as numpy and scikit-learn do in that precision. mean: NULL, or of one part of one, the mean as distance_mean gives it. Not collective. */
+PetscErrorCode distance_part(DistanceCells *a, DistanceCells *b, PetscBool single, PetscInt parts, PetscInt part, double *sum, double *mean);
 /* distance_mean - the mean of all these distances, without such rounding. Not collective. */
 PetscErrorCode distance_mean(DistanceCells *a, DistanceCells *b, double *mean);
 
@@ -133,6 +142,10 @@ PetscErrorCode realpopulation_destroy(RealPopulation *real);
 /* population_scores_of_rows - population_scores of sparse rows, and the mean change from the control's mean (genes). Thread-safe as above, a population for each thread. */
 PetscErrorCode population_scores_of_rows(RealPopulation *real, const SparseRows *predicted, const double *control_real, const double *control_predicted, PopulationScores *scores,
                                          double *change_predicted);
+
+/* population_scores_of_means - the same from what is known of both. Not collective. */
+void population_scores_of_means(PetscInt genes, const double *real, const double *control_real, const double *predicted, const double *control_predicted, double energy_distance,
+                                PopulationScores *scores, double *change_predicted);
 
 /* Sum of an array in numpy's order; single: of single precision numbers. */
 double numpy_sum(PetscInt64 n, const double *value, PetscBool single);
@@ -205,13 +218,21 @@ typedef struct PairMetrics {
   double      *value;                     /* (rows, groups, METRICS) NaN: none */
   PetscInt     types;
   RealSummary *real;                      /* (types) kept until pairmetrics_release */
+  /* What was found on the way for the score table: of the real cells, then of each prediction; none where the groups are not those of the table. */
+  PetscInt     sides, genes;
+  double      *mean;            /* (sides, groups, genes) */
+  double      *within, *across; /* (sides, groups) as in PopulationSums; NaN: not found */
 } PairMetrics;
 
-/* pairmetrics_create - groups from the table's. types: cell types, 1 where that axis is not used. pairmetrics_keep - a pair's table into a row. Not collective. */
-PetscErrorCode pairmetrics_create(const ScoreTable *table, PetscInt types, PairMetrics **metrics);
+/* pairmetrics_create - groups from the table's. types: cell types, 1 where that axis is not used. predictions: rows whose sums are kept, 0: none are, as populations may be parts of a pair's. pairmetrics_keep - a pair's table into a row. Not collective. */
+PetscErrorCode pairmetrics_create(const ScoreTable *table, PetscInt types, PetscInt predictions, PairMetrics **metrics);
 PetscErrorCode pairmetrics_release(PairMetrics *metrics);
 PetscErrorCode pairmetrics_destroy(PairMetrics **metrics);
 PetscErrorCode pairmetrics_keep(PairMetrics *metrics, PetscInt row, const char *cell_type, const MetricTable *table);
+/* pairmetrics_keep_sums - the sums of a pair whose table was kept in a row. pairmetrics_found - are those of the row in a group of the score table there? Means (genes), energy distance.
+   Not collective. */
+PetscErrorCode pairmetrics_keep_sums(PairMetrics *metrics, PetscInt row, const char *cell_type, const MetricTable *table, const PopulationSums *real, const PopulationSums *predicted);
+PetscBool      pairmetrics_found(const PairMetrics *metrics, PetscInt row, PetscInt group, const double **real, const double **predicted, double *energy_distance);
 /* Is the metric one number for all perturbations of a table? */
 PetscBool metric_shared(Metric metric);
 

@@ -76,6 +76,14 @@ PetscErrorCode population_scores(PetscInt64 n, const double *real, PetscInt64 m,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+void population_scores_of_means(PetscInt genes, const double *real, const double *control_real, const double *predicted, const double *control_predicted, double energy_distance,
+                                PopulationScores *scores, double *change_predicted)
+{
+  scores_of_means(genes, real, control_real, predicted, control_predicted, scores);
+  scores->energy_distance = energy_distance;
+  for (PetscInt g = 0; g < genes; g++) change_predicted[g] = predicted[g] - control_predicted[g];
+}
+
 static void row_means(const SparseRows *rows, PetscInt genes, double *mean)
 {
   for (PetscInt g = 0; g < genes; g++) mean[g] = 0;
@@ -89,7 +97,7 @@ PetscErrorCode realpopulation_create(const SparseRows *rows, PetscInt genes, Rea
   PetscCheck(rows->rows > 0 && genes > 0, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ, "Scores of an empty population");
   PetscCall(PetscMalloc1(genes, &real->mean));
   row_means(rows, genes, real->mean);
-  PetscCall(distancecells_create(rows, genes, PETSC_FALSE, &real->cells));
+  PetscCall(distancecells_create(rows, genes, &real->cells));
   PetscCall(distance_mean(&real->cells, &real->cells, &real->within));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -112,12 +120,10 @@ PetscErrorCode population_scores_of_rows(RealPopulation *real, const SparseRows 
   PetscFunctionBeginUser;
   PetscCheck(predicted->rows > 0, PETSC_COMM_SELF, PETSC_ERR_ARG_SIZ, "Scores of an empty population");
   row_means(predicted, genes, change_predicted);
-  scores_of_means(genes, real->mean, control_real, change_predicted, control_predicted, scores);
-  for (PetscInt g = 0; g < genes; g++) change_predicted[g] -= control_predicted[g];
-  PetscCall(distancecells_create(predicted, genes, PETSC_FALSE, &cells));
+  PetscCall(distancecells_create(predicted, genes, &cells));
   PetscCall(distance_mean(&real->cells, &cells, &across));
   PetscCall(distance_mean(&cells, &cells, &within));
-  scores->energy_distance = 2 * across - real->within - within;
+  population_scores_of_means(genes, real->mean, control_real, change_predicted, control_predicted, 2 * across - real->within - within, scores, change_predicted);
   PetscCall(distancecells_destroy(&cells));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -43,4 +43,20 @@ equal "real cells of a population that is predicted in one batch" "$(awk -F, '$1
 on 1 evaluate -real cells.h5 -predicted near=nearest.h5ad -out near -baselines control -score scores1/mean_shift/type1_agg_results.csv -report_populations 0 -quiet
 done_or_fail "-score against a baseline of another evaluation"
 equal "the table of scores ends with their mean" "$(tail -n 1 near/type1_baseline_diff.csv | cut -d, -f 1)" avg_score
+
+# Scores of populations are the same whether the tables of cell-eval have found their distances on the way or not, and where some have.
+cases=$source_folder/tests/data/evaluate
+for case in typed double order; do
+  typed=$(cat "$cases/$case/options.txt" 2>/dev/null)
+  for ranks in 1 3; do
+    for profile in none full; do
+      on $ranks evaluate -real "$cases/$case/real.h5ad" -predicted "one=$cases/$case/predicted.h5ad,two=$cases/$case/predicted.h5ad" -out $case$ranks$profile $typed -profile $profile -quiet
+      done_or_fail "$case, profile $profile, $ranks ranks"
+    done
+    for table in scores summary deltas; do
+      if diff $case${ranks}none/$table.csv $case${ranks}full/$table.csv >differs; then ok "$table.csv of $case with and without profile, $ranks ranks"
+      else not_ok "$table.csv of $case with and without profile, $ranks ranks" "they differ" differs; fi
+    done
+  done
+done
 finish
