@@ -91,7 +91,7 @@ void memory_keep_freed(void)
   (void)mallopt(M_ARENA_MAX, 1);
   (void)mallopt(M_TOP_PAD, HEAP);
   char *const before = sbrk(0);
-  void *const grown = malloc(16 << 20);
+  void *volatile grown = malloc(16 << 20); /* volatile: else compilers leave out both calls */
   char *const after = sbrk(0);
   free(grown);
   (void)mallopt(M_TOP_PAD, 1 << 20);
