@@ -35,6 +35,9 @@ PetscErrorCode distancecells_destroy(DistanceCells *cells)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Rows may be so much denser than columns and still be the sparse ones: they are fewer, packed anyway, and the columns' panels serve many of them. */
+static const double row_preference = 1.2;
+
 /* Forms that products take the cells in. */
 typedef enum { FORM_SPARSE, FORM_PANELS, FORM_DENSE } Form;
 
@@ -101,7 +104,7 @@ PetscErrorCode distancerows_create(DistanceCells *a, DistanceCells *b, PetscInt6
 
   PetscFunctionBeginUser;
   *d = (DistanceRows){.a = a, .b = b, .threads = omp_in_parallel() ? 1 : omp_get_max_threads()};
-  d->way = !sparseproducts_pay(PetscMin(a->density, b->density)) ? PRODUCTS_DENSE : a->density <= b->density ? PRODUCTS_OF_SPARSE_ROWS : PRODUCTS_OF_SPARSE_COLUMNS;
+  d->way = !sparseproducts_pay(PetscMin(a->density, b->density)) ? PRODUCTS_DENSE : a->density <= row_preference * b->density ? PRODUCTS_OF_SPARSE_ROWS : PRODUCTS_OF_SPARSE_COLUMNS;
   if (d->way == PRODUCTS_DENSE) {
     PetscCall(make_form(a, FORM_DENSE));
     PetscCall(make_form(b, FORM_DENSE));

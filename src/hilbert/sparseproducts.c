@@ -30,7 +30,7 @@ static PetscBool has_kernel(void)
 PetscBool sparseproducts_pay(double density) { return has_kernel() && density < densest ? PETSC_TRUE : PETSC_FALSE; }
 
 /* Vectors that hold so many cells of a panel, among those that the kernel is made for: the last panel of some cells takes about as long as it has cells. */
-static int lanes_for(PetscInt64 columns) { return columns > 64 ? LANES : columns > 32 ? 8 : columns > 8 ? 4 : 1; }
+static int lanes_for(PetscInt64 columns) { return columns > 80 ? LANES : columns > 64 ? 10 : columns > 32 ? 8 : columns > 8 ? 4 : 1; }
 
 static PetscInt64 slabs_of(PetscInt dimension) { return ((PetscInt64)dimension + SLAB - 1) / SLAB; }
 
@@ -159,6 +159,7 @@ __attribute__((target("avx512f"))) static void add_slab_512(int lanes, PetscInt6
   switch (lanes) {
   case 1: add_lanes(1, count, begin, place, value, panel, ahead, lines, first, product); break;
   case 4: add_lanes(4, count, begin, place, value, panel, ahead, lines, first, product); break;
+  case 10: add_lanes(10, count, begin, place, value, panel, ahead, lines, first, product); break;
   case 8: add_lanes(8, count, begin, place, value, panel, ahead, lines, first, product); break;
   default: add_lanes(LANES, count, begin, place, value, panel, ahead, lines, first, product);
   }
