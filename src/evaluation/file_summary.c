@@ -196,6 +196,8 @@ static PetscErrorCode measure(Work *w, PetscInt p, const SparseRows *rows)
 
   PetscFunctionBeginUser;
   PetscCall(distancecells_create(rows, w->view->genes, &cells));
+  /* Their panels serve the partner's cells too. */
+  if (w->summary->sums.across) PetscCall(distancecells_prepare(&cells, PETSC_TRUE));
   for (PetscInt part = w->deal->rank - w->deal->first[p]; part < parts; part += w->deal->count[p]) {
     const size_t at = (size_t)p * (size_t)parts + (size_t)part;
     PetscCall(distance_part(&cells, &cells, single, parts, part, &w->within[at], mean));

@@ -17,19 +17,42 @@ static long double power_of_ten(int e)
   return e < 0 ? 1 / power : power;
 }
 
-/* value (positive, finite) = digits * 10^exponent with the fewest digits that read back as value; at least `fewest` are tried. */
+/* Half the distance to the nearest other number of the same precision, which for a power of two is the one below; 0 below the least normal one. */
+static double half_step(double value, PetscBool single)
+{
+  uint64_t bits;
+  double   power;
+
+  memcpy(&bits, &value, sizeof bits);
+  bits &= UINT64_C(0x7ff0000000000000);
+  memcpy(&power, &bits, sizeof power);
+  if (single && power < 0x1p-126) return 0;
+  return power * (single ? 0x1p-24 : 0x1p-53) * (value > power ? 1 : 0.5);
+}
+
+/* value (positive, finite) = digits * 10^exponent with the fewest digits that read back as value (one more where that is in doubt); at least `fewest` are tried. */
 static uint64_t shortest_digits(double value, PetscBool single, int *exponent)
 {
   const int      most = single ? 9 : 17, fewest = single ? 6 : 15;
-  const int      magnitude = (int)floor(log10(value));
   uint64_t       digits = 0;
 
-  for (int count = fewest; count <= most; count++) {
-    *exponent = magnitude - count + 1;
-    const long double scaled = *exponent < 0 ? (long double)value * power_of_ten(-*exponent) : (long double)value / power_of_ten(*exponent);
-    digits = (uint64_t)(scaled + 0.5L);
-    const long double back = *exponent < 0 ? (long double)digits / power_of_ten(-*exponent) : (long double)digits * power_of_ten(*exponent);
-    if (single ? (float)back == (float)value : (double)back == value) break;
+  if (!single && value < 1e13 && 2 * value == floor(2 * value)) {
+    /* Whole numbers and halves, as statistics are. */
+    digits = (uint64_t)(10 * value);
+    *exponent = -1;
+  } else {
+    const int         magnitude = (int)floor(log10(value));
+    const long double half = half_step(value, single);
+
+    for (int count = fewest; count <= most; count++) {
+      *exponent = magnitude - count + 1;
+      const long double power = power_of_ten(*exponent < 0 ? -*exponent : *exponent);
+      const long double scaled = *exponent < 0 ? (long double)value * power : (long double)value / power;
+      digits = (uint64_t)(scaled + 0.5L);
+      /* What lies half way between two numbers, as far as this precision tells, may read back as either: one rounding of an exact power, or three more. */
+      const long double doubt = scaled * (abs(*exponent) <= 27 ? 0x1p-64L : 0x1p-62L), far = fabsl((long double)digits - scaled) + doubt;
+      if (*exponent < 0 ? far <= half * power : far * power <= half) break;
+    }
   }
   while (digits && digits % 10 == 0) {
     digits /= 10;
@@ -53,7 +76,7 @@ int number_text(double value, PetscBool single, char text[NUMBER_TEXT])
 {
   char *end = text;
   char  digit[24];
-  int   exponent;
+  int   exponent = 0;
 
   if (isnan(value)) return snprintf(text, NUMBER_TEXT, "NaN");
   if (signbit(value)) *end++ = '-';

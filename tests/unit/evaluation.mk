@@ -18,3 +18,5 @@ unit_tests += tests/unit/distances_test
 tests_unit_distances_test_SOURCES = tests/unit/distances_test.c
 unit_tests += tests/unit/gene_columns_test
 tests_unit_gene_columns_test_SOURCES = tests/unit/gene_columns_test.c
+unit_tests += tests/unit/number_text_test
+tests_unit_number_text_test_SOURCES = tests/unit/number_text_test.c
