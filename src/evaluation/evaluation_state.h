@@ -48,7 +48,7 @@ PetscErrorCode evaluation_score(Evaluation *e, ScoreTable *table);
 PetscErrorCode evaluation_load_controls(Evaluation *e);
 PetscErrorCode evaluation_load_batch(Evaluation *e, PetscInt count, const PetscInt *group, PetscInt *taken);
 PetscErrorCode evaluation_free_rows(Evaluation *e, PetscInt slot);
-/* evaluation_is_kept - are all cells in memory? evaluation_load_kept - then the rows of one group; thread-safe as far as PETSc's memory is. Not collective. */
+/* evaluation_is_kept - are the cells of all files at hand (groupedfile_is_kept)? evaluation_load_kept - then the rows of one group; thread-safe as far as PETSc's memory is. Not collective. */
 PetscBool      evaluation_is_kept(const Evaluation *e);
 PetscErrorCode evaluation_load_kept(Evaluation *e, PetscInt group);
 

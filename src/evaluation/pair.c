@@ -297,7 +297,8 @@ static double bytes_of(const CellView *view, double memory)
 /* kept: of the real cells, NULL: nothing is. */
 static PetscErrorCode summarise(Pair *pair, PetscBool expression, const char *const precomputed[2], RealSummary *kept)
 {
-  const Profile profile = pair->options->profile;
+  const Profile   profile = pair->options->profile;
+  const PetscBool sums = kept && pair->place->row + 1 < pair->place->metrics->sides ? PETSC_TRUE : PETSC_FALSE;
 
   PetscFunctionBeginUser;
   for (int s = 0; s < 2; s++) {
@@ -305,8 +306,8 @@ static PetscErrorCode summarise(Pair *pair, PetscBool expression, const char *co
                                     .energy = profile_has(profile, PEARSON_EDISTANCE),
                                     .cpm_filter = pair->options->cpm_filter,
                                     .bytes = bytes_of(pair->view[s], pair->options->memory),
-                                    .sums = kept ? PETSC_TRUE : PETSC_FALSE,
-                                    .partner = s && kept ? pair->view[0] : NULL};
+                                    .sums = sums,
+                                    .partner = s && sums ? pair->view[0] : NULL};
     if (!s && kept && kept->there) {
       pair->summary[0] = kept->summary;
       continue;

@@ -70,7 +70,7 @@ PetscErrorCode pairmetrics_destroy(PairMetrics **metrics)
 /* The group of a perturbation, -1: none. Both are sorted, about: the one after `last` is looked at first. */
 static PetscInt group_of(const PairMetrics *m, const char *perturbation, const char *cell_type, PetscInt last)
 {
-  for (PetscInt tried = 0, k = PetscMax(last, 0); tried < m->groups; tried++, k = (k + 1) % m->groups)
+  for (PetscInt tried = 0, k = last; tried < m->groups; tried++, k = (k + 1) % m->groups)
     if (!strcmp(m->perturbation[k], perturbation) && !strcmp(m->cell_type[k], cell_type)) return k;
   return -1;
 }

@@ -67,25 +67,23 @@ static PetscErrorCode score_predictions(const Evaluation *e, PetscInt k, ScoreTa
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The same from what the tables of cell-eval have found of these cells; false where they have not. */
+/* The same from what the tables of cell-eval have found of these cells; false where they have not found all: then it is to be done anew. */
 static PetscBool take_predictions(const Evaluation *e, PetscInt k, ScoreTable *t, double *change)
 {
   const PetscInt slot = e->group_slot[k];
-  const double  *control = real_control(e, slot), *real, *predicted;
+  const double  *control = real_control(e, slot), *real = NULL, *predicted;
   double         energy;
 
-  for (PetscInt r = 0; r < e->options->predictions; r++)
-    if (!pairmetrics_found(t->metrics, r, k, &real, &predicted, &energy)) return PETSC_FALSE;
   t->cells_real[k] = e->real_cells.cells[slot];
   for (PetscInt r = 0; r < e->options->predictions; r++) {
     const size_t at = (size_t)r * (size_t)t->groups + (size_t)k;
 
-    (void)pairmetrics_found(t->metrics, r, k, &real, &predicted, &energy);
+    if (!pairmetrics_found(t->metrics, r, k, &real, &predicted, &energy)) return PETSC_FALSE;
     population_scores_of_means(e->genes, real, control, predicted, control_of_prediction(e, r, slot), energy, &t->scores[at], change + (size_t)(r + 1) * (size_t)e->genes);
     t->cells_predicted[at] = e->file_cells[r].cells[slot];
   }
-  for (PetscInt g = 0; g < e->genes; g++) change[g] = real[g] - control[g];
-  return PETSC_TRUE;
+  for (PetscInt g = 0; real && g < e->genes; g++) change[g] = real[g] - control[g];
+  return real ? PETSC_TRUE : PETSC_FALSE;
 }
 
 static PetscErrorCode predictions_task(void *context, PetscInt64 i)
