@@ -15,7 +15,7 @@ enum { TILE_CELLS = 256, PRODUCT_ROWS = 96, LEAST_ROWS = 16, PRODUCT = 1 << 21, 
 PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, DistanceCells *cells)
 {
   PetscFunctionBeginUser;
-  *cells = (DistanceCells){.rows = rows, .cells = rows->rows, .genes = genes};
+  *cells = (DistanceCells){.rows = rows, .cells = rows->rows, .genes = genes, .packs = sparseproducts_pay()};
   PetscCall(PetscMalloc1(rows->rows, &cells->square));
   for (PetscInt64 i = 0; i < rows->rows; i++) {
     cells->square[i] = 0;
@@ -84,7 +84,7 @@ static PetscErrorCode make_form(DistanceCells *cells, Form form)
 
 #pragma omp critical(distance_forms)
   {
-    if (form != FORM_DENSE && !cells->sparse.begin) code = sparsecells_create(cells->rows, cells->genes, &cells->sparse);
+    if (form != FORM_DENSE && !cells->sparse.part) code = sparsecells_create(cells->rows, cells->genes, &cells->sparse);
     if (!code && form == FORM_PANELS && !cells->panels) code = make_panels(cells);
     if (form == FORM_DENSE && !cells->dense) code = make_dense(cells);
   }
@@ -94,7 +94,7 @@ static PetscErrorCode make_form(DistanceCells *cells, Form form)
 PetscErrorCode distancecells_prepare(DistanceCells *cells, PetscBool panels)
 {
   PetscFunctionBeginUser;
-  if (sparseproducts_pay(cells->density)) PetscCall(make_form(cells, panels ? FORM_PANELS : FORM_SPARSE));
+  if (cells->packs) PetscCall(make_form(cells, panels ? FORM_PANELS : FORM_SPARSE));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -104,7 +104,7 @@ PetscErrorCode distancerows_create(DistanceCells *a, DistanceCells *b, PetscInt6
 
   PetscFunctionBeginUser;
   *d = (DistanceRows){.a = a, .b = b, .threads = omp_in_parallel() ? 1 : omp_get_max_threads()};
-  d->way = !sparseproducts_pay(PetscMin(a->density, b->density)) ? PRODUCTS_DENSE : a->density <= row_preference * b->density ? PRODUCTS_OF_SPARSE_ROWS : PRODUCTS_OF_SPARSE_COLUMNS;
+  d->way = !a->packs || !b->packs ? PRODUCTS_DENSE : a->density <= row_preference * b->density ? PRODUCTS_OF_SPARSE_ROWS : PRODUCTS_OF_SPARSE_COLUMNS;
   if (d->way == PRODUCTS_DENSE) {
     PetscCall(make_form(a, FORM_DENSE));
     PetscCall(make_form(b, FORM_DENSE));
@@ -119,7 +119,9 @@ PetscErrorCode distancerows_create(DistanceCells *a, DistanceCells *b, PetscInt6
     if (a != b) PetscCall(make_form(other, FORM_PANELS));
     d->fills = a == b && !a->panels ? PETSC_TRUE : PETSC_FALSE;
     d->step = d->way == PRODUCTS_OF_SPARSE_ROWS ? SPARSE_PANEL : TILE_CELLS;
-    tile = SPARSE_PANEL * ((d->way == PRODUCTS_OF_SPARSE_ROWS ? PetscMin(most, a->cells) : TILE_CELLS + 1) + (d->fills ? a->genes : 0));
+    tile = d->way == PRODUCTS_OF_SPARSE_ROWS ? PetscMin(most, a->cells) + 2 : 0;
+    if (d->way == PRODUCTS_OF_SPARSE_COLUMNS || a == b) tile = PetscMax(tile, TILE_CELLS + 1);
+    tile = SPARSE_PANEL * (tile + (d->fills ? a->genes : 0));
   }
   /* Of a thread: a tile of products, then a panel; the values of a cell. */
   d->tile_size = (size_t)(tile + 7) / 8 * 8;
@@ -185,38 +187,58 @@ static void mirror(const DistanceRows *d, PetscInt64 first, PetscInt64 rows)
     }
 }
 
-/* Columns of one panel. Of cells with themselves only those not above the diagonal of the rows. */
-static void sparse_rows(const DistanceRows *d, PetscInt64 first, PetscInt64 rows, PetscInt64 panel, double *tile, double *cell)
+/* A panel of `of`, filled after the tile where it is not kept. */
+static const double *panel_of(const DistanceRows *d, const DistanceCells *of, PetscInt64 panel, double *tile)
 {
-  const PetscInt64 column = panel * SPARSE_PANEL, columns = PetscMin(SPARSE_PANEL, d->b->cells - column);
-  const PetscInt64 from = d->a == d->b && column + columns <= first + rows ? PetscMax(first, column) : first;
-  const size_t     size = (size_t)d->a->genes * SPARSE_PANEL;
-  double          *own = tile + d->tile_size - size;
+  const size_t size = (size_t)of->genes * SPARSE_PANEL;
 
-  if (d->fills) sparsepanel_fill(d->sparse, column, own);
-  sparse_products(d->sparse, from, first + rows - from, d->fills ? own : d->b->panels + (size_t)panel * size, columns, tile);
-  for (PetscInt64 i = from; i < first + rows; i++)
-    finish(d, i, column, columns, tile + (i - from) * SPARSE_PANEL, (size_t)(i - first) * (size_t)d->b->cells + (size_t)column, cell);
+  if (!d->fills) return of->panels + (size_t)panel * size;
+  sparsepanel_fill(d->sparse, panel * SPARSE_PANEL, tile + d->tile_size - size);
+  return tile + d->tile_size - size;
 }
 
-/* Columns [column, column + TILE_CELLS) of the rows, panel by panel of these; the last row of the tile takes parts of its transpose. */
-static void sparse_columns(const DistanceRows *d, PetscInt64 first, PetscInt64 rows, PetscInt64 column, double *tile, double *cell)
+/* Columns of one panel. Of cells with themselves only those not above the diagonal: of two cells it is always the later that is the sparse one, so that however rows are cut, sums are the same. */
+static void sparse_rows(const DistanceRows *d, PetscInt64 first, PetscInt64 rows, PetscInt64 panel, double *tile, double *cell)
 {
-  const PetscInt64 columns = PetscMin(TILE_CELLS, d->b->cells - column);
+  const PetscInt64 column = panel * SPARSE_PANEL, end = first + rows, columns = PetscMin(SPARSE_PANEL, (d->a == d->b ? end : d->b->cells) - column);
+  const PetscInt64 from = d->a == d->b ? PetscMax(first, column) : first, even = from - from % 2;
+
+  sparse_products(d->sparse, even, end - even, panel_of(d, d->b, panel, tile), columns, tile);
+  for (PetscInt64 i = from; i < end; i++)
+    finish(d, i, column, columns, tile + (i - even) * SPARSE_PANEL, (size_t)(i - first) * (size_t)d->b->cells + (size_t)column, cell);
+}
+
+/* Rows [row, end) of one panel y, of a block that begins with `first`, and columns [column, column + TILE_CELLS) up to the last; the last row of the tile takes parts of its transpose. */
+static void sparse_tile(const DistanceRows *d, PetscInt64 first, const double *y, PetscInt64 row, PetscInt64 end, PetscInt64 column, double *tile, double *cell)
+{
+  const PetscInt64 even = column - column % 2, last = PetscMin(even + TILE_CELLS, d->b->cells);
   double          *part = tile + TILE_CELLS * SPARSE_PANEL;
 
-  for (PetscInt64 i = first; i < first + rows;) {
-    const PetscInt64 panel = i / SPARSE_PANEL, end = PetscMin(first + rows, (panel + 1) * SPARSE_PANEL);
+  sparse_products(d->sparse, even, last - even, y, end - row / SPARSE_PANEL * SPARSE_PANEL, tile);
+  for (PetscInt64 i = row; i < end; i++)
+    for (PetscInt64 done = column, now; done < last; done += now) {
+      now = PetscMin(SPARSE_PANEL, last - done);
+      for (PetscInt64 j = 0; j < now; j++) part[j] = tile[(done - even + j) * SPARSE_PANEL + i % SPARSE_PANEL];
+      finish(d, i, done, now, part, (size_t)(i - first) * (size_t)d->b->cells + (size_t)done, cell);
+    }
+}
 
-    sparse_products(d->sparse, column, columns, d->a->panels + (size_t)panel * (size_t)d->a->genes * SPARSE_PANEL,
-                    PetscMin(SPARSE_PANEL, d->a->cells - panel * SPARSE_PANEL), tile);
-    for (; i < end; i++)
-      for (PetscInt64 done = 0; done < columns; done += SPARSE_PANEL) {
-        const PetscInt64 now = PetscMin(SPARSE_PANEL, columns - done);
-        for (PetscInt64 j = 0; j < now; j++) part[j] = tile[(done + j) * SPARSE_PANEL + i % SPARSE_PANEL];
-        finish(d, i, column + done, now, part, (size_t)(i - first) * (size_t)d->b->cells + (size_t)(column + done), cell);
-      }
+/* Columns [column, column + TILE_CELLS) of the rows, panel by panel of these. */
+static void sparse_columns(const DistanceRows *d, PetscInt64 first, PetscInt64 rows, PetscInt64 column, double *tile, double *cell)
+{
+  for (PetscInt64 i = first, end; i < first + rows; i = end) {
+    end = PetscMin(first + rows, (i / SPARSE_PANEL + 1) * SPARSE_PANEL);
+    sparse_tile(d, first, panel_of(d, d->a, i / SPARSE_PANEL, tile), i, end, column, tile, cell);
   }
+}
+
+/* Of cells with themselves: rows of one panel and all columns beyond the block. */
+static void sparse_beyond(const DistanceRows *d, PetscInt64 first, PetscInt64 rows, PetscInt64 panel, double *tile, double *cell)
+{
+  const PetscInt64    row = PetscMax(first, panel * SPARSE_PANEL), end = PetscMin(first + rows, (panel + 1) * SPARSE_PANEL);
+  const double *const y = panel_of(d, d->a, panel, tile);
+
+  for (PetscInt64 column = first + rows; column < d->b->cells; column += TILE_CELLS - column % 2) sparse_tile(d, first, y, row, end, column, tile, cell);
 }
 
 /* Rows [row, row + count) of products by BLAS, of which the block [first, ...) holds the distances. */
@@ -238,15 +260,18 @@ static void dense_rows(const DistanceRows *d, PetscInt64 first, PetscInt64 end, 
 
 void distancerows_fill(const DistanceRows *d, PetscInt64 first, PetscInt64 rows)
 {
-  const PetscInt64 step = d->step, pieces = ((d->way == PRODUCTS_DENSE ? rows : d->b->cells) + step - 1) / step;
+  const PetscBool  itself = d->a == d->b ? PETSC_TRUE : PETSC_FALSE, by_rows = d->way == PRODUCTS_OF_SPARSE_ROWS ? PETSC_TRUE : PETSC_FALSE;
+  const PetscInt64 step = d->step, end = first + rows, of_pieces = d->way == PRODUCTS_DENSE ? rows : itself ? end : d->b->cells, pieces = (of_pieces + step - 1) / step;
+  const PetscInt64 beyond = itself && by_rows && end < d->b->cells ? (end - 1) / SPARSE_PANEL - first / SPARSE_PANEL + 1 : 0;
 
 #pragma omp parallel for schedule(dynamic, 1) num_threads(d->threads)
-  for (PetscInt64 k = 0; k < pieces; k++) {
+  for (PetscInt64 k = 0; k < pieces + beyond; k++) {
     double *tile = d->tile + (size_t)omp_get_thread_num() * d->tile_size, *cell = d->cell + (size_t)omp_get_thread_num() * (size_t)d->a->genes;
 
-    if (d->way == PRODUCTS_DENSE) dense_rows(d, first, first + rows, first + k * step, PetscMin(step, rows - k * step), tile, cell);
-    else if (d->way == PRODUCTS_OF_SPARSE_ROWS) sparse_rows(d, first, rows, k, tile, cell);
+    if (d->way == PRODUCTS_DENSE) dense_rows(d, first, end, first + k * step, PetscMin(step, rows - k * step), tile, cell);
+    else if (k >= pieces) sparse_beyond(d, first, rows, first / SPARSE_PANEL + k - pieces, tile, cell);
+    else if (by_rows) sparse_rows(d, first, rows, k, tile, cell);
     else sparse_columns(d, first, rows, k * step, tile, cell);
   }
-  if (d->a == d->b) mirror(d, first, rows);
+  if (itself) mirror(d, first, rows);
 }

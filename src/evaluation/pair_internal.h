@@ -89,11 +89,12 @@ typedef struct {
   PetscInt64        cells;
   PetscInt          genes;
   double            density; /* share of values that are not zero */
+  PetscBool         packs;   /* packed for sparse products: sparseproducts_pay() when it was created; else for BLAS */
   double           *square;  /* (cells) squared norms */
   SparseCells       sparse;
   void             *panel_memory;
   double           *panels; /* (panels, genes, SPARSE_PANEL) */
-  double           *dense;     /* (cells, genes) */
+  double           *dense;  /* (cells, genes) */
 } DistanceCells;
 PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, DistanceCells *cells);
 PetscErrorCode distancecells_destroy(DistanceCells *cells);

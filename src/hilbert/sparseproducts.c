@@ -1,6 +1,6 @@
 /* Products of sparse cells with panels of dense ones. */
+#include <omp.h>
 #include <perturbdiff/hilbert/sparseproducts.h>
-#include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/memory.h>
 #include <string.h>
@@ -11,14 +11,13 @@
   #define HAVE_SPARSE_KERNEL 0
 #endif
 
-/* A register tile is one sparse cell x a panel: LANES vectors of 8. SLAB genes of a panel, 36 KiB, stay in the first cache while the sparse cells pass by. */
+/* A register tile is a pair of sparse cells x a panel: two times LANES vectors of 8. SLAB genes of a panel, 36 KiB, stay in the first cache while the sparse cells pass by. */
 enum { LANES = SPARSE_PANEL / 8, SLAB = 48, CACHE_LINE = 64 };
 
-/* Measured: 50 to 70 GF/s a core of products with values that are not zero against 83 to 95 GF/s of dense ones. (Where slabs were summed in single precision, single means of distances moved by a unit
-   in their last place, and pearson_edistance by 4e-7.) */
-static const double densest = 0.65;
-
-static PetscBool has_kernel(void)
+/* Loads of a panel limit what one cell alone gets to two thirds of a core's products; where both cells of a pair have a value, one load serves two. Measured (AMD EPYC, Zen 5, 117 GF/s a core), of
+   products with values that are not zero: 43 GF/s where a tenth of them are, 78 of a half, 90 of three quarters, 105 of all; one cell at a time 70 of a half; OpenBLAS 81 of all. (Where slabs were
+   summed in single precision, single means of distances moved by a unit in their last place, and pearson_edistance by 4e-7.) */
+PetscBool sparseproducts_pay(void)
 {
 #if HAVE_SPARSE_KERNEL
   __builtin_cpu_init();
@@ -27,159 +26,253 @@ static PetscBool has_kernel(void)
   return PETSC_FALSE;
 }
 
-PetscBool sparseproducts_pay(double density) { return has_kernel() && density < densest ? PETSC_TRUE : PETSC_FALSE; }
-
 /* Vectors that hold so many cells of a panel, among those that the kernel is made for: the last panel of some cells takes about as long as it has cells. */
 static int lanes_for(PetscInt64 columns) { return columns > 80 ? LANES : columns > 64 ? 10 : columns > 32 ? 8 : columns > 8 ? 4 : 1; }
 
 static PetscInt64 slabs_of(PetscInt dimension) { return ((PetscInt64)dimension + SLAB - 1) / SLAB; }
 
-/* How many of the entries from e on follow each other within a slab: where columns ascend, all that the cell has in it. */
-static inline int64_t run_in_slab(const SparseRows *rows, int64_t e, int64_t end)
+/* Which genes of each slab a cell has: present (slabs), zero before. Where columns ascend, a slab's are together. */
+static void mark_genes(const SparseRows *rows, PetscInt64 i, uint64_t *restrict present)
 {
-  const int32_t first = rows->column[e] / SLAB * SLAB;
-  int64_t       k = e + 1;
+  int32_t  slab = 0;
+  uint64_t set = 0;
 
-  while (k < end && (uint32_t)(rows->column[k] - first) < SLAB) k++;
-  return k - e;
+  for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) {
+    const int32_t s = rows->column[e] / SLAB;
+
+    if (s != slab) {
+      present[slab] |= set;
+      slab = s;
+      set = 0;
+    }
+    set |= UINT64_C(1) << (rows->column[e] - s * SLAB);
+  }
+  present[slab] |= set;
 }
 
-/* next (slabs, cells): where the values of each cell in each slab go, moved to their end. */
-VECTOR_CLONES static void fill_cells(const SparseRows *rows, int64_t *restrict next, int32_t *restrict place, double *restrict value)
-{
-  for (PetscInt64 i = 0; i < rows->rows; i++)
-    for (int64_t e = rows->offset[i], run; e < rows->offset[i + 1]; e += run) {
-      int64_t *at = next + rows->column[e] / SLAB * rows->rows + i;
+static inline int genes_in(uint64_t set) { return __builtin_popcountll(set); }
 
-      run = run_in_slab(rows, e, rows->offset[i + 1]);
-      for (int64_t k = 0; k < run; k++) place[*at + k] = rows->column[e + k] * SPARSE_PANEL;
-      if (rows->wide)
-        for (int64_t k = 0; k < run; k++) value[*at + k] = rows->wide[e + k];
-      else
-        for (int64_t k = 0; k < run; k++) value[*at + k] = (double)rows->value[e + k];
-      *at += run;
+/* The parts of all pairs, slab after slab; present (cells rounded up to even, slabs). */
+static void count_parts(PetscInt64 slabs, PetscInt64 pairs, const uint64_t *present, SparsePart *part)
+{
+  int64_t end = 0;
+
+  for (PetscInt64 s = 0; s < slabs; s++)
+    for (PetscInt64 p = 0; p < pairs; p++, part++) {
+      const uint64_t first = present[2 * p * slabs + s], second = present[(2 * p + 1) * slabs + s];
+
+      *part = (SparsePart){.begin = end, .both = genes_in(first & second), .first = genes_in(first & ~second)};
+      end += genes_in(first) + genes_in(second);
     }
+  part->begin = end;
+}
+
+/* Entries of the genes in a set: a value of each, or of both cells side by side. */
+static inline int64_t put_entries(uint64_t set, PetscInt64 gene, PetscInt values, const double *x, const double *y, int64_t at, int32_t *restrict place, double *restrict value)
+{
+  for (; set; set &= set - 1, at += values) {
+    const PetscInt64 g = gene + __builtin_ctzll(set);
+
+    place[at] = (int32_t)(g * SPARSE_PANEL);
+    value[at] = x[g];
+    if (values == 2) value[at + 1] = y[g];
+  }
+  return at;
+}
+
+/* dense (2, dimension): the values of both, zero where they have none or not looked at. */
+static void put_pair(const SparseRows *rows, PetscInt64 pair, PetscInt dimension, const uint64_t *present, double *dense, SparseCells *cells)
+{
+  const PetscInt64 slabs = slabs_of(dimension), pairs = (rows->rows + 1) / 2;
+  double *const    x = dense, *const y = dense + dimension;
+
+  for (PetscInt64 i = 2 * pair; i < PetscMin(2 * pair + 2, rows->rows); i++)
+    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) dense[(i - 2 * pair) * dimension + rows->column[e]] = sparserows_get(rows, e);
+  for (PetscInt64 s = 0; s < slabs; s++) {
+    const uint64_t first = present[2 * pair * slabs + s], second = present[(2 * pair + 1) * slabs + s];
+    int64_t        at = cells->part[s * pairs + pair].begin;
+
+    at = put_entries(first & second, s * SLAB, 2, x, y, at, cells->place, cells->value);
+    at = put_entries(first & ~second, s * SLAB, 1, x, NULL, at, cells->place, cells->value);
+    put_entries(second & ~first, s * SLAB, 1, y, NULL, at, cells->place, cells->value);
+  }
 }
 
 PetscErrorCode sparsecells_create(const SparseRows *rows, PetscInt dimension, SparseCells *cells)
 {
-  const PetscInt64 n = rows->rows, slabs = slabs_of(dimension);
-  const int64_t    entries = n ? rows->offset[n] - rows->offset[0] : 0;
-  int64_t         *end, *next, before = 0;
+  const PetscInt64 slabs = slabs_of(dimension), pairs = (rows->rows + 1) / 2;
+  const int64_t    entries = rows->rows ? rows->offset[rows->rows] - rows->offset[0] : 0;
+  const int        threads = omp_in_parallel() ? 1 : omp_get_max_threads();
+  uint64_t        *present;
+  double          *dense;
 
   PetscFunctionBeginUser;
   PetscCheck(dimension <= INT32_MAX / SPARSE_PANEL, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%lld genes", (long long)dimension);
-  *cells = (SparseCells){.cells = n, .dimension = dimension};
-  PetscCall(PetscCalloc1(slabs * n + 1, &cells->begin));
+  *cells = (SparseCells){.cells = rows->rows, .dimension = dimension};
+  PetscCall(PetscMalloc1(slabs * pairs + 1, &cells->part));
   PetscCall(PetscMalloc1(entries, &cells->place));
   PetscCall(PetscMalloc1(entries, &cells->value));
-  /* Counted one place further on, so that filling moves each end to the begin of the next. */
-  end = cells->begin + 1;
-  PetscCall(PetscCalloc1(slabs, &next));
-  for (PetscInt64 i = 0; i < n; i++) {
-    for (int64_t e = rows->offset[i], run; e < rows->offset[i + 1]; e += run) {
-      run = run_in_slab(rows, e, rows->offset[i + 1]);
-      next[rows->column[e] / SLAB] += run;
-    }
-    for (PetscInt64 s = 0; s < slabs; s++) {
-      end[s * n + i] = next[s];
-      next[s] = 0;
-    }
-  }
-  for (PetscInt64 k = 0; k < slabs * n; k++) {
-    const int64_t count = end[k];
-    end[k] = before;
-    before += count;
-  }
-  fill_cells(rows, end, cells->place, cells->value);
-  PetscCall(PetscFree(next));
+  PetscCall(PetscCalloc1(2 * pairs * slabs, &present));
+  PetscCall(PetscMalloc1((size_t)threads * 2 * (size_t)dimension, &dense));
+#pragma omp parallel for num_threads(threads)
+  for (PetscInt64 i = 0; i < rows->rows; i++) mark_genes(rows, i, present + i * slabs);
+  count_parts(slabs, pairs, present, cells->part);
+#pragma omp parallel for num_threads(threads)
+  for (PetscInt64 p = 0; p < pairs; p++) put_pair(rows, p, dimension, present, dense + (size_t)omp_get_thread_num() * 2 * (size_t)dimension, cells);
+  PetscCall(PetscFree(dense));
+  PetscCall(PetscFree(present));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode sparsecells_destroy(SparseCells *cells)
 {
   PetscFunctionBeginUser;
-  PetscCall(PetscFree(cells->begin));
+  PetscCall(PetscFree(cells->part));
   PetscCall(PetscFree(cells->place));
   PetscCall(PetscFree(cells->value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Entries [begin, end) of a list, `values` of each, into the columns from `column` on. */
+static inline void fill_columns(const SparseCells *y, int64_t begin, int64_t end, PetscInt values, double *column)
+{
+  for (int64_t e = begin; e < end; e += values)
+    for (PetscInt k = 0; k < values; k++) column[y->place[e] + k] = y->value[e + k];
+}
+
 void sparsepanel_fill(const SparseCells *y, PetscInt64 first, double *panel)
 {
-  const PetscInt64 slabs = slabs_of(y->dimension), end = PetscMin(first + SPARSE_PANEL, y->cells);
+  const PetscInt64 slabs = slabs_of(y->dimension), pairs = (y->cells + 1) / 2, end = PetscMin(first + SPARSE_PANEL, y->cells);
   const size_t     used = (size_t)lanes_for(end - first) * 8 * sizeof *panel;
 
   for (PetscInt64 s = 0; s < slabs; s++) {
-    const int64_t *begin = y->begin + s * y->cells;
     for (PetscInt64 g = s * SLAB; g < PetscMin((s + 1) * SLAB, y->dimension); g++) memset(panel + g * SPARSE_PANEL, 0, used);
-    for (PetscInt64 i = first; i < end; i++)
-      for (int64_t e = begin[i]; e < begin[i + 1]; e++) panel[y->place[e] + i - first] = y->value[e];
+    for (PetscInt64 p = first / 2; p < (end + 1) / 2; p++) {
+      const SparsePart *part = y->part + s * pairs + p;
+      const int64_t     only = part->begin + 2 * part->both;
+      double *const     column = panel + 2 * p - first;
+
+      fill_columns(y, part->begin, only, 2, column);
+      fill_columns(y, only, only + part->first, 1, column);
+      fill_columns(y, only + part->first, part[1].begin, 1, column + 1);
+    }
   }
 }
 
-/* product (count, SPARSE_PANEL) += the part of one slab, whose values of cell i are [begin[i], begin[i + 1]); the first slab's sets it. */
-static void add_slab(PetscInt64 count, const int64_t *restrict begin, const int32_t *restrict place, const double *restrict value, const double *restrict panel, PetscBool first,
-                     double *restrict product)
+/* What all pairs of a slab add: product (2 * pairs, SPARSE_PANEL) += values x panel; the first slab's sets it. */
+typedef struct {
+  PetscInt64        pairs;
+  const SparsePart *part;
+  const int32_t    *place;
+  const double     *value, *panel;
+  const char       *ahead; /* the next slab, which comes from memory meanwhile: `lines` of it for every pair */
+  PetscInt64        lines;
+  PetscBool         sets;
+  double           *product;
+} Slab;
+
+static void add_slab(const Slab *slab)
 {
-  for (PetscInt64 i = 0; i < count; i++, product += SPARSE_PANEL) {
-    if (first) memset(product, 0, SPARSE_PANEL * sizeof *product);
-    for (int64_t e = begin[i]; e < begin[i + 1]; e++)
-      for (int j = 0; j < SPARSE_PANEL; j++) product[j] += value[e] * panel[place[e] + j];
+  const SparsePart *part = slab->part;
+  double           *product = slab->product;
+
+  if (slab->sets) memset(product, 0, (size_t)(2 * slab->pairs) * SPARSE_PANEL * sizeof *product);
+  for (PetscInt64 p = 0; p < slab->pairs; p++, part++, product += 2 * SPARSE_PANEL) {
+    const int64_t only = part->begin + 2 * part->both;
+
+    for (int64_t e = part->begin; e < part[1].begin; e += e < only ? 2 : 1) {
+      const double *y = slab->panel + slab->place[e];
+
+      for (int j = 0; j < SPARSE_PANEL; j++) {
+        if (e < only + part->first) product[j] += slab->value[e] * y[j];
+        if (e < only || e >= only + part->first) product[SPARSE_PANEL + j] += slab->value[e < only ? e + 1 : e] * y[j];
+      }
+    }
   }
 }
 
 #if HAVE_SPARSE_KERNEL
-/* The same in registers, of the first 8 * lanes cells of the panel. Meanwhile the next slab comes from memory: `lines` of it, from `ahead` on, for every cell. */
-__attribute__((target("avx512f"), always_inline)) static inline void add_lanes(const int lanes, PetscInt64 count, const int64_t *restrict begin, const int32_t *restrict place,
-                                                                               const double *restrict value, const double *restrict panel, const char *ahead, PetscInt64 lines, PetscBool first,
-                                                                               double *restrict product)
-{
-  for (PetscInt64 i = 0; i < count; i++, product += SPARSE_PANEL) {
-    __m512d sum[LANES];
-
-    for (PetscInt64 k = 0; k < lines; k++, ahead += CACHE_LINE) __builtin_prefetch(ahead, 0, 2);
-  #pragma GCC unroll 12
-    for (int j = 0; j < lanes; j++) sum[j] = first ? _mm512_setzero_pd() : _mm512_load_pd(product + 8 * j);
-  #pragma GCC unroll 2
-    for (int64_t e = begin[i]; e < begin[i + 1]; e++) {
-      const double *y = panel + place[e];
-      const __m512d x = _mm512_set1_pd(value[e]);
-  #pragma GCC unroll 12
-      for (int j = 0; j < lanes; j++) sum[j] = _mm512_fmadd_pd(x, _mm512_load_pd(y + 8 * j), sum[j]);
+/* sum (lanes) += the values [e, end) of one cell x the panel. */
+  #define ADD_ONE(sum, end)                                                                                       \
+    _Pragma("GCC unroll 4") for (; e < (end); e++)                                                                \
+    {                                                                                                             \
+      const double *y = slab->panel + slab->place[e];                                                             \
+      const __m512d x = _mm512_set1_pd(slab->value[e]);                                                           \
+      _Pragma("GCC unroll 12") for (int j = 0; j < lanes; j++) sum[j] = _mm512_fmadd_pd(x, _mm512_load_pd(y + 8 * j), sum[j]); \
     }
+
+/* The same in registers, of the first 8 * lanes cells of the panel. */
+__attribute__((target("avx512f"), always_inline)) static inline void add_lanes(const int lanes, const Slab *slab)
+{
+  const char *ahead = slab->ahead;
+  double     *product = slab->product;
+  int64_t     e = slab->part->begin;
+
+  for (const SparsePart *part = slab->part, *last = part + slab->pairs; part < last; part++, product += 2 * SPARSE_PANEL) {
+    const int64_t only = e + 2 * part->both;
+    __m512d       first[LANES], second[LANES];
+
+    for (PetscInt64 k = 0; k < slab->lines; k++, ahead += CACHE_LINE) __builtin_prefetch(ahead, 0, 2);
   #pragma GCC unroll 12
-    for (int j = 0; j < lanes; j++) _mm512_store_pd(product + 8 * j, sum[j]);
+    for (int j = 0; j < lanes; j++) {
+      first[j] = slab->sets ? _mm512_setzero_pd() : _mm512_load_pd(product + 8 * j);
+      second[j] = slab->sets ? _mm512_setzero_pd() : _mm512_load_pd(product + SPARSE_PANEL + 8 * j);
+    }
+  #pragma GCC unroll 2
+    for (; e < only; e += 2) {
+      const double *y = slab->panel + slab->place[e];
+      const __m512d x0 = _mm512_set1_pd(slab->value[e]), x1 = _mm512_set1_pd(slab->value[e + 1]);
+  #pragma GCC unroll 12
+      for (int j = 0; j < lanes; j++) {
+        const __m512d of_panel = _mm512_load_pd(y + 8 * j);
+        first[j] = _mm512_fmadd_pd(x0, of_panel, first[j]);
+        second[j] = _mm512_fmadd_pd(x1, of_panel, second[j]);
+      }
+    }
+    ADD_ONE(first, only + part->first)
+    ADD_ONE(second, part[1].begin)
+  #pragma GCC unroll 12
+    for (int j = 0; j < lanes; j++) {
+      _mm512_store_pd(product + 8 * j, first[j]);
+      _mm512_store_pd(product + SPARSE_PANEL + 8 * j, second[j]);
+    }
   }
 }
 
-__attribute__((target("avx512f"))) static void add_slab_512(int lanes, PetscInt64 count, const int64_t *restrict begin, const int32_t *restrict place, const double *restrict value,
-                                                            const double *restrict panel, const char *ahead, PetscInt64 lines, PetscBool first, double *restrict product)
+__attribute__((target("avx512f"))) static void add_slab_512(int lanes, const Slab *slab)
 {
   switch (lanes) {
-  case 1: add_lanes(1, count, begin, place, value, panel, ahead, lines, first, product); break;
-  case 4: add_lanes(4, count, begin, place, value, panel, ahead, lines, first, product); break;
-  case 10: add_lanes(10, count, begin, place, value, panel, ahead, lines, first, product); break;
-  case 8: add_lanes(8, count, begin, place, value, panel, ahead, lines, first, product); break;
-  default: add_lanes(LANES, count, begin, place, value, panel, ahead, lines, first, product);
+  case 1: add_lanes(1, slab); break;
+  case 4: add_lanes(4, slab); break;
+  case 8: add_lanes(8, slab); break;
+  case 10: add_lanes(10, slab); break;
+  default: add_lanes(LANES, slab);
   }
 }
 #endif
 
 void sparse_products(const SparseCells *x, PetscInt64 first, PetscInt64 count, const double *panel, PetscInt64 columns, double *product)
 {
-  const PetscInt64 slabs = slabs_of(x->dimension);
+  const PetscInt64 slabs = slabs_of(x->dimension), pairs = (x->cells + 1) / 2, mine = (count + 1) / 2;
 
   if (count < 1) return;
   for (PetscInt64 s = 0; s < slabs; s++) {
-    const int64_t  *begin = x->begin + s * x->cells + first;
-    const PetscBool set = s ? PETSC_FALSE : PETSC_TRUE;
+    const double *const of_slab = panel + (size_t)s * SLAB * SPARSE_PANEL;
+    const Slab          slab = {.pairs = mine,
+                                .part = x->part + s * pairs + first / 2,
+                                .place = x->place,
+                                .value = x->value,
+                                .panel = panel,
+                                .ahead = (const char *)(of_slab + (size_t)SLAB * SPARSE_PANEL),
+                                .lines = (SLAB * LANES + mine - 1) / mine,
+                                .sets = s ? PETSC_FALSE : PETSC_TRUE,
+                                .product = product};
 #if HAVE_SPARSE_KERNEL
-    if (has_kernel()) {
-      add_slab_512(lanes_for(columns), count, begin, x->place, x->value, panel, (const char *)(panel + (size_t)(s + 1) * SLAB * SPARSE_PANEL), (SLAB * LANES + count - 1) / count, set, product);
+    if (sparseproducts_pay()) {
+      add_slab_512(lanes_for(columns), &slab);
       continue;
     }
 #endif
-    add_slab(count, begin, x->place, x->value, panel, set, product);
+    add_slab(&slab);
   }
 }

@@ -43,7 +43,7 @@ static double expected(int a, int n, int b, int m)
   return (double)(sum / ((long double)n * m));
 }
 
-static void check_pair(const SparseRows *x, const SparseRows *y, double right)
+static void check_pair(const SparseRows *x, const SparseRows *y, PetscBool packs, double right)
 {
   for (int single = 0; single < 2; single++) {
     DistanceCells a, b, *other = x == y ? &a : &b;
@@ -51,6 +51,7 @@ static void check_pair(const SparseRows *x, const SparseRows *y, double right)
 
     check_call(distancecells_create(x, GENES, &a));
     check_call(distancecells_create(y, GENES, &b));
+    a.packs = b.packs = packs;
     check_call(distance_mean(&a, other, &mean));
     check_close(mean, right, 1e-11, right);
     check_call(distance_part(&a, other, (PetscBool)single, 1, 0, &whole, &beside));
@@ -73,9 +74,11 @@ static void distances(void **state)
 
     fill(0, N, percent[p][0], &rows[0]);
     fill(1, M, percent[p][1], &rows[1]);
-    check_pair(&rows[0], &rows[1], expected(0, N, 1, M));
-    check_pair(&rows[0], &rows[0], expected(0, N, 0, N));
-    check_pair(&rows[1], &rows[0], expected(1, M, 0, N));
+    for (int packs = 0; packs < 2; packs++) {
+      check_pair(&rows[0], &rows[1], (PetscBool)packs, expected(0, N, 1, M));
+      check_pair(&rows[0], &rows[0], (PetscBool)packs, expected(0, N, 0, N));
+      check_pair(&rows[1], &rows[0], (PetscBool)packs, expected(1, M, 0, N));
+    }
     for (int s = 0; s < 2; s++) check_call(sparserows_free(&rows[s]));
   }
 }

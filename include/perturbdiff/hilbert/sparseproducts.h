@@ -7,25 +7,33 @@
 /* Cells of a panel. */
 enum { SPARSE_PANEL = 96 };
 
-/* Cells by their values that are not zero, slab of genes by slab, in each cell by cell: those of cell i in slab s are [begin[s * cells + i], begin[s * cells + i + 1]). */
+/* What two cells, 2 p and 2 p + 1, have in a slab of genes: `both` genes that both have, with two values each side by side; then `first` that only the first has, then those that only
+   the second has, up to the begin of the next part. */
 typedef struct {
-  PetscInt64 cells;
-  PetscInt   dimension;
-  int64_t   *begin;
-  int32_t   *place; /* in a panel: gene * SPARSE_PANEL */
-  double    *value;
+  int64_t begin;
+  int32_t both, first;
+} SparsePart;
+
+/* Cells by their values that are not zero, slab after slab, in each pair after pair. */
+typedef struct {
+  PetscInt64  cells; /* an odd last one has a partner without values */
+  PetscInt    dimension;
+  SparsePart *part;  /* (slabs, pairs), and the end of the last */
+  int32_t    *place; /* in a panel: gene * SPARSE_PANEL, at the first of a gene's values */
+  double     *value;
 } SparseCells;
 
-/* sparseproducts_pay - are they faster on this CPU than dense products by BLAS, where `density` of a cell's values are not zero? Without AVX-512 never. */
-PetscBool sparseproducts_pay(double density);
+/* sparseproducts_pay - are they faster on this CPU than dense products by BLAS? With AVX-512, even where no value is zero; without it never. */
+PetscBool sparseproducts_pay(void);
 
 /* sparsecells_create - the cells of some rows, whose columns need not ascend; rows may go then. Destroy: safe on a zeroed one. Not collective. */
 PetscErrorCode sparsecells_create(const SparseRows *rows, PetscInt dimension, SparseCells *cells);
 PetscErrorCode sparsecells_destroy(SparseCells *cells);
 
 /* sparsepanel_fill - cells [first, first + SPARSE_PANEL) of y, as far as there are so many, with all their values side by side: panel (dimension, SPARSE_PANEL), at a
-   multiple of 64 bytes. sparse_products - product (count, SPARSE_PANEL), contiguous, at a multiple of 64 bytes too, = x_i.y_j for cells [first, first + count) of x and the first
-   `columns` of a panel (what is beyond them is not defined), summed in double precision. One thread; thread-safe. */
+   multiple of 64 bytes; first is even. sparse_products - product (count rounded up to even, SPARSE_PANEL), contiguous, at a multiple of 64 bytes too, = x_i.y_j for cells
+   [first, first + count) of x, first even, and the first `columns` of a panel (what is beyond them, and the cell after an odd count, is not defined), summed in double precision.
+   One thread; thread-safe. */
 void sparsepanel_fill(const SparseCells *y, PetscInt64 first, double *panel);
 void sparse_products(const SparseCells *x, PetscInt64 first, PetscInt64 count, const double *panel, PetscInt64 columns, double *product);
 
