@@ -98,6 +98,13 @@ PetscErrorCode distancecells_prepare(DistanceCells *cells, PetscBool panels)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode distancecells_keep_panels(DistanceCells *cells)
+{
+  PetscFunctionBeginUser;
+  if (cells->panels) PetscCall(sparsecells_destroy(&cells->sparse));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode distancerows_create(DistanceCells *a, DistanceCells *b, PetscInt64 most, DistanceRows *d)
 {
   PetscInt64 tile;

@@ -2,6 +2,7 @@
 #include "evaluation/evaluate_internal.h"
 #include <math.h>
 #include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/threads.h>
 #include <string.h>
 
 /* Log value on the scale of the scores, in the precision of the matrix and scanpy's order (normalize_total, log1p): it decides which values are equal. */
@@ -141,6 +142,50 @@ static void append_row(void *context, const SparseRows *rows, PetscInt64 i, Pets
   scored_append(rows, rows->offset[i], rows->offset[i + 1], load->moves, &load->rows[slot]);
 }
 
+enum { CELLS_AT_ONCE = 64 }; /* that a thread reads */
+
+/* Cells that stay as they are in the file: it is known before where each goes. */
+typedef struct {
+  const GroupedFile *file;
+  const PetscInt    *slot;
+  const SparseRows  *rows; /* (slots) */
+  int64_t           *at;   /* (cells) in the rows of its slot */
+} PlainLoad;
+
+static PetscErrorCode load_cells(void *context, PetscInt64 k)
+{
+  const PlainLoad *load = context;
+
+  PetscFunctionBeginUser;
+  for (PetscInt64 i = k * CELLS_AT_ONCE; i < PetscMin((k + 1) * CELLS_AT_ONCE, load->file->cells); i++) {
+    if (load->slot[i] < 0) continue;
+    SparseRows cell = load->rows[load->slot[i]];
+    int64_t    offset[2] = {load->at[i]};
+
+    cell.rows = 0;
+    cell.offset = offset;
+    PetscCall(plainrows_append(load->file->plain, i, 1, &cell));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode load_plain(const GroupedFile *file, const PetscInt *slot, SparseRows *rows)
+{
+  PlainLoad load = {.file = file, .slot = slot, .rows = rows};
+
+  PetscFunctionBeginUser;
+  PetscCall(PetscMalloc1(file->cells, &load.at));
+  for (PetscInt64 i = 0; i < file->cells; i++) {
+    if (slot[i] < 0) continue;
+    SparseRows *to = &rows[slot[i]];
+    load.at[i] = to->offset[to->rows];
+    to->offset[++to->rows] = load.at[i] + file->entries[i];
+  }
+  PetscCall(threads_each(threads_that_allocate(), (file->cells + CELLS_AT_ONCE - 1) / CELLS_AT_ONCE, load_cells, &load));
+  PetscCall(PetscFree(load.at));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode groupedfile_load(GroupedFile *file, const SlotList *slots, PetscInt genes, const unsigned char *wanted, SparseRows *rows)
 {
   SlotLoad  load = {groupedfile_moves(file, file->position), rows};
@@ -162,7 +207,8 @@ PetscErrorCode groupedfile_load(GroupedFile *file, const SlotList *slots, PetscI
     PetscCall(sparserows_allocate(entries[2 * s], anndata_is_double(file->file), &rows[s]));
   }
   PetscCall(PetscFree(entries));
-  if (groupedfile_is_kept(file)) {
+  if (file->plain && !file->counts && !load.moves) PetscCall(load_plain(file, slot, rows));
+  else if (groupedfile_is_kept(file)) {
     for (PetscInt64 i = 0; i < file->cells; i++)
       if (slot[i] >= 0) PetscCall(groupedfile_append(file, i, load.moves, &rows[slot[i]]));
   } else PetscCall(read_slots(file, slot, append_row, &load));

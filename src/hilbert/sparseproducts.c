@@ -67,15 +67,23 @@ static void count_parts(PetscInt64 slabs, PetscInt64 pairs, const uint64_t *pres
   part->begin = end;
 }
 
-/* Entries of the genes in a set: a value of each, or of both cells side by side. */
-static inline int64_t put_entries(uint64_t set, PetscInt64 gene, PetscInt values, const double *x, const double *y, int64_t at, int32_t *restrict place, double *restrict value)
+static inline void put_value(SparseCells *cells, int64_t at, double value)
+{
+  if (cells->wide) cells->wide[at] = value;
+  else cells->value[at] = (float)value;
+}
+
+static inline double value_of(const SparseCells *cells, int64_t at) { return cells->wide ? cells->wide[at] : (double)cells->value[at]; }
+
+/* Entries of a slab's genes in a set: a value of each, x, or of both cells side by side; x, y: of the slab's genes. */
+static inline int64_t put_entries(uint64_t set, PetscInt values, const double *x, const double *y, int64_t at, SparseCells *cells)
 {
   for (; set; set &= set - 1, at += values) {
-    const PetscInt64 g = gene + __builtin_ctzll(set);
+    const int g = __builtin_ctzll(set);
 
-    place[at] = (int32_t)(g * SPARSE_PANEL);
-    value[at] = x[g];
-    if (values == 2) value[at + 1] = y[g];
+    cells->place[at] = (uint16_t)(g * SPARSE_PANEL);
+    put_value(cells, at, x[g]);
+    if (values == 2) put_value(cells, at + 1, y[g]);
   }
   return at;
 }
@@ -92,9 +100,9 @@ static void put_pair(const SparseRows *rows, PetscInt64 pair, PetscInt dimension
     const uint64_t first = present[2 * pair * slabs + s], second = present[(2 * pair + 1) * slabs + s];
     int64_t        at = cells->part[s * pairs + pair].begin;
 
-    at = put_entries(first & second, s * SLAB, 2, x, y, at, cells->place, cells->value);
-    at = put_entries(first & ~second, s * SLAB, 1, x, NULL, at, cells->place, cells->value);
-    put_entries(second & ~first, s * SLAB, 1, y, NULL, at, cells->place, cells->value);
+    at = put_entries(first & second, 2, x + s * SLAB, y + s * SLAB, at, cells);
+    at = put_entries(first & ~second, 1, x + s * SLAB, NULL, at, cells);
+    put_entries(second & ~first, 1, y + s * SLAB, NULL, at, cells);
   }
 }
 
@@ -107,11 +115,11 @@ PetscErrorCode sparsecells_create(const SparseRows *rows, PetscInt dimension, Sp
   double          *dense;
 
   PetscFunctionBeginUser;
-  PetscCheck(dimension <= INT32_MAX / SPARSE_PANEL, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "%lld genes", (long long)dimension);
   *cells = (SparseCells){.cells = rows->rows, .dimension = dimension};
   PetscCall(PetscMalloc1(slabs * pairs + 1, &cells->part));
   PetscCall(PetscMalloc1(entries, &cells->place));
-  PetscCall(PetscMalloc1(entries, &cells->value));
+  if (rows->wide) PetscCall(PetscMalloc1(entries, &cells->wide));
+  else PetscCall(PetscMalloc1(entries, &cells->value));
   PetscCall(PetscCalloc1(2 * pairs * slabs, &present));
   PetscCall(PetscMalloc1((size_t)threads * 2 * (size_t)dimension, &dense));
 #pragma omp parallel for num_threads(threads)
@@ -130,6 +138,7 @@ PetscErrorCode sparsecells_destroy(SparseCells *cells)
   PetscCall(PetscFree(cells->part));
   PetscCall(PetscFree(cells->place));
   PetscCall(PetscFree(cells->value));
+  PetscCall(PetscFree(cells->wide));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -137,7 +146,7 @@ PetscErrorCode sparsecells_destroy(SparseCells *cells)
 static inline void fill_columns(const SparseCells *y, int64_t begin, int64_t end, PetscInt values, double *column)
 {
   for (int64_t e = begin; e < end; e += values)
-    for (PetscInt k = 0; k < values; k++) column[y->place[e] + k] = y->value[e + k];
+    for (PetscInt k = 0; k < values; k++) column[y->place[e] + k] = value_of(y, e + k);
 }
 
 void sparsepanel_fill(const SparseCells *y, PetscInt64 first, double *panel)
@@ -150,7 +159,7 @@ void sparsepanel_fill(const SparseCells *y, PetscInt64 first, double *panel)
     for (PetscInt64 p = first / 2; p < (end + 1) / 2; p++) {
       const SparsePart *part = y->part + s * pairs + p;
       const int64_t     only = part->begin + 2 * part->both;
-      double *const     column = panel + 2 * p - first;
+      double *const     column = panel + s * SLAB * SPARSE_PANEL + 2 * p - first;
 
       fill_columns(y, part->begin, only, 2, column);
       fill_columns(y, only, only + part->first, 1, column);
@@ -161,14 +170,14 @@ void sparsepanel_fill(const SparseCells *y, PetscInt64 first, double *panel)
 
 /* What all pairs of a slab add: product (2 * pairs, SPARSE_PANEL) += values x panel; the first slab's sets it. */
 typedef struct {
-  PetscInt64        pairs;
-  const SparsePart *part;
-  const int32_t    *place;
-  const double     *value, *panel;
-  const char       *ahead; /* the next slab, which comes from memory meanwhile: `lines` of it for every pair */
-  PetscInt64        lines;
-  PetscBool         sets;
-  double           *product;
+  const SparseCells *cells;
+  PetscInt64         pairs;
+  const SparsePart  *part;
+  const double      *panel; /* the slab of it */
+  const char        *ahead; /* the next slab, which comes from memory meanwhile: `lines` of it for every pair */
+  PetscInt64         lines;
+  PetscBool          sets;
+  double            *product;
 } Slab;
 
 static void add_slab(const Slab *slab)
@@ -181,32 +190,37 @@ static void add_slab(const Slab *slab)
     const int64_t only = part->begin + 2 * part->both;
 
     for (int64_t e = part->begin; e < part[1].begin; e += e < only ? 2 : 1) {
-      const double *y = slab->panel + slab->place[e];
+      const double *y = slab->panel + slab->cells->place[e];
 
       for (int j = 0; j < SPARSE_PANEL; j++) {
-        if (e < only + part->first) product[j] += slab->value[e] * y[j];
-        if (e < only || e >= only + part->first) product[SPARSE_PANEL + j] += slab->value[e < only ? e + 1 : e] * y[j];
+        if (e < only + part->first) product[j] += value_of(slab->cells, e) * y[j];
+        if (e < only || e >= only + part->first) product[SPARSE_PANEL + j] += value_of(slab->cells, e < only ? e + 1 : e) * y[j];
       }
     }
   }
 }
 
 #if HAVE_SPARSE_KERNEL
+/* A value in all places of a vector. */
+  #define SPREAD(e) (narrow ? _mm512_cvtps_pd(_mm256_set1_ps(value[e])) : _mm512_set1_pd(wide[e]))
 /* sum (lanes) += the values [e, end) of one cell x the panel. */
-  #define ADD_ONE(sum, end)                                                                                       \
-    _Pragma("GCC unroll 4") for (; e < (end); e++)                                                                \
-    {                                                                                                             \
-      const double *y = slab->panel + slab->place[e];                                                             \
-      const __m512d x = _mm512_set1_pd(slab->value[e]);                                                           \
+  #define ADD_ONE(sum, end)                                                                                                    \
+    _Pragma("GCC unroll 4") for (; e < (end); e++)                                                                             \
+    {                                                                                                                          \
+      const double *y = panel + place[e];                                                                                      \
+      const __m512d x = SPREAD(e);                                                                                             \
       _Pragma("GCC unroll 12") for (int j = 0; j < lanes; j++) sum[j] = _mm512_fmadd_pd(x, _mm512_load_pd(y + 8 * j), sum[j]); \
     }
 
-/* The same in registers, of the first 8 * lanes cells of the panel. */
-__attribute__((target("avx512f"), always_inline)) static inline void add_lanes(const int lanes, const Slab *slab)
+/* The same in registers, of the first 8 * lanes cells of the panel; narrow: values in single precision. */
+__attribute__((target("avx512f"), always_inline)) static inline void add_lanes(const int lanes, const int narrow, const Slab *slab)
 {
-  const char *ahead = slab->ahead;
-  double     *product = slab->product;
-  int64_t     e = slab->part->begin;
+  const uint16_t *const place = slab->cells->place;
+  const float *const    value = slab->cells->value;
+  const double *const   wide = slab->cells->wide, *const panel = slab->panel;
+  const char           *ahead = slab->ahead;
+  double               *product = slab->product;
+  int64_t               e = slab->part->begin;
 
   for (const SparsePart *part = slab->part, *last = part + slab->pairs; part < last; part++, product += 2 * SPARSE_PANEL) {
     const int64_t only = e + 2 * part->both;
@@ -220,8 +234,8 @@ __attribute__((target("avx512f"), always_inline)) static inline void add_lanes(c
     }
   #pragma GCC unroll 2
     for (; e < only; e += 2) {
-      const double *y = slab->panel + slab->place[e];
-      const __m512d x0 = _mm512_set1_pd(slab->value[e]), x1 = _mm512_set1_pd(slab->value[e + 1]);
+      const double *y = panel + place[e];
+      const __m512d x0 = SPREAD(e), x1 = SPREAD(e + 1);
   #pragma GCC unroll 12
       for (int j = 0; j < lanes; j++) {
         const __m512d of_panel = _mm512_load_pd(y + 8 * j);
@@ -239,14 +253,16 @@ __attribute__((target("avx512f"), always_inline)) static inline void add_lanes(c
   }
 }
 
+/* Compiled for both kinds of values. */
+  #define ADD_LANES(lanes) slab->cells->wide ? add_lanes(lanes, 0, slab) : add_lanes(lanes, 1, slab)
 __attribute__((target("avx512f"))) static void add_slab_512(int lanes, const Slab *slab)
 {
   switch (lanes) {
-  case 1: add_lanes(1, slab); break;
-  case 4: add_lanes(4, slab); break;
-  case 8: add_lanes(8, slab); break;
-  case 10: add_lanes(10, slab); break;
-  default: add_lanes(LANES, slab);
+  case 1: ADD_LANES(1); break;
+  case 4: ADD_LANES(4); break;
+  case 8: ADD_LANES(8); break;
+  case 10: ADD_LANES(10); break;
+  default: ADD_LANES(LANES);
   }
 }
 #endif
@@ -258,11 +274,10 @@ void sparse_products(const SparseCells *x, PetscInt64 first, PetscInt64 count, c
   if (count < 1) return;
   for (PetscInt64 s = 0; s < slabs; s++) {
     const double *const of_slab = panel + (size_t)s * SLAB * SPARSE_PANEL;
-    const Slab          slab = {.pairs = mine,
+    const Slab          slab = {.cells = x,
+                                .pairs = mine,
                                 .part = x->part + s * pairs + first / 2,
-                                .place = x->place,
-                                .value = x->value,
-                                .panel = panel,
+                                .panel = of_slab,
                                 .ahead = (const char *)(of_slab + (size_t)SLAB * SPARSE_PANEL),
                                 .lines = (SLAB * LANES + mine - 1) / mine,
                                 .sets = s ? PETSC_FALSE : PETSC_TRUE,

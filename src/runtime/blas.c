@@ -58,6 +58,8 @@ static void mend(char **argv, const char *wanted)
   if (asked && *asked && first_rank())
     fprintf(stderr, "warning: OPENBLAS_CORETYPE=%s is too old for this CPU, %s taken instead; PERTURBDIFF_KEEP_BLAS=1 keeps it\n", asked, wanted);
   if (setenv(marker, "1", 1) || setenv("OPENBLAS_CORETYPE", wanted, 1)) return;
+  /* Its idle threads go to sleep after 2^18 ticks, a tenth of a millisecond, not after 2^26, which they would take from ours. */
+  (void)setenv("OPENBLAS_THREAD_TIMEOUT", "18", 0);
   fflush(NULL);
   execv("/proc/self/exe", argv);
   /* Not replaced: programs started from here get their own try. */

@@ -26,4 +26,6 @@ void launch_shortcuts(void)
      file pointers, is not for a process alone. */
   (void)setenv("OMPI_MCA_orte_create_session_dirs", "0", 0);
   (void)setenv("OMPI_MCA_sharedfp", "^sm", 0);
+  /* Nor does a process alone choose cores by their way to devices, for which displays and the PCI bus would be asked. */
+  (void)setenv("HWLOC_COMPONENTS", "-gl,-opencl,-pci,-linuxio", 0);
 }

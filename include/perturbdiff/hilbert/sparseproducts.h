@@ -19,8 +19,9 @@ typedef struct {
   PetscInt64  cells; /* an odd last one has a partner without values */
   PetscInt    dimension;
   SparsePart *part;  /* (slabs, pairs), and the end of the last */
-  int32_t    *place; /* in a panel: gene * SPARSE_PANEL, at the first of a gene's values */
-  double     *value;
+  uint16_t   *place; /* in a slab of a panel: gene * SPARSE_PANEL, at the first of a gene's values */
+  float      *value; /* NULL where values are kept in double precision: */
+  double     *wide;
 } SparseCells;
 
 /* sparseproducts_pay - are they faster on this CPU than dense products by BLAS? With AVX-512, even where no value is zero; without it never. */
