@@ -112,10 +112,10 @@ static PetscErrorCode load_store(CellView *view, const unsigned char *wanted, Sp
 /* The cells of a group of a file that is kept, to rows that have room. */
 static PetscErrorCode append_group(const CellView *view, PetscInt group, SparseRows *rows)
 {
-  const int32_t *moves = groupedfile_moves(view->file, view->position);
+  const PetscInt64 begin = view->member_begin[group];
 
   PetscFunctionBeginUser;
-  for (PetscInt64 k = view->member_begin[group]; k < view->member_begin[group + 1]; k++) PetscCall(groupedfile_append(view->file, view->member[k], moves, rows));
+  PetscCall(groupedfile_append_cells(view->file, view->member_begin[group + 1] - begin, view->member + begin, groupedfile_moves(view->file, view->position), rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -9,8 +9,8 @@
 #include <perturbdiff/runtime/memory.h>
 #include <string.h>
 
-/* Cells of a tile of sparse products where the columns are the sparse ones; rows of a dense product, of PRODUCT values where that leaves LEAST_ROWS. */
-enum { TILE_CELLS = 256, PRODUCT_ROWS = 96, LEAST_ROWS = 16, PRODUCT = 1 << 21, CACHE_LINE = 64 };
+/* Sparse cells of a tile of products, 200 KB, which stays in the second cache; rows of a dense product, of PRODUCT values where that leaves LEAST_ROWS; cells of a square that is mirrored. */
+enum { TILE_CELLS = 256, SQUARE = 32, PRODUCT_ROWS = 96, LEAST_ROWS = 16, PRODUCT = 1 << 21, CACHE_LINE = 64 };
 
 PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, DistanceCells *cells)
 {
@@ -105,7 +105,7 @@ PetscErrorCode distancecells_keep_panels(DistanceCells *cells)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode distancerows_create(DistanceCells *a, DistanceCells *b, PetscInt64 most, DistanceRows *d)
+PetscErrorCode distancerows_create(DistanceCells *a, DistanceCells *b, DistanceRows *d)
 {
   PetscInt64 tile;
 
@@ -126,9 +126,7 @@ PetscErrorCode distancerows_create(DistanceCells *a, DistanceCells *b, PetscInt6
     if (a != b) PetscCall(make_form(other, FORM_PANELS));
     d->fills = a == b && !a->panels ? PETSC_TRUE : PETSC_FALSE;
     d->step = d->way == PRODUCTS_OF_SPARSE_ROWS ? SPARSE_PANEL : TILE_CELLS;
-    tile = d->way == PRODUCTS_OF_SPARSE_ROWS ? PetscMin(most, a->cells) + 2 : 0;
-    if (d->way == PRODUCTS_OF_SPARSE_COLUMNS || a == b) tile = PetscMax(tile, TILE_CELLS + 1);
-    tile = SPARSE_PANEL * (tile + (d->fills ? a->genes : 0));
+    tile = SPARSE_PANEL * (TILE_CELLS + 1 + (d->fills ? a->genes : 0));
   }
   /* Of a thread: a tile of products, then a panel; the values of a cell. */
   d->tile_size = (size_t)(tile + 7) / 8 * 8;
@@ -180,18 +178,21 @@ static void finish(const DistanceRows *d, PetscInt64 i, PetscInt64 column, Petsc
   square_roots(columns, product, d->narrow ? d->narrow + at : NULL, d->wide ? d->wide + at : NULL);
 }
 
-/* A cell with itself and its mirror image. */
+/* A cell with itself and its mirror image, in squares that stay in the first cache. */
 static void mirror(const DistanceRows *d, PetscInt64 first, PetscInt64 rows)
 {
-  const size_t m = (size_t)d->b->cells;
+  const size_t     m = (size_t)d->b->cells;
+  const PetscInt64 squares = (rows + SQUARE - 1) / SQUARE;
 
-#pragma omp parallel for schedule(dynamic, 16)
-  for (PetscInt64 i = 0; i < rows; i++)
-    for (PetscInt64 j = i + 1; j < rows; j++) {
-      const size_t above = (size_t)i * m + (size_t)(first + j), below = (size_t)j * m + (size_t)(first + i);
-      if (d->narrow) d->narrow[above] = d->narrow[below];
-      if (d->wide) d->wide[above] = d->wide[below];
-    }
+#pragma omp parallel for schedule(dynamic, 1) num_threads(d->threads)
+  for (PetscInt64 s = 0; s < squares; s++)
+    for (PetscInt64 t = s; t < squares; t++)
+      for (PetscInt64 i = s * SQUARE; i < PetscMin(rows, (s + 1) * SQUARE); i++)
+        for (PetscInt64 j = PetscMax(i + 1, t * SQUARE); j < PetscMin(rows, (t + 1) * SQUARE); j++) {
+          const size_t above = (size_t)i * m + (size_t)(first + j), below = (size_t)j * m + (size_t)(first + i);
+          if (d->narrow) d->narrow[above] = d->narrow[below];
+          if (d->wide) d->wide[above] = d->wide[below];
+        }
 }
 
 /* A panel of `of`, filled after the tile where it is not kept. */
@@ -208,11 +209,15 @@ static const double *panel_of(const DistanceRows *d, const DistanceCells *of, Pe
 static void sparse_rows(const DistanceRows *d, PetscInt64 first, PetscInt64 rows, PetscInt64 panel, double *tile, double *cell)
 {
   const PetscInt64 column = panel * SPARSE_PANEL, end = first + rows, columns = PetscMin(SPARSE_PANEL, (d->a == d->b ? end : d->b->cells) - column);
-  const PetscInt64 from = d->a == d->b ? PetscMax(first, column) : first, even = from - from % 2;
+  const PetscInt64 from = d->a == d->b ? PetscMax(first, column) : first;
+  const double    *y = panel_of(d, d->b, panel, tile);
 
-  sparse_products(d->sparse, even, end - even, panel_of(d, d->b, panel, tile), columns, tile);
-  for (PetscInt64 i = from; i < end; i++)
-    finish(d, i, column, columns, tile + (i - even) * SPARSE_PANEL, (size_t)(i - first) * (size_t)d->b->cells + (size_t)column, cell);
+  for (PetscInt64 begin = from - from % 2, after; begin < end; begin = after) {
+    after = PetscMin(end, begin + TILE_CELLS);
+    sparse_products(d->sparse, begin, after - begin, y, columns, tile);
+    for (PetscInt64 i = PetscMax(from, begin); i < after; i++)
+      finish(d, i, column, columns, tile + (i - begin) * SPARSE_PANEL, (size_t)(i - first) * (size_t)d->b->cells + (size_t)column, cell);
+  }
 }
 
 /* Rows [row, end) of one panel y, of a block that begins with `first`, and columns [column, column + TILE_CELLS) up to the last; the last row of the tile takes parts of its transpose. */

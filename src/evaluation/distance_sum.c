@@ -109,7 +109,7 @@ PetscErrorCode distance_part(DistanceCells *a, DistanceCells *b, PetscBool singl
   }
   /* No more rows than the part has: its last ones would be made in vain. */
   s.most = PetscMin(PetscMax(LEAST, BLOCK / m), (start + pairs - 1) / m - start / m + 1);
-  PetscCall(distancerows_create(a, b, s.most, &s.distances));
+  PetscCall(distancerows_create(a, b, &s.distances));
   if (single) PetscCall(PetscMalloc1(s.most * m, &s.distances.narrow));
   if (!single || mean) PetscCall(PetscMalloc1(s.most * m, &s.distances.wide));
   *sum = tree_sum(&s, start, pairs);
@@ -127,7 +127,7 @@ PetscErrorCode distance_mean(DistanceCells *a, DistanceCells *b, double *mean)
   double           sum = 0;
 
   PetscFunctionBeginUser;
-  PetscCall(distancerows_create(a, b, most, &d));
+  PetscCall(distancerows_create(a, b, &d));
   PetscCall(PetscMalloc1(most * m, &d.wide));
   for (PetscInt64 first = 0; first < n; first += most) {
     const PetscInt64 rows = PetscMin(most, n - first);

@@ -37,6 +37,7 @@ typedef struct {
   AnnColumn   column[AXES];
   int64_t    *key;          /* (cells), -1: a label is missing */
   int32_t    *entries;      /* (cells) values that are not zero */
+  PetscBool   wide;         /* values are in double precision */
   PetscBool   counts;       /* values are whole numbers */
   double      library_size; /* to which counts are brought */
   double     *type_library; /* (levels of the cell type column) the same of each cell type; NULL: library_size for all */
@@ -81,15 +82,17 @@ void groupedfile_scale(const GroupedFile *file, PetscInt64 first, SparseRows *ro
 PetscErrorCode groupedfile_rows(GroupedFile *file, PetscInt64 first, PetscInt64 count, SparseRows *rows);
 /* groupedfile_is_kept - are cells at hand one by one, kept in memory or plain in the file? groupedfile_append - then the scored genes of a cell, on the scale of the scores, behind the rows of
    `to`, which have room for all its entries (file->entries) and values of the file's precision; by any thread. moves: groupedfile_moves of the place of each gene of the file among
-   those scored (-1: not scored), which is NULL where none moves and none is left out. User error: the file became shorter. */
+   those scored (-1: not scored), which is NULL where none moves and none is left out. groupedfile_append_cells - some cells, by all threads where they stay as they are in the file. User error: the
+   file became shorter. */
 PetscBool      groupedfile_is_kept(const GroupedFile *file);
 const int32_t *groupedfile_moves(const GroupedFile *file, const int32_t *position);
 PetscErrorCode groupedfile_append(const GroupedFile *file, PetscInt64 cell, const int32_t *moves, SparseRows *to);
+PetscErrorCode groupedfile_append_cells(const GroupedFile *file, PetscInt64 count, const PetscInt64 *cell, const int32_t *moves, SparseRows *to);
 /* The scored genes among entries [begin, after) of `from`, a cell's, as a row behind those of `to`; moves as above. Zeros are left out. */
 void scored_append(const SparseRows *from, int64_t begin, int64_t after, const int32_t *moves, SparseRows *to);
 /* groupedfile_keys - fill key. Not collective. User error: a label that the axes do not have. */
 PetscErrorCode groupedfile_keys(GroupedFile *file, const char *real, const Axes *axes);
-/* groupedfile_controls - numbers of cells and means of the controls, read in chunks; no rows. groupedfile_load - rows of the wanted slots. Not collective; the same
+/* groupedfile_controls - numbers of cells and means of the controls, read in chunks; no rows; of plain files by any thread. groupedfile_load - rows of the wanted slots. Not collective; the same
    means on every rank. */
 PetscErrorCode groupedfile_controls(GroupedFile *file, const SlotList *slots, PetscInt genes, SlotCells *cells);
 PetscErrorCode groupedfile_load(GroupedFile *file, const SlotList *slots, PetscInt genes, const unsigned char *wanted, SparseRows *rows);

@@ -1,6 +1,7 @@
 /* The files of an evaluation: opened, matched, and read batch by batch of groups. */
 #include "evaluation/evaluation_state.h"
 #include <perturbdiff/runtime.h>
+#include <perturbdiff/runtime/threads.h>
 #include <string.h>
 
 PetscErrorCode evaluate_is_store(MPI_Comm comm, const char *path, PetscBool *store)
@@ -152,6 +153,26 @@ static PetscErrorCode deal_groups(Evaluation *e, const KeyTable *real, const Key
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Means of the controls of the real file (f = 0), or of a predicted one. */
+static PetscErrorCode controls_task(void *context, PetscInt64 f)
+{
+  Evaluation *e = context;
+
+  PetscFunctionBeginUser;
+  if (f) PetscCall(groupedfile_controls(&e->file[f - 1], &e->slots, e->genes, &e->file_cells[f - 1]));
+  else if (!e->store) PetscCall(groupedfile_controls(&e->real, &e->slots, e->genes, &e->real_cells));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Threads for that: HDF5 serves one. */
+static int threads_for_controls(const Evaluation *e)
+{
+  PetscBool plain = e->store || e->real.plain ? PETSC_TRUE : PETSC_FALSE;
+
+  for (PetscInt f = 0; f < e->options->predictions; f++) plain = plain && e->file[f].plain ? PETSC_TRUE : PETSC_FALSE;
+  return plain ? threads_that_allocate() : 1;
+}
+
 /* Groups, their owners, the means of their controls. */
 PetscErrorCode evaluation_prepare_groups(Evaluation *e, const KeyTable *real)
 {
@@ -170,12 +191,10 @@ PetscErrorCode evaluation_prepare_groups(Evaluation *e, const KeyTable *real)
   if (e->store) {
     PetscCall(cellstore_means(e->store, e->comm, &e->means));
     PetscCall(storecells_controls(e->store, e->means, &e->axes, &e->slots, e->position, e->genes, &e->real_cells));
-  } else {
-    PetscCallAgree(e->comm, groupedfile_controls(&e->real, &e->slots, e->genes, &e->real_cells));
-    PetscCall(slotcells_list(&e->real, &e->slots, &e->real_cells));
   }
+  PetscCallAgree(e->comm, threads_each(threads_for_controls(e), 1 + o->predictions, controls_task, e));
+  if (!e->store) PetscCall(slotcells_list(&e->real, &e->slots, &e->real_cells));
   for (PetscInt f = 0; f < o->predictions; f++) {
-    PetscCallAgree(e->comm, groupedfile_controls(&e->file[f], &e->slots, e->genes, &e->file_cells[f]));
     PetscCall(slotcells_list(&e->file[f], &e->slots, &e->file_cells[f]));
     PetscCall(keytable_destroy(&predicted[f]));
   }

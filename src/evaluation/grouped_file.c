@@ -140,7 +140,7 @@ static PetscErrorCode scan_some(void *context, PetscInt64 k)
 static PetscErrorCode scan_plain(MPI_Comm all, PetscInt64 begin, PetscInt64 end, double *sum, GroupedFile *file, Scan *scan)
 {
   const PetscInt64 blocks = (end - begin + SCAN_ROWS - 1) / SCAN_ROWS;
-  PlainScan       work = {file, begin, end, anndata_is_double(file->file), sum, NULL};
+  PlainScan       work = {file, begin, end, file->wide, sum, NULL};
   int              good;
 
   PetscFunctionBeginUser;
@@ -175,7 +175,7 @@ static double median_of_positive(PetscInt64 count, double *sum)
 /* Chunks of this rank's rows into memory that the ranks of a node share. */
 static PetscErrorCode keep_rows(MPI_Comm node, PetscInt chunks, SparseRows *chunk, PetscInt64 first, GroupedFile *file)
 {
-  const PetscBool wide = anndata_is_double(file->file);
+  const PetscBool wide = file->wide;
   const size_t    each = wide ? sizeof(double) : sizeof(float);
   const MPI_Aint  to_values = (MPI_Aint)(((size_t)file->cells + 1) * sizeof(int64_t));
   int64_t        own = 0, before = 0, all;
@@ -357,6 +357,7 @@ PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *con
   file->path = path;
   PetscCall(anndata_open(comm, path, &file->file));
   PetscCall(anndata_keep_double(file->file));
+  file->wide = anndata_is_double(file->file);
   PetscCall(anndata_shape(file->file, &file->cells, &file->genes));
   for (int a = 0; a < AXES; a++)
     if (*column[a]) PetscCall(anndata_column(file->file, "obs", column[a], &file->column[a]));

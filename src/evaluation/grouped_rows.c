@@ -96,6 +96,46 @@ PetscErrorCode groupedfile_append(const GroupedFile *file, PetscInt64 cell, cons
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+enum { CELLS_AT_ONCE = 64 }; /* that a thread reads */
+
+/* Cells that stay as they are in the file: it is known before where each goes. */
+typedef struct {
+  const GroupedFile *file;
+  PetscInt64         count, first; /* first: row of the first */
+  const PetscInt64  *cell;         /* (count) */
+  const SparseRows  *to;
+} PlainCells;
+
+static PetscErrorCode read_some(void *context, PetscInt64 k)
+{
+  const PlainCells *s = context;
+
+  PetscFunctionBeginUser;
+  for (PetscInt64 i = k * CELLS_AT_ONCE; i < PetscMin((k + 1) * CELLS_AT_ONCE, s->count); i++) {
+    int64_t    offset[2] = {s->to->offset[s->first + i]};
+    SparseRows row = *s->to;
+
+    row.rows = 0;
+    row.offset = offset;
+    PetscCall(plainrows_append(s->file->plain, s->cell[i], 1, &row));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode groupedfile_append_cells(const GroupedFile *file, PetscInt64 count, const PetscInt64 *cell, const int32_t *moves, SparseRows *to)
+{
+  PlainCells cells = {.file = file, .count = count, .first = to->rows, .cell = cell, .to = to};
+
+  PetscFunctionBeginUser;
+  if (!file->plain || file->counts || moves) {
+    for (PetscInt64 i = 0; i < count; i++) PetscCall(groupedfile_append(file, cell[i], moves, to));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  for (PetscInt64 i = 0; i < count; i++, to->rows++) to->offset[to->rows + 1] = to->offset[to->rows] + file->entries[cell[i]];
+  PetscCall(threads_each(threads_that_allocate(), (count + CELLS_AT_ONCE - 1) / CELLS_AT_ONCE, read_some, &cells));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Slot of every cell, -1: not needed. */
 static PetscErrorCode slots_of_cells(const GroupedFile *file, const SlotList *slots, const unsigned char *needed, PetscInt **slot)
 {
@@ -142,50 +182,6 @@ static void append_row(void *context, const SparseRows *rows, PetscInt64 i, Pets
   scored_append(rows, rows->offset[i], rows->offset[i + 1], load->moves, &load->rows[slot]);
 }
 
-enum { CELLS_AT_ONCE = 64 }; /* that a thread reads */
-
-/* Cells that stay as they are in the file: it is known before where each goes. */
-typedef struct {
-  const GroupedFile *file;
-  const PetscInt    *slot;
-  const SparseRows  *rows; /* (slots) */
-  int64_t           *at;   /* (cells) in the rows of its slot */
-} PlainLoad;
-
-static PetscErrorCode load_cells(void *context, PetscInt64 k)
-{
-  const PlainLoad *load = context;
-
-  PetscFunctionBeginUser;
-  for (PetscInt64 i = k * CELLS_AT_ONCE; i < PetscMin((k + 1) * CELLS_AT_ONCE, load->file->cells); i++) {
-    if (load->slot[i] < 0) continue;
-    SparseRows cell = load->rows[load->slot[i]];
-    int64_t    offset[2] = {load->at[i]};
-
-    cell.rows = 0;
-    cell.offset = offset;
-    PetscCall(plainrows_append(load->file->plain, i, 1, &cell));
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode load_plain(const GroupedFile *file, const PetscInt *slot, SparseRows *rows)
-{
-  PlainLoad load = {.file = file, .slot = slot, .rows = rows};
-
-  PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(file->cells, &load.at));
-  for (PetscInt64 i = 0; i < file->cells; i++) {
-    if (slot[i] < 0) continue;
-    SparseRows *to = &rows[slot[i]];
-    load.at[i] = to->offset[to->rows];
-    to->offset[++to->rows] = load.at[i] + file->entries[i];
-  }
-  PetscCall(threads_each(threads_that_allocate(), (file->cells + CELLS_AT_ONCE - 1) / CELLS_AT_ONCE, load_cells, &load));
-  PetscCall(PetscFree(load.at));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 PetscErrorCode groupedfile_load(GroupedFile *file, const SlotList *slots, PetscInt genes, const unsigned char *wanted, SparseRows *rows)
 {
   SlotLoad  load = {groupedfile_moves(file, file->position), rows};
@@ -204,11 +200,10 @@ PetscErrorCode groupedfile_load(GroupedFile *file, const SlotList *slots, PetscI
     if (!wanted[s]) continue;
     rows[s] = (SparseRows){.columns = genes};
     PetscCall(PetscCalloc1(entries[2 * s + 1] + 1, &rows[s].offset));
-    PetscCall(sparserows_allocate(entries[2 * s], anndata_is_double(file->file), &rows[s]));
+    PetscCall(sparserows_allocate(entries[2 * s], file->wide, &rows[s]));
   }
   PetscCall(PetscFree(entries));
-  if (file->plain && !file->counts && !load.moves) PetscCall(load_plain(file, slot, rows));
-  else if (groupedfile_is_kept(file)) {
+  if (groupedfile_is_kept(file)) {
     for (PetscInt64 i = 0; i < file->cells; i++)
       if (slot[i] >= 0) PetscCall(groupedfile_append(file, i, load.moves, &rows[slot[i]]));
   } else PetscCall(read_slots(file, slot, append_row, &load));
@@ -243,7 +238,7 @@ static PetscErrorCode sum_kept(const GroupedFile *file, const PetscInt *slot, co
 
   PetscFunctionBeginUser;
   placed.moves = NULL;
-  PetscCall(sparserows_allocate(file->genes, anndata_is_double(file->file), &row));
+  PetscCall(sparserows_allocate(file->genes, file->wide, &row));
   for (PetscInt64 i = 0; i < file->cells; i++) {
     if (slot[i] < 0) continue;
     row.rows = 0;

@@ -122,9 +122,9 @@ typedef struct {
   double        *tile, *cell; /* (threads, ...) scratch */
 } DistanceRows;
 
-/* distancerows_create - for blocks of at most `most` rows. distancerows_fill - the block of rows [first, first + rows); uses the OpenMP threads where it is not called by one of several, BLAS must run
+/* distancerows_create, distancerows_fill - the block of rows [first, first + rows); uses the OpenMP threads where it is not called by one of several, BLAS must run
    one then. Not collective. */
-PetscErrorCode distancerows_create(DistanceCells *a, DistanceCells *b, PetscInt64 most, DistanceRows *distances);
+PetscErrorCode distancerows_create(DistanceCells *a, DistanceCells *b, DistanceRows *distances);
 PetscErrorCode distancerows_destroy(DistanceRows *distances);
 void           distancerows_fill(const DistanceRows *distances, PetscInt64 first, PetscInt64 rows);
 

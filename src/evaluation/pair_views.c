@@ -147,7 +147,7 @@ static PetscErrorCode view_create(const Axes *axes, GroupedFile *file, CellStore
                      .perturbations = perturbations,
                      .genes = genes,
                      .cells = file ? file->cells : cellstore_table(store)->cells,
-                     .single = file && anndata_is_double(file->file) ? PETSC_FALSE : PETSC_TRUE,
+                     .single = file && file->wide ? PETSC_FALSE : PETSC_TRUE,
                      .dense = file && !anndata_exists(file->file, "X/indptr") ? PETSC_TRUE : PETSC_FALSE};
   PetscCall(PetscMalloc1(axes->count[0], &place));
   for (PetscInt c = 0; c < axes->count[0]; c++) place[c] = -1;

@@ -17,8 +17,9 @@ typedef struct {
   double     *change; /* (count, width) mean changes from the control: the real one (genes), then those of all rows */
   PetscInt    first;  /* of the batch */
   PetscBool   loads, frees; /* a task its group's rows */
-  PetscInt   *shown;  /* (batch) what is shown */
-  ShownGroup *drawn;
+  PetscInt   *shown;  /* what is shown */
+  ShownGroup *drawn, *waiting; /* (batch) cells of it; those of the batch before, whose components are to be found */
+  PetscInt    waits;
 } Scoring;
 
 static const double *real_control(const Evaluation *e, PetscInt slot)
@@ -414,40 +415,58 @@ static PetscErrorCode shown_task(void *context, PetscInt64 i)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Components are found by ScaLAPACK: one group after the other, in small products for which BLAS's threads are not worth waking. */
-static PetscErrorCode write_components(Scoring *s, PetscInt count)
+/* Components of what waits, and an end of it. They are found by ScaLAPACK: one group after the other. */
+static PetscErrorCode write_components(void *context)
 {
-  const int      blas_threads = openblas_get_num_threads();
-  PetscErrorCode code = PETSC_SUCCESS;
+  Scoring *s = context;
 
   PetscFunctionBeginUser;
-  openblas_set_num_threads(1);
-  for (PetscInt i = 0; i < count && !code; i++) code = shown_components(s->t->analyses, s->t, &s->drawn[i]);
-  openblas_set_num_threads(blas_threads);
-  PetscCall(code);
-  for (PetscInt i = 0; i < count; i++) PetscCall(shown_free(s->t, &s->drawn[i]));
+  for (PetscInt i = 0; i < s->waits; i++) {
+    PetscCall(shown_components(s->t->analyses, s->t, &s->waiting[i]));
+    PetscCall(shown_free(s->t, &s->waiting[i]));
+  }
+  s->waits = 0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Own groups that are shown: their cells again. As many at a time as there are threads and memory: of each some cells of each row are held. Not collective. */
+/* What is shown, `most` groups at a time: components of a batch are found while cells of the next are drawn. */
+static PetscErrorCode show_batches(Scoring *s, PetscInt count, PetscInt most)
+{
+  PetscFunctionBeginUser;
+  for (PetscInt taken; s->first < count; s->first += taken) {
+    ShownGroup *const drawn = s->drawn;
+
+    PetscCall(evaluation_load_batch(s->e, PetscMin(most, count - s->first), s->shown + s->first, &taken));
+    PetscCall(threads_each_beside(threads_that_allocate(), taken, shown_task, s, write_components));
+    for (PetscInt i = s->first; i < s->first + taken; i++) PetscCall(evaluation_free_rows(s->e, s->e->group_slot[s->shown[i]]));
+    s->drawn = s->waiting;
+    s->waiting = drawn;
+    s->waits = taken;
+  }
+  PetscCall(write_components(s));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Own groups that are shown: their cells again. As many at a time as there are threads and memory: of each some cells of each row are held, twice. In products so small BLAS's threads are not worth
+   waking. Not collective. */
 static PetscErrorCode show_own(Scoring *s)
 {
-  const double   bytes = (double)(s->t->rows + 1) * SHOWN_CELLS * (double)s->e->genes * sizeof(double), most = cellmemory_of(s->e->options->memory).batch / bytes;
-  const PetscInt threads = (PetscInt)PetscMax(1, PetscMin((double)threads_that_allocate(), most));
+  const double   bytes = 2. * (double)(s->t->rows + 1) * SHOWN_CELLS * (double)s->e->genes * sizeof(double), most = cellmemory_of(s->e->options->memory).batch / bytes;
+  const PetscInt batch = (PetscInt)PetscMax(1, PetscMin((double)threads_that_allocate(), most));
+  const int      blas_threads = openblas_get_num_threads();
+  PetscErrorCode code;
   PetscInt       count = 0;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc2(s->count, &s->shown, threads, &s->drawn));
+  PetscCall(PetscMalloc3(s->count, &s->shown, batch, &s->drawn, batch, &s->waiting));
   for (PetscInt i = 0; i < s->count; i++)
     if (s->t->analyses->shown[s->group[i]]) s->shown[count++] = s->group[i];
   s->first = 0;
-  for (PetscInt taken; s->first < count; s->first += taken) {
-    PetscCall(evaluation_load_batch(s->e, PetscMin(threads, count - s->first), s->shown + s->first, &taken));
-    PetscCall(each_group(s, (int)taken, taken, shown_task));
-    PetscCall(write_components(s, taken));
-    for (PetscInt i = s->first; i < s->first + taken; i++) PetscCall(evaluation_free_rows(s->e, s->e->group_slot[s->shown[i]]));
-  }
-  PetscCall(PetscFree2(s->shown, s->drawn));
+  openblas_set_num_threads(1);
+  code = show_batches(s, count, batch);
+  openblas_set_num_threads(blas_threads);
+  PetscCall(code);
+  PetscCall(PetscFree3(s->shown, s->drawn, s->waiting));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -23,7 +23,7 @@ PetscErrorCode slotcells_list(const GroupedFile *file, const SlotList *slots, Sl
   PetscInt64 *next;
 
   PetscFunctionBeginUser;
-  cells->wide = anndata_is_double(file->file);
+  cells->wide = file->wide;
   PetscCall(PetscMalloc1(slots->count + 1, &next));
   next[0] = 0;
   for (PetscInt s = 0; s < slots->count; s++) next[s + 1] = next[s] + cells->cells[s];

@@ -11,6 +11,9 @@
 /* Set for the second execution, so that there is no third. */
 static const char marker[] = "PERTURBDIFF_BLAS_MENDED";
 
+/* Idle threads of OpenBLAS look for work for 2^28 ticks after it is loaded, a tenth of a second in which they take a core from ours; now for 2^18, a tenth of a millisecond, then they sleep. */
+static const char patience[] = "OPENBLAS_THREAD_TIMEOUT", ticks[] = "18";
+
 const char *blas_core_name(void) { return openblas_get_corename(); }
 
 /* Name of the kernels this CPU should have, NULL when those in use will do. */
@@ -58,12 +61,23 @@ static void mend(char **argv, const char *wanted)
   if (asked && *asked && first_rank())
     fprintf(stderr, "warning: OPENBLAS_CORETYPE=%s is too old for this CPU, %s taken instead; PERTURBDIFF_KEEP_BLAS=1 keeps it\n", asked, wanted);
   if (setenv(marker, "1", 1) || setenv("OPENBLAS_CORETYPE", wanted, 1)) return;
-  /* Its idle threads go to sleep after 2^18 ticks, a tenth of a millisecond, not after 2^26, which they would take from ours. */
-  (void)setenv("OPENBLAS_THREAD_TIMEOUT", "18", 0);
+  (void)setenv(patience, ticks, 0);
   fflush(NULL);
   execv("/proc/self/exe", argv);
   /* Not replaced: programs started from here get their own try. */
   unsetenv(marker);
+}
+
+/* What OpenBLAS itself calls when it is loaded and before a fork; not in every build. */
+extern void openblas_read_env(void) __attribute__((weak));
+extern int  blas_thread_shutdown_(void) __attribute__((weak));
+
+/* Threads that are there end; new ones are begun when the number is set, with the new patience. */
+static void hurry_idle_threads(void)
+{
+  if (getenv(patience) || !openblas_read_env || !blas_thread_shutdown_ || setenv(patience, ticks, 0)) return;
+  openblas_read_env();
+  (void)blas_thread_shutdown_();
 }
 
 void blas_guard(int argc, char **argv)
@@ -71,5 +85,6 @@ void blas_guard(int argc, char **argv)
   const char *const wanted = core_wanted();
 
   if (wanted && argc > 0 && !getenv(marker) && !getenv("PERTURBDIFF_KEEP_BLAS")) mend(argv, wanted);
+  hurry_idle_threads();
   if (!getenv("OPENBLAS_NUM_THREADS")) openblas_set_num_threads(omp_get_max_threads());
 }
