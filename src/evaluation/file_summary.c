@@ -125,10 +125,13 @@ static PetscErrorCode prepare_control(Work *w)
   PetscCall(threads_each(threads_that_allocate(), CONTROL_PIECES, control_genes, w));
   if (w->options->differential) PetscCall(generuns_create(&w->control_columns, &w->control));
   PetscCall(genecolumns_destroy(&w->control_columns));
-  if (w->options->energy) PetscCall(distancecells_prepare(&w->control_cells, PETSC_TRUE));
+  /* The distances among them before there are panels: not all of both are in memory at the same time. */
   for (PetscInt part = w->deal->rank; w->options->energy && part < w->control_parts; part += w->deal->size)
     PetscCall(distance_part(&w->control_cells, &w->control_cells, view->single, w->control_parts, part, &w->within_control[part], NULL));
-  if (w->options->energy) PetscCall(distancecells_keep_panels(&w->control_cells));
+  if (w->options->energy) {
+    PetscCall(distancecells_prepare(&w->control_cells, PETSC_TRUE));
+    PetscCall(distancecells_keep_panels(&w->control_cells));
+  }
   PetscCall(PetscFree2(wanted, rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

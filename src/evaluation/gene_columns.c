@@ -1,6 +1,7 @@
 /* Values of a population gene by gene, sorted. */
 #include <perturbdiff/evaluation/genecolumns.h>
 #include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/sort.h>
 #include <string.h>
 
 /* ---- columns ------------------------------------------------------------------------------------------------------------------- */
@@ -66,43 +67,6 @@ PetscErrorCode genecolumns_destroy(GeneColumns *columns)
 }
 
 /* ---- sorting ------------------------------------------------------------------------------------------------------------------- */
-
-/* Quicksort with insertion below 24 values: the lists are short and there is one for every gene of every perturbation. The shorter side goes by recursion: its depth stays below log2 n. */
-#define SORT_VALUES(name, type)                                                                              \
-  static void name(int64_t n, type *x)                                                                       \
-  {                                                                                                          \
-    while (n > 24) {                                                                                         \
-      const type a = x[0], b = x[n / 2], c = x[n - 1];                                                       \
-      const type pivot = a < b ? (b < c ? b : a < c ? c : a) : (a < c ? a : b < c ? c : b);                  \
-      int64_t    i = 0, j = n - 1;                                                                           \
-                                                                                                             \
-      for (;;) {                                                                                             \
-        while (x[i] < pivot) i++;                                                                            \
-        while (x[j] > pivot) j--;                                                                            \
-        if (i >= j) break;                                                                                   \
-        const type swap = x[i];                                                                              \
-        x[i++] = x[j];                                                                                       \
-        x[j--] = swap;                                                                                       \
-      }                                                                                                      \
-      const int64_t left = j + 1;                                                                            \
-      if (left < n - left) {                                                                                 \
-        name(left, x);                                                                                       \
-        x += left;                                                                                           \
-        n -= left;                                                                                           \
-      } else {                                                                                               \
-        name(n - left, x + left);                                                                            \
-        n = left;                                                                                            \
-      }                                                                                                      \
-    }                                                                                                        \
-    for (int64_t i = 1; i < n; i++) {                                                                        \
-      const type value = x[i];                                                                               \
-      int64_t    j = i;                                                                                      \
-      for (; j > 0 && x[j - 1] > value; j--) x[j] = x[j - 1];                                                \
-      x[j] = value;                                                                                          \
-    }                                                                                                        \
-  }
-SORT_VALUES(sort_singles, float)
-SORT_VALUES(sort_doubles_of_gene, double)
 
 /* A value above zero as a whole number of the same order, and whose it is. */
 typedef struct {
@@ -186,8 +150,8 @@ PetscErrorCode genecolumns_sort(GeneColumns *columns, PetscInt first, PetscInt e
   if (columns->wide || room < RADIX_LEAST) {
     for (PetscInt g = first; g < end; g++) {
       const int64_t at = columns->offset[g], count = columns->offset[g + 1] - at;
-      if (columns->wide) sort_doubles_of_gene(count, columns->wide + at);
-      else sort_singles(count, columns->value + at);
+      if (columns->wide) sort_doubles(count, columns->wide + at);
+      else sort_floats(count, columns->value + at);
     }
     PetscFunctionReturn(PETSC_SUCCESS);
   }

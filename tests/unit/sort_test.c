@@ -48,6 +48,30 @@ static void orders_follow_their_definition(void **state)
   for (PetscInt i = 1; i < N; i++) assert_true(item[i - 1].value > item[i].value || item[i - 1].index < item[i].index);
 }
 
+/* Lists of all lengths, in orders that a quicksort may be slow with or fail at. */
+static void lists_of_any_shape_are_sorted(void **state)
+{
+  static float value[N];
+
+  (void)state;
+  for (PetscInt n = 0; n < N; n += n < 100 ? 1 : 37)
+    for (int shape = 0; shape < 7; shape++) {
+      double sum = 0;
+
+      for (PetscInt i = 0; i < n; i++) {
+        const PetscInt at[] = {i, n - i, PetscMin(i, n - i), PetscMax(i, n - i), 1, i == n - 1 ? 1 : 0, i % 2};
+        value[i] = (float)at[shape];
+        sum += value[i];
+      }
+      sort_floats(n, value);
+      for (PetscInt i = 0; i < n; i++) {
+        assert_true(!i || value[i - 1] <= value[i]);
+        sum -= value[i];
+      }
+      assert_true(sum == 0);
+    }
+}
+
 static void nothing_is_sorted(void **state)
 {
   (void)state;
@@ -56,6 +80,6 @@ static void nothing_is_sorted(void **state)
   sort_smallest_first(0, NULL);
 }
 
-static const struct CMUnitTest tests[] = {cmocka_unit_test(orders_follow_their_definition), cmocka_unit_test(nothing_is_sorted)};
+static const struct CMUnitTest tests[] = {cmocka_unit_test(orders_follow_their_definition), cmocka_unit_test(lists_of_any_shape_are_sorted), cmocka_unit_test(nothing_is_sorted)};
 
 TEST_MAIN(tests)

@@ -9,7 +9,8 @@ typedef struct {
   PetscInt index;
 } Ranked;
 
-/* sort_doubles - n values, ascending, in place. */
+/* sort_floats, sort_doubles - n values, ascending, in place. */
+void sort_floats(PetscInt64 n, float *value);
 void sort_doubles(PetscInt64 n, double *value);
 
 /* sort_largest_first, sort_smallest_first - n items by value, equal values by index, ascending, in place. */
