@@ -1,6 +1,7 @@
 /* Products of sparse cells with panels of dense ones. */
 #include <omp.h>
 #include <perturbdiff/hilbert/sparseproducts.h>
+#include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/memory.h>
 #include <string.h>
@@ -32,7 +33,7 @@ static int lanes_for(PetscInt64 columns) { return columns > 80 ? LANES : columns
 static PetscInt64 slabs_of(PetscInt dimension) { return ((PetscInt64)dimension + SLAB - 1) / SLAB; }
 
 /* Which genes of each slab a cell has: present (slabs), zero before. Where columns ascend, a slab's are together. */
-static void mark_genes(const SparseRows *rows, PetscInt64 i, uint64_t *restrict present)
+VECTOR_CLONES static void mark_genes(const SparseRows *rows, PetscInt64 i, uint64_t *restrict present)
 {
   int32_t  slab = 0;
   uint64_t set = 0;
@@ -53,7 +54,7 @@ static void mark_genes(const SparseRows *rows, PetscInt64 i, uint64_t *restrict 
 static inline int genes_in(uint64_t set) { return __builtin_popcountll(set); }
 
 /* The parts of all pairs, slab after slab; present (cells rounded up to even, slabs). */
-static void count_parts(PetscInt64 slabs, PetscInt64 pairs, const uint64_t *present, SparsePart *part)
+VECTOR_CLONES static void count_parts(PetscInt64 slabs, PetscInt64 pairs, const uint64_t *present, SparsePart *part)
 {
   int64_t end = 0;
 
@@ -89,7 +90,7 @@ static inline int64_t put_entries(uint64_t set, PetscInt values, const double *x
 }
 
 /* dense (2, dimension): the values of both, zero where they have none or not looked at. */
-static void put_pair(const SparseRows *rows, PetscInt64 pair, PetscInt dimension, const uint64_t *present, double *dense, SparseCells *cells)
+VECTOR_CLONES static void put_pair(const SparseRows *rows, PetscInt64 pair, PetscInt dimension, const uint64_t *present, double *dense, SparseCells *cells)
 {
   const PetscInt64 slabs = slabs_of(dimension), pairs = (rows->rows + 1) / 2;
   double *const    x = dense, *const y = dense + dimension;
