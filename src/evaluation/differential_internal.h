@@ -13,8 +13,8 @@ PetscErrorCode    differential_write_target(const DifferentialTable *table, Pets
 
 /* Longest text of a number, with the closing zero. */
 enum { NUMBER_TEXT = 32 };
-/* number_text - the shortest decimal text (a digit more where it is in doubt, in one of a hundred cases at most) that reads back as the same number (single: the same float), as cell-eval's files hold it: "0.0",
-   "1e-7", "NaN", "inf". Length without the closing zero. Much faster than printf: tables have millions of numbers. */
+/* number_text - the decimal text of the fewest digits that reads back as the same number (single: the same float), of these the nearest, as cell-eval's files hold it: "0.0", "1e-7",
+   "NaN", "inf". Length without the closing zero. Much faster than printf: tables have millions of numbers. */
 int number_text(double value, PetscBool single, char text[NUMBER_TEXT]);
 /* Digits of a whole number, without a closing zero; how many. */
 int whole_number_text(uint64_t number, char *text);
