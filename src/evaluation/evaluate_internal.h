@@ -80,13 +80,12 @@ PetscErrorCode groupedfile_close(GroupedFile *file);
 void groupedfile_scale(const GroupedFile *file, PetscInt64 first, SparseRows *rows);
 /* groupedfile_rows - read cells [first, first + count), on the scale of the scores. Free with sparserows_free. Not collective. User error: damaged. */
 PetscErrorCode groupedfile_rows(GroupedFile *file, PetscInt64 first, PetscInt64 count, SparseRows *rows);
-/* groupedfile_is_kept - are cells at hand one by one, kept in memory or plain in the file? groupedfile_append - then the scored genes of a cell, on the scale of the scores, behind the rows of
-   `to`, which have room for all its entries (file->entries) and values of the file's precision; by any thread. moves: groupedfile_moves of the place of each gene of the file among
-   those scored (-1: not scored), which is NULL where none moves and none is left out. groupedfile_append_cells - some cells, by all threads where they stay as they are in the file. User error: the
-   file became shorter. */
+/* groupedfile_is_kept - are cells at hand one by one, kept in memory or plain in the file? groupedfile_append_cells - then the scored genes of some cells, on the scale of the scores, behind the rows of
+   `to`, which have room for all their entries (file->entries) and values of the file's precision; by any thread. moves: groupedfile_moves of the place of each gene of the file among
+   those scored (-1: not scored), which is NULL where none moves and none is left out. All threads
+   read cells that stay as they are in the file, where it is not called by one of several. User error: the file became shorter. */
 PetscBool      groupedfile_is_kept(const GroupedFile *file);
 const int32_t *groupedfile_moves(const GroupedFile *file, const int32_t *position);
-PetscErrorCode groupedfile_append(const GroupedFile *file, PetscInt64 cell, const int32_t *moves, SparseRows *to);
 PetscErrorCode groupedfile_append_cells(const GroupedFile *file, PetscInt64 count, const PetscInt64 *cell, const int32_t *moves, SparseRows *to);
 /* The scored genes among entries [begin, after) of `from`, a cell's, as a row behind those of `to`; moves as above. Zeros are left out. */
 void scored_append(const SparseRows *from, int64_t begin, int64_t after, const int32_t *moves, SparseRows *to);

@@ -76,7 +76,8 @@ void scored_append(const SparseRows *from, int64_t begin, int64_t after, const i
   to->offset[++to->rows] = end;
 }
 
-PetscErrorCode groupedfile_append(const GroupedFile *file, PetscInt64 cell, const int32_t *moves, SparseRows *to)
+/* The scored genes of a cell behind the rows of `to`. */
+static PetscErrorCode append_cell(const GroupedFile *file, PetscInt64 cell, const int32_t *moves, SparseRows *to)
 {
   const int64_t begin = to->offset[to->rows];
 
@@ -128,7 +129,7 @@ PetscErrorCode groupedfile_append_cells(const GroupedFile *file, PetscInt64 coun
 
   PetscFunctionBeginUser;
   if (!file->plain || file->counts || moves) {
-    for (PetscInt64 i = 0; i < count; i++) PetscCall(groupedfile_append(file, cell[i], moves, to));
+    for (PetscInt64 i = 0; i < count; i++) PetscCall(append_cell(file, cell[i], moves, to));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   for (PetscInt64 i = 0; i < count; i++, to->rows++) to->offset[to->rows + 1] = to->offset[to->rows] + file->entries[cell[i]];
@@ -205,7 +206,7 @@ PetscErrorCode groupedfile_load(GroupedFile *file, const SlotList *slots, PetscI
   PetscCall(PetscFree(entries));
   if (groupedfile_is_kept(file)) {
     for (PetscInt64 i = 0; i < file->cells; i++)
-      if (slot[i] >= 0) PetscCall(groupedfile_append(file, i, load.moves, &rows[slot[i]]));
+      if (slot[i] >= 0) PetscCall(append_cell(file, i, load.moves, &rows[slot[i]]));
   } else PetscCall(read_slots(file, slot, append_row, &load));
   PetscCall(PetscFree(slot));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -242,7 +243,7 @@ static PetscErrorCode sum_kept(const GroupedFile *file, const PetscInt *slot, co
   for (PetscInt64 i = 0; i < file->cells; i++) {
     if (slot[i] < 0) continue;
     row.rows = 0;
-    PetscCall(groupedfile_append(file, i, sums->moves, &row));
+    PetscCall(append_cell(file, i, sums->moves, &row));
     sum_row(&placed, &row, 0, slot[i]);
   }
   row.offset = NULL;

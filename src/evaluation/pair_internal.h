@@ -98,8 +98,8 @@ typedef struct {
 } DistanceCells;
 PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, DistanceCells *cells);
 PetscErrorCode distancecells_destroy(DistanceCells *cells);
-/* distancecells_prepare - the forms that products will take them in, where these are sparse: for cells that several threads will compare theirs with. Without panels by one thread, then by all:
-   call it before these are busy. Not collective. */
+/* distancecells_prepare - the forms that products will take them in, where these are sparse: for cells that several threads will compare theirs with. By all
+   threads, where it is not called by one of several. Not collective. */
 PetscErrorCode distancecells_prepare(DistanceCells *cells, PetscBool panels);
 /* distancecells_keep_panels - where there are panels the sparse form goes until it is needed again. Not collective. */
 PetscErrorCode distancecells_keep_panels(DistanceCells *cells);

@@ -47,7 +47,7 @@ PetscErrorCode slotcells_load_kept(const GroupedFile *file, PetscInt s, PetscInt
   PetscCall(PetscMalloc1(cells->cells[s] + 1, &rows->offset));
   PetscCall(sparserows_allocate(cells->entries[s], cells->wide, rows));
   rows->offset[0] = 0;
-  for (PetscInt64 k = cells->member_begin[s]; k < cells->member_begin[s + 1]; k++) PetscCall(groupedfile_append(file, cells->member[k], moves, rows));
+  PetscCall(groupedfile_append_cells(file, cells->member_begin[s + 1] - cells->member_begin[s], cells->member + cells->member_begin[s], moves, rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -10,15 +10,14 @@ static const int dimension[DIMENSIONS] = {1, 47, 48, 500, MOST};
 static float     values[2][CELLS * MOST];
 
 /* Cells with `percent` of their values, every third with its columns backwards, the first with none and the second with all. */
-static void fill(int side, int d, int percent, SparseRows *rows)
+static void fill(int side, int d, int percent, PetscBool wide, SparseRows *rows)
 {
   const RandomStream stream = random_stream(5, RANDOM_EMBED, (uint32_t)side, 0, 0);
   int64_t            end = 0;
 
   *rows = (SparseRows){.rows = CELLS, .columns = d};
   check_call(PetscMalloc1(CELLS + 1, &rows->offset));
-  check_call(PetscMalloc1(CELLS * d, &rows->column));
-  check_call(PetscMalloc1(CELLS * d, &rows->value));
+  check_call(sparserows_allocate(CELLS * d, wide, rows));
   rows->offset[0] = 0;
   for (int i = 0; i < CELLS; i++) {
     for (int k = 0; k < d; k++) {
@@ -28,7 +27,7 @@ static void fill(int side, int d, int percent, SparseRows *rows)
       *value = i && (i == 1 || (int)(draw % 100) < percent) ? (float)(draw / 100 + 1) / 137 : 0;
       if (*value == 0) continue;
       rows->column[end] = g;
-      rows->value[end++] = *value;
+      sparserows_set(rows, end++, *value);
     }
     rows->offset[i + 1] = end;
   }
@@ -68,17 +67,17 @@ static void products(void **state)
       SparseCells   x, y;
 
       assert_non_null(panel);
-      fill(0, d, percent, &rows[0]);
-      fill(1, d, 40, &rows[1]);
+      fill(0, d, percent, t % 2 ? PETSC_TRUE : PETSC_FALSE, &rows[0]);
+      fill(1, d, 40, t % 2 ? PETSC_TRUE : PETSC_FALSE, &rows[1]);
       /* Columns need not ascend. */
       for (int i = 1; i < CELLS; i += 2)
         for (int64_t e = rows[0].offset[i], f = rows[0].offset[i + 1] - 1; e < f; e++, f--) {
           const int32_t column = rows[0].column[e];
-          const float   value = rows[0].value[e];
+          const double  value = sparserows_get(&rows[0], e);
           rows[0].column[e] = rows[0].column[f];
-          rows[0].value[e] = rows[0].value[f];
+          sparserows_set(&rows[0], e, sparserows_get(&rows[0], f));
           rows[0].column[f] = column;
-          rows[0].value[f] = value;
+          sparserows_set(&rows[0], f, value);
         }
       check_call(sparsecells_create(&rows[0], d, &x));
       check_call(sparsecells_create(&rows[1], d, &y));

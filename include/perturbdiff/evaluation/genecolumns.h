@@ -14,8 +14,8 @@ typedef struct {
 } GeneColumns;
 static inline double genecolumns_get(const GeneColumns *columns, int64_t entry) { return columns->wide ? columns->wide[entry] : (double)columns->value[entry]; }
 
-/* genecolumns_create - from rows whose columns are the genes, in any order. genecolumns_of_dense - from (cells, genes), kept in single precision where that changes none. genecolumns_sort - the values of the genes
-   [first, end) in ascending order; threads may share the genes. Not collective. */
+/* genecolumns_create - from rows whose columns are the genes, in any order. genecolumns_of_dense - from (cells, genes), kept in single precision where that changes none.
+   genecolumns_sort - the values of the genes [first, end) in ascending order; threads may share the genes. Not collective. */
 PetscErrorCode genecolumns_create(const SparseRows *rows, PetscInt genes, GeneColumns *columns);
 PetscErrorCode genecolumns_of_dense(PetscInt64 cells, const double *rows, PetscInt genes, GeneColumns *columns);
 PetscErrorCode genecolumns_sort(GeneColumns *columns, PetscInt first, PetscInt end);
