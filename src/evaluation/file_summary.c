@@ -7,8 +7,8 @@
 #include <perturbdiff/runtime/sum.h>
 #include <perturbdiff/runtime/threads.h>
 
-/* Pieces that the control's genes are taken in. */
-enum { CONTROL_PIECES = 64 };
+/* Genes of the control that a thread takes at a time. */
+enum { CONTROL_GENES = 128 };
 
 /* While a file is summarised. */
 typedef struct {
@@ -74,12 +74,12 @@ static void counts_per_million(const GeneColumns *columns, double *cpm)
 
 /* ---- control ------------------------------------------------------------------------------------------------------------------- */
 
-/* One of CONTROL_PIECES equal ranges of the control's genes. */
+/* CONTROL_GENES of the control's genes. */
 static PetscErrorCode control_genes(void *context, PetscInt64 piece)
 {
   Work          *w = context;
   const CellView *view = w->view;
-  const PetscInt  genes = view->genes, first = (PetscInt)((PetscInt64)genes * piece / CONTROL_PIECES), end = (PetscInt)((PetscInt64)genes * (piece + 1) / CONTROL_PIECES);
+  const PetscInt  genes = view->genes, first = (PetscInt)piece * CONTROL_GENES, end = PetscMin(genes, first + CONTROL_GENES);
 
   PetscFunctionBeginUser;
   for (PetscInt g = first; g < end; g++) {
@@ -122,7 +122,7 @@ static PetscErrorCode prepare_control(Work *w)
   w->control_rows = rows[last];
   PetscCall(PetscMalloc2(genes, &w->control_mean, genes, &w->control_cpm));
   PetscCall(threads_each(threads_that_allocate(), w->options->energy ? 2 : 1, control_forms, w));
-  PetscCall(threads_each(threads_that_allocate(), CONTROL_PIECES, control_genes, w));
+  PetscCall(threads_each(threads_that_allocate(), (genes + CONTROL_GENES - 1) / CONTROL_GENES, control_genes, w));
   if (w->options->differential) PetscCall(generuns_create(&w->control_columns, &w->control));
   PetscCall(genecolumns_destroy(&w->control_columns));
   /* The distances among them before there are panels: not all of both are in memory at the same time. */

@@ -12,8 +12,8 @@
   #define HAVE_SPARSE_KERNEL 0
 #endif
 
-/* A register tile is a pair of sparse cells x a panel: two times LANES vectors of 8. SLAB genes of a panel, 36 KiB, stay in the first cache while the sparse cells pass by. */
-enum { LANES = SPARSE_PANEL / 8, SLAB = 48, CACHE_LINE = 64 };
+/* A register tile is a pair of sparse cells x a panel: two times LANES vectors of 8. SLAB genes of a panel, 30 KiB, stay in the first cache while the sparse cells pass by. */
+enum { LANES = SPARSE_PANEL / 8, SLAB = 40, CACHE_LINE = 64 };
 
 /* Loads of a panel limit what one cell alone gets to two thirds of a core's products; where both cells of a pair have a value, one load serves two. Measured (AMD EPYC, Zen 5, 117 GF/s a core), of
    products with values that are not zero: 43 GF/s where a tenth of them are, 78 of a half, 90 of three quarters, 105 of all; one cell at a time 70 of a half; OpenBLAS 81 of all. (Where slabs were

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST = 40000 };
+enum { MOST = 300000 };
 
 /* How values are drawn. */
 typedef enum { FEW, CONTINUOUS, WIDE_RANGE } Draw;
@@ -138,7 +138,7 @@ static void genes_sorted_and_ranked(void **state)
     }
 }
 
-/* More values of one gene than are sorted together. */
+/* More values of one gene than are sorted beside others. */
 static void long_genes(void **state)
 {
   for (int draw = FEW; draw <= WIDE_RANGE; draw++) check_pair(MOST, 300, 4, (Draw)draw, PETSC_FALSE, PETSC_FALSE);

@@ -1,5 +1,6 @@
 /* Orders of numbers, against their definition: neighbours in order, equal values by index, each item once. */
 #include "check.h"
+#include <math.h>
 #include <perturbdiff/runtime/sort.h>
 #include <string.h>
 
@@ -72,6 +73,41 @@ static void lists_of_any_shape_are_sorted(void **state)
     }
 }
 
+static double uniform(uint64_t *state)
+{
+  *state = *state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+  return (double)(*state >> 11) * 0x1p-53;
+}
+
+/* Lists of many lengths at once, none among them, the longest of one beyond what vectors take: both precisions against the sort of one list. */
+static void lists_are_sorted_side_by_side(void **state)
+{
+  enum { LISTS = 75 };
+  int64_t  offset[LISTS + 1] = {3}, end;
+  uint64_t draws = 1;
+  float   *single, *expected;
+  double  *wide;
+
+  (void)state;
+  for (int longest = 1; longest < 1 << 20; longest *= 70) {
+    for (int k = 0; k < LISTS; k++) offset[k + 1] = offset[k] + (k == 11 ? longest : (int64_t)(uniform(&draws) * PetscMin(longest, 300)));
+    end = offset[LISTS];
+    check_call(PetscMalloc3(end + 2, &single, end + 2, &expected, end + 2, &wide));
+    for (int64_t i = 0; i < end + 2; i++) {
+      const double u = uniform(&draws);
+      single[i] = u < 0.1 ? INFINITY : u < 0.2 ? -INFINITY : u < 0.3 ? 0 : u < 0.6 ? floorf((float)(u * 20)) - 8 : (float)(exp(40 * u - 32) * (u < 0.8 ? 1 : -1));
+      wide[i] = expected[i] = single[i];
+    }
+    check_call(sort_float_lists(LISTS, offset, single));
+    check_call(sort_double_lists(LISTS, offset, wide));
+    for (int k = 0; k < LISTS; k++) sort_floats(offset[k + 1] - offset[k], expected + offset[k]);
+    /* Nor is anything beside the lists touched. */
+    for (int64_t i = 0; i < end + 2; i++) assert_true(single[i] == expected[i] && wide[i] == (double)expected[i]);
+    check_call(PetscFree3(single, expected, wide));
+  }
+  check_call(sort_float_lists(0, offset, NULL));
+}
+
 static void nothing_is_sorted(void **state)
 {
   (void)state;
@@ -80,6 +116,7 @@ static void nothing_is_sorted(void **state)
   sort_smallest_first(0, NULL);
 }
 
-static const struct CMUnitTest tests[] = {cmocka_unit_test(orders_follow_their_definition), cmocka_unit_test(lists_of_any_shape_are_sorted), cmocka_unit_test(nothing_is_sorted)};
+static const struct CMUnitTest tests[] = {cmocka_unit_test(orders_follow_their_definition), cmocka_unit_test(lists_of_any_shape_are_sorted),
+                                          cmocka_unit_test(lists_are_sorted_side_by_side), cmocka_unit_test(nothing_is_sorted)};
 
 TEST_MAIN(tests)
