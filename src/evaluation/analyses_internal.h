@@ -93,8 +93,8 @@ typedef struct {
 enum { SHOWN_CELLS = 300 }; /* drawn of each population at most */
 
 /* Figures of the strongest populations (shown.c). shown_choose - those of largest strength (groups), the same on all ranks. shown_order - the cells that are drawn of n; key: of the
-   population, side: 0 real, 1 predicted; returns how many. shown_calibration - lines of calibration.csv; thread-safe, for groups that differ, as far as PETSc's memory is.
-   shown_components - lines of cells.csv; by one thread. shown_free - cells that were drawn. shown_keep_changes - change (1 + rows, genes) of a group, rank 0. shown_print_... - a
+   population, side: 0 real, 1 predicted; returns how many. shown_calibration, shown_components - lines of calibration.csv, of cells.csv; thread-safe, for groups that differ, as far as
+   PETSc's memory is, and where BLAS runs one thread. shown_free - cells that were drawn. shown_keep_changes - change (1 + rows, genes) of a group, rank 0. shown_print_... - a
    ScoreTable's changes.csv: mean change from control of every gene; distances.csv: Euclidean distance of predicted changes from real ones, all pairs of shown populations. Not
    collective. */
 PetscErrorCode shown_choose(Analyses *a, const ScoreTable *table, const double *strength);

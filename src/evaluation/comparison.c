@@ -32,20 +32,20 @@ static PetscErrorCode model_means(const ComparedScores *s, PetscInt model, doubl
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Units of resample b, drawn with replacement. */
-static void draw_units(PetscInt units, uint64_t seed, PetscInt b, int32_t *drawn)
-{
-  const RandomStream stream = random_stream(seed, RANDOM_RESAMPLE, STEP_BOOTSTRAP, 0, (uint32_t)b);
+/* Units of resample b are drawn with replacement: the u-th of them. */
+static RandomStream stream_of_resample(uint64_t seed, PetscInt b) { return random_stream(seed, RANDOM_RESAMPLE, STEP_BOOTSTRAP, 0, (uint32_t)b); }
 
-  for (PetscInt u = 0; u < units; u++) drawn[u] = (int32_t)random_below(&stream, (uint32_t)u, (uint64_t)units);
-}
+static int32_t draw_unit(PetscInt units, const RandomStream *stream, PetscInt u) { return (int32_t)random_below(stream, (uint32_t)u, (uint64_t)units); }
 
 PetscErrorCode comparison_draws(PetscInt units, PetscInt resamples, uint64_t seed, int32_t **drawn)
 {
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc1((size_t)resamples * (size_t)units, drawn));
 #pragma omp parallel for schedule(static)
-  for (PetscInt b = 0; b < resamples; b++) draw_units(units, seed, b, *drawn + (size_t)b * (size_t)units);
+  for (PetscInt b = 0; b < resamples; b++) {
+    const RandomStream stream = stream_of_resample(seed, b);
+    for (PetscInt u = 0; u < units; u++) (*drawn)[(size_t)b * (size_t)units + (size_t)u] = draw_unit(units, &stream, u);
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -53,26 +53,28 @@ PetscErrorCode comparison_draws(PetscInt units, PetscInt resamples, uint64_t see
 static PetscErrorCode bootstrap_interval(const ComparedScores *s, const double *sum, const double *count, PetscInt resamples, uint64_t seed, double interval[2])
 {
   double  *mean;
-  int32_t *own;
   PetscInt used = 0;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc2(resamples, &mean, s->units, &own));
+  PetscCall(PetscMalloc1(resamples, &mean));
+#pragma omp parallel for schedule(static)
   for (PetscInt b = 0; b < resamples; b++) {
-    const int32_t *drawn = s->drawn ? s->drawn + (size_t)b * (size_t)s->units : own;
-    double         total = 0, cells = 0;
+    const RandomStream stream = stream_of_resample(seed, b);
+    double             total = 0, cells = 0;
 
-    if (!s->drawn) draw_units(s->units, seed, b, own);
     for (PetscInt u = 0; u < s->units; u++) {
-      total += sum[drawn[u]];
-      cells += count[drawn[u]];
+      const int32_t drawn = s->drawn ? s->drawn[(size_t)b * (size_t)s->units + (size_t)u] : draw_unit(s->units, &stream, u);
+      total += sum[drawn];
+      cells += count[drawn];
     }
-    if (cells > 0) mean[used++] = total / cells;
+    mean[b] = cells > 0 ? total / cells : NAN;
   }
+  for (PetscInt b = 0; b < resamples; b++)
+    if (!isnan(mean[b])) mean[used++] = mean[b];
   sort_doubles(used, mean);
   interval[0] = quantile_of_sorted(used, mean, 0.025);
   interval[1] = quantile_of_sorted(used, mean, 0.975);
-  PetscCall(PetscFree2(mean, own));
+  PetscCall(PetscFree(mean));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -12,15 +12,29 @@
 /* Sparse cells of a tile of products, 200 KB, which stays in the second cache; rows of a dense product, of PRODUCT values where that leaves LEAST_ROWS; cells of a square that is mirrored. */
 enum { TILE_CELLS = 256, SQUARE = 32, PRODUCT_ROWS = 96, LEAST_ROWS = 16, PRODUCT = 1 << 21, CACHE_LINE = 64 };
 
+/* Squared norms of the rows. */
+VECTOR_CLONES static void square_rows(const SparseRows *rows, double *restrict square)
+{
+  for (PetscInt64 i = 0; i < rows->rows; i++) {
+    const int64_t begin = rows->offset[i], end = rows->offset[i + 1];
+    double        sum = 0;
+
+    if (rows->wide)
+#pragma omp simd reduction(+ : sum)
+      for (int64_t e = begin; e < end; e++) sum += rows->wide[e] * rows->wide[e];
+    else
+#pragma omp simd reduction(+ : sum)
+      for (int64_t e = begin; e < end; e++) sum += (double)rows->value[e] * (double)rows->value[e];
+    square[i] = sum;
+  }
+}
+
 PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, DistanceCells *cells)
 {
   PetscFunctionBeginUser;
-  *cells = (DistanceCells){.rows = rows, .cells = rows->rows, .genes = genes, .packs = sparseproducts_pay()};
+  *cells = (DistanceCells){.rows = rows, .cells = rows->rows, .genes = genes, .wide = rows->wide ? PETSC_TRUE : PETSC_FALSE, .packs = sparseproducts_pay()};
   PetscCall(PetscMalloc1(rows->rows, &cells->square));
-  for (PetscInt64 i = 0; i < rows->rows; i++) {
-    cells->square[i] = 0;
-    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) cells->square[i] += sparserows_get(rows, e) * sparserows_get(rows, e);
-  }
+  square_rows(rows, cells->square);
   cells->density = rows->rows ? (double)(rows->offset[rows->rows] - rows->offset[0]) / ((double)rows->rows * genes) : 0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -77,6 +91,50 @@ static PetscErrorCode make_panels(DistanceCells *cells)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Where gene 0 of a cell is in the panels, that of the next gene SPARSE_PANEL values further. */
+static const double *in_panel(const DistanceCells *cells, PetscInt64 i)
+{
+  return cells->panels + (size_t)(i / SPARSE_PANEL) * (size_t)cells->genes * SPARSE_PANEL + i % SPARSE_PANEL;
+}
+
+/* Rows as they were before there were only panels. Free them. */
+static PetscErrorCode rows_of_panels(const DistanceCells *cells, SparseRows *rows)
+{
+  const PetscInt genes = cells->genes;
+
+  PetscFunctionBeginUser;
+  *rows = (SparseRows){.rows = cells->cells, .columns = genes};
+  PetscCall(PetscMalloc1(cells->cells + 1, &rows->offset));
+  rows->offset[0] = 0;
+  for (PetscInt64 i = 0; i < cells->cells; i++) {
+    const double *x = in_panel(cells, i);
+    rows->offset[i + 1] = rows->offset[i];
+    for (PetscInt g = 0; g < genes; g++) rows->offset[i + 1] += x[(size_t)g * SPARSE_PANEL] != 0;
+  }
+  PetscCall(sparserows_allocate(rows->offset[cells->cells], cells->wide, rows));
+  for (PetscInt64 i = 0; i < cells->cells; i++) {
+    const double *x = in_panel(cells, i);
+    int64_t       e = rows->offset[i];
+    for (PetscInt g = 0; g < genes; g++) {
+      if (x[(size_t)g * SPARSE_PANEL] == 0) continue;
+      rows->column[e] = (int32_t)g;
+      sparserows_set(rows, e++, x[(size_t)g * SPARSE_PANEL]);
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode make_sparse(DistanceCells *cells)
+{
+  SparseRows rows = {0};
+
+  PetscFunctionBeginUser;
+  if (!cells->rows) PetscCall(rows_of_panels(cells, &rows));
+  PetscCall(sparsecells_create(cells->rows ? cells->rows : &rows, cells->genes, &cells->sparse));
+  PetscCall(sparserows_free(&rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Cells may be those that all threads compare theirs with. */
 static PetscErrorCode make_form(DistanceCells *cells, Form form)
 {
@@ -84,8 +142,9 @@ static PetscErrorCode make_form(DistanceCells *cells, Form form)
 
 #pragma omp critical(distance_forms)
   {
-    if (form != FORM_DENSE && !cells->sparse.part) code = sparsecells_create(cells->rows, cells->genes, &cells->sparse);
-    if (!code && form == FORM_PANELS && !cells->panels) code = make_panels(cells);
+    const PetscBool fills = form == FORM_PANELS && !cells->panels ? PETSC_TRUE : PETSC_FALSE;
+    if ((form == FORM_SPARSE || fills) && !cells->sparse.part) code = make_sparse(cells);
+    if (!code && fills) code = make_panels(cells);
     if (form == FORM_DENSE && !cells->dense) code = make_dense(cells);
   }
   return code;
@@ -98,10 +157,15 @@ PetscErrorCode distancecells_prepare(DistanceCells *cells, PetscBool panels)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode distancecells_keep_panels(DistanceCells *cells)
+PetscErrorCode distancecells_keep_panels(DistanceCells *cells, SparseRows *rows)
 {
   PetscFunctionBeginUser;
-  if (cells->panels) PetscCall(sparsecells_destroy(&cells->sparse));
+  if (!cells->packs) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(make_form(cells, FORM_SPARSE));
+  cells->rows = NULL;
+  PetscCall(sparserows_free(rows));
+  PetscCall(make_form(cells, FORM_PANELS));
+  PetscCall(sparsecells_destroy(&cells->sparse));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -143,14 +207,22 @@ PetscErrorCode distancerows_destroy(DistanceRows *d)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* cell (genes) += sign * cell i. */
+static void add_cell(const DistanceCells *cells, PetscInt64 i, double sign, double *cell)
+{
+  const SparseRows *rows = cells->rows;
+
+  for (int64_t e = rows ? rows->offset[i] : 0; rows && e < rows->offset[i + 1]; e++) cell[rows->column[e]] += sign * sparserows_get(rows, e);
+  for (PetscInt g = 0; !rows && g < cells->genes; g++) cell[g] += sign * in_panel(cells, i)[(size_t)g * SPARSE_PANEL];
+}
+
 /* |x - y|^2 from the cells themselves; cell (genes): zeros before and after. */
 static double squared_difference(const DistanceCells *a, PetscInt64 i, const DistanceCells *b, PetscInt64 j, double *cell)
 {
-  const SparseRows *x = a->rows, *y = b->rows;
-  double            sum = 0;
+  double sum = 0;
 
-  for (int64_t e = x->offset[i]; e < x->offset[i + 1]; e++) cell[x->column[e]] = sparserows_get(x, e);
-  for (int64_t e = y->offset[j]; e < y->offset[j + 1]; e++) cell[y->column[e]] -= sparserows_get(y, e);
+  add_cell(a, i, 1, cell);
+  add_cell(b, j, -1, cell);
   for (PetscInt g = 0; g < a->genes; g++) sum += cell[g] * cell[g];
   memset(cell, 0, (size_t)a->genes * sizeof *cell);
   return sum;

@@ -128,10 +128,7 @@ static PetscErrorCode prepare_control(Work *w)
   /* The distances among them before there are panels: not all of both are in memory at the same time. */
   for (PetscInt part = w->deal->rank; w->options->energy && part < w->control_parts; part += w->deal->size)
     PetscCall(distance_part(&w->control_cells, &w->control_cells, view->single, w->control_parts, part, &w->within_control[part], NULL));
-  if (w->options->energy) {
-    PetscCall(distancecells_prepare(&w->control_cells, PETSC_TRUE));
-    PetscCall(distancecells_keep_panels(&w->control_cells));
-  }
+  if (w->options->energy) PetscCall(distancecells_keep_panels(&w->control_cells, &w->control_rows));
   PetscCall(PetscFree2(wanted, rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -20,22 +20,49 @@ static PetscErrorCode make_room(GeneColumns *columns, PetscBool wide, int64_t **
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode genecolumns_create(const SparseRows *rows, PetscInt genes, GeneColumns *columns)
-{
-  const int64_t entries = rows->offset[rows->rows];
-  int64_t      *next;
+/* Genes whose ends are written to at a time: their cache lines stay in the first cache. */
+enum { BLOCK = 256 };
 
-  PetscFunctionBeginUser;
-  *columns = (GeneColumns){.cells = rows->rows, .genes = genes};
-  PetscCall(PetscCalloc1(genes + 1, &columns->offset));
-  for (int64_t e = 0; e < entries; e++) columns->offset[rows->column[e] + 1] += sparserows_get(rows, e) > 0;
-  PetscCall(make_room(columns, rows->wide ? PETSC_TRUE : PETSC_FALSE, &next));
-  for (int64_t e = 0; e < entries; e++) {
+/* Values above zero of each gene, counted in offset[gene + 1]; do the columns of all rows ascend? */
+static PetscBool count_sparse(const SparseRows *rows, int64_t *offset)
+{
+  PetscBool ascend = PETSC_TRUE;
+
+  for (PetscInt64 i = 0; i < rows->rows; i++)
+    for (int64_t e = rows->offset[i], previous = -1; e < rows->offset[i + 1]; e++) {
+      offset[rows->column[e] + 1] += sparserows_get(rows, e) > 0;
+      if (rows->column[e] < previous) ascend = PETSC_FALSE;
+      previous = rows->column[e];
+    }
+  return ascend;
+}
+
+/* The values of a row from entry e on whose columns are below `before`; the entry after them. */
+static inline int64_t deal_out(const SparseRows *rows, int64_t e, int64_t end, PetscInt before, int64_t *next, GeneColumns *columns)
+{
+  for (; e < end && rows->column[e] < before; e++) {
     if (!(sparserows_get(rows, e) > 0)) continue;
     const int64_t at = next[rows->column[e]]++;
     if (rows->wide) columns->wide[at] = rows->wide[e];
     else columns->value[at] = rows->value[e];
   }
+  return e;
+}
+
+PetscErrorCode genecolumns_create(const SparseRows *rows, PetscInt genes, GeneColumns *columns)
+{
+  int64_t *next, *left;
+
+  PetscFunctionBeginUser;
+  *columns = (GeneColumns){.cells = rows->rows, .genes = genes};
+  PetscCall(PetscCalloc1(genes + 1, &columns->offset));
+  const PetscInt step = count_sparse(rows, columns->offset) ? BLOCK : PetscMax(1, genes);
+  PetscCall(make_room(columns, rows->wide ? PETSC_TRUE : PETSC_FALSE, &next));
+  PetscCall(PetscMalloc1(rows->rows + 1, &left));
+  PetscCall(PetscArraycpy(left, rows->offset, rows->rows + 1));
+  for (PetscInt g = 0; g < genes; g += step)
+    for (PetscInt64 i = 0; i < rows->rows; i++) left[i] = deal_out(rows, left[i], rows->offset[i + 1], PetscMin(genes, g + step), next, columns);
+  PetscCall(PetscFree(left));
   PetscCall(PetscFree(next));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

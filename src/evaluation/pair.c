@@ -208,37 +208,58 @@ static PetscInt rows_left(const DifferentialTable *t, PetscInt row)
   return left;
 }
 
-static PetscErrorCode own_metrics(Pair *pair, PetscBool expression, MetricTable *table)
+/* Genes of an own perturbation in both tables: none, or some in both. */
+static PetscErrorCode refuse_filtered(const Pair *pair)
 {
-  const Deal *deal = &pair->deal;
+  PetscFunctionBeginUser;
+  for (PetscInt k = 0; k < pair->deal.own; k++) {
+    const PetscInt p = pair->deal.mine[k], left[] = {rows_left(&pair->summary[0].de, k), rows_left(&pair->summary[1].de, k)};
+
+    if (deal_leads(&pair->deal, p) && !left[0] != !left[1])
+      return error_user("%s: no gene of '%s' passes -cpm_filter, but some do in %s; lower it", pair->view[left[0] > 0]->path, pair->label[p], pair->view[left[0] == 0]->path);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+typedef struct {
+  const Pair  *pair;
+  PetscBool    expression;
+  MetricTable *table;
+} OwnMetrics;
+
+/* Of one own perturbation. */
+static PetscErrorCode metrics_task(void *context, PetscInt64 k)
+{
+  const OwnMetrics *own = context;
+  const Pair       *pair = own->pair;
+  const Deal       *deal = &pair->deal;
+  const PetscInt    p = deal->mine[k], genes = pair->view[0]->genes;
+  double           *value = own->table->value + p * METRICS, embedded[METRICS];
+  unsigned char    *missing = own->table->missing + p * METRICS;
+  PetscInt          target = 0;
 
   PetscFunctionBeginUser;
-  for (PetscInt k = 0; k < deal->own; k++) {
-    const PetscInt p = deal->mine[k], genes = pair->view[0]->genes;
-    double        *value = table->value + p * METRICS, embedded[METRICS];
-    unsigned char *missing = table->missing + p * METRICS;
-    PetscInt       target = 0;
-
-    if (!deal_leads(deal, p)) continue;
-    while (target < genes && strcmp(pair->gene[target], pair->label[p])) target++;
-    PetscCall(metrics_of_means(deal->items, genes, p, target < genes ? target : -1, &pair->summary[0], &pair->summary[1],
-                               pair->view[0]->single && pair->view[1]->single, value));
-    if (pair->columns) {
-      PetscCall(metrics_of_means(deal->items, pair->columns, p, -1, &pair->embedded[0], &pair->embedded[1], PETSC_TRUE, embedded));
-      value[DISCRIMINATION_L2] = embedded[DISCRIMINATION_L2];
-      value[DISCRIMINATION_COSINE] = embedded[DISCRIMINATION_COSINE];
-    }
-    if (!expression) continue;
-    const PetscInt left[] = {rows_left(&pair->summary[0].de, k), rows_left(&pair->summary[1].de, k)};
-    if (!left[0] != !left[1])
-      return error_user("%s: no gene of '%s' passes -cpm_filter, but some do in %s; lower it", pair->view[left[0] > 0]->path, pair->label[p],
-                        pair->view[left[0] == 0]->path);
-    if (left[0]) {
-      PetscCall(metrics_of_expression(&pair->summary[0].de, k, &pair->summary[1].de, k, value, missing));
-    } else {
-      memset(missing, 1, PEARSON_DELTA);
-    }
+  if (!deal_leads(deal, p)) PetscFunctionReturn(PETSC_SUCCESS);
+  while (target < genes && strcmp(pair->gene[target], pair->label[p])) target++;
+  PetscCall(metrics_of_means(deal->items, genes, p, target < genes ? target : -1, &pair->summary[0], &pair->summary[1], pair->view[0]->single && pair->view[1]->single, value));
+  if (pair->columns) {
+    PetscCall(metrics_of_means(deal->items, pair->columns, p, -1, &pair->embedded[0], &pair->embedded[1], PETSC_TRUE, embedded));
+    value[DISCRIMINATION_L2] = embedded[DISCRIMINATION_L2];
+    value[DISCRIMINATION_COSINE] = embedded[DISCRIMINATION_COSINE];
   }
+  if (!own->expression) PetscFunctionReturn(PETSC_SUCCESS);
+  if (rows_left(&pair->summary[0].de, (PetscInt)k)) PetscCall(metrics_of_expression(&pair->summary[0].de, (PetscInt)k, &pair->summary[1].de, (PetscInt)k, value, missing));
+  else memset(missing, 1, PEARSON_DELTA);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode own_metrics(const Pair *pair, PetscBool expression, MetricTable *table)
+{
+  OwnMetrics own = {pair, expression, table};
+
+  PetscFunctionBeginUser;
+  if (expression) PetscCall(refuse_filtered(pair));
+  PetscCall(threads_each(threads_that_allocate(), pair->deal.own, metrics_task, &own));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -85,9 +85,10 @@ PetscErrorCode filesummary_destroy(FileSummary *summary);
 
 /* Cells whose distances are wanted. The forms that products take them in are made when they are needed. */
 typedef struct {
-  const SparseRows *rows; /* not owned */
+  const SparseRows *rows; /* not owned; NULL after distancecells_keep_panels */
   PetscInt64        cells;
   PetscInt          genes;
+  PetscBool         wide; /* values in double precision */
   double            density; /* share of values that are not zero */
   PetscBool         packs;   /* packed for sparse products: sparseproducts_pay() when it was created; else for BLAS */
   double           *square;  /* (cells) squared norms */
@@ -101,8 +102,9 @@ PetscErrorCode distancecells_destroy(DistanceCells *cells);
 /* distancecells_prepare - the forms that products will take them in, where these are sparse: for cells that several threads will compare theirs with. By all
    threads, where it is not called by one of several. Not collective. */
 PetscErrorCode distancecells_prepare(DistanceCells *cells, PetscBool panels);
-/* distancecells_keep_panels - where there are panels the sparse form goes until it is needed again. Not collective. */
-PetscErrorCode distancecells_keep_panels(DistanceCells *cells);
+/* distancecells_keep_panels - where products are sparse only panels are kept from now on (other forms until they are needed again): rows, of which the cells were created, are freed before there
+   are panels. Not collective. */
+PetscErrorCode distancecells_keep_panels(DistanceCells *cells, SparseRows *rows);
 
 typedef enum { PRODUCTS_DENSE, PRODUCTS_OF_SPARSE_ROWS, PRODUCTS_OF_SPARSE_COLUMNS } ProductWay;
 

@@ -17,9 +17,7 @@ typedef struct {
   double     *change; /* (count, width) mean changes from the control: the real one (genes), then those of all rows */
   PetscInt    first;  /* of the batch */
   PetscBool   loads, frees; /* a task its group's rows */
-  PetscInt   *shown;  /* what is shown */
-  ShownGroup *drawn, *waiting; /* (batch) cells of it; those of the batch before, whose components are to be found */
-  PetscInt    waits;
+  PetscInt   *shown;        /* what is shown */
 } Scoring;
 
 static const double *real_control(const Evaluation *e, PetscInt slot)
@@ -395,78 +393,57 @@ static PetscErrorCode draw_row(Evaluation *e, PetscInt k, PetscInt r, const Scor
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode shown_task(void *context, PetscInt64 i)
+/* Some cells of a group, and what figures show of them. */
+static PetscErrorCode show_group(const Scoring *s, PetscInt k)
 {
-  const Scoring    *s = context;
   const ScoreTable *t = s->t;
-  const PetscInt    k = s->shown[s->first + (PetscInt)i];
   const SparseRows *rows = &s->e->real_cells.rows[s->e->group_slot[k]];
-  ShownGroup       *drawn = &s->drawn[i];
+  ShownGroup        drawn = {.group = k};
   PetscInt64        order[SHOWN_CELLS];
 
   PetscFunctionBeginUser;
-  *drawn = (ShownGroup){.group = k};
-  PetscCall(PetscCalloc1(t->rows, &drawn->row));
-  drawn->real.cells = shown_order(t->analyses, analyses_key(t, k), 0, rows->rows, order);
-  PetscCall(dense_rows(rows, drawn->real.cells, order, &drawn->real.x));
+  PetscCall(PetscCalloc1(t->rows, &drawn.row));
+  drawn.real.cells = shown_order(t->analyses, analyses_key(t, k), 0, rows->rows, order);
+  PetscCall(dense_rows(rows, drawn.real.cells, order, &drawn.real.x));
   for (PetscInt r = 0; r < t->rows; r++)
-    if (t->analyses->shown_row[r]) PetscCall(draw_row(s->e, k, r, t, &drawn->row[r]));
-  PetscCall(shown_calibration(t->analyses, t, drawn));
+    if (t->analyses->shown_row[r]) PetscCall(draw_row(s->e, k, r, t, &drawn.row[r]));
+  PetscCall(shown_calibration(t->analyses, t, &drawn));
+  PetscCall(shown_components(t->analyses, t, &drawn));
+  PetscCall(shown_free(t, &drawn));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Components of what waits, and an end of it. They are found by ScaLAPACK: one group after the other. */
-static PetscErrorCode write_components(void *context)
+static PetscErrorCode shown_task(void *context, PetscInt64 i)
 {
-  Scoring *s = context;
+  const Scoring *s = context;
+  const PetscInt k = s->shown[s->first + (PetscInt)i];
 
   PetscFunctionBeginUser;
-  for (PetscInt i = 0; i < s->waits; i++) {
-    PetscCall(shown_components(s->t->analyses, s->t, &s->waiting[i]));
-    PetscCall(shown_free(s->t, &s->waiting[i]));
-  }
-  s->waits = 0;
+  if (s->loads) PetscCall(evaluation_load_kept(s->e, k));
+  PetscCall(show_group(s, k));
+  PetscCall(evaluation_free_rows(s->e, s->e->group_slot[k]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* What is shown, `most` groups at a time: components of a batch are found while cells of the next are drawn. */
-static PetscErrorCode show_batches(Scoring *s, PetscInt count, PetscInt most)
-{
-  PetscFunctionBeginUser;
-  for (PetscInt taken; s->first < count; s->first += taken) {
-    ShownGroup *const drawn = s->drawn;
-
-    PetscCall(evaluation_load_batch(s->e, PetscMin(most, count - s->first), s->shown + s->first, &taken));
-    PetscCall(threads_each_beside(threads_that_allocate(), taken, shown_task, s, write_components));
-    for (PetscInt i = s->first; i < s->first + taken; i++) PetscCall(evaluation_free_rows(s->e, s->e->group_slot[s->shown[i]]));
-    s->drawn = s->waiting;
-    s->waiting = drawn;
-    s->waits = taken;
-  }
-  PetscCall(write_components(s));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Own groups that are shown: their cells again. As many at a time as there are threads and memory: of each some cells of each row are held, twice. In products so small BLAS's threads are not worth
-   waking. Not collective. */
+/* Own groups that are shown: their cells again, as in score_own. As many at a time as there are threads and memory: of each some cells of each row are held. Not collective. */
 static PetscErrorCode show_own(Scoring *s)
 {
-  const double   bytes = 2. * (double)(s->t->rows + 1) * SHOWN_CELLS * (double)s->e->genes * sizeof(double), most = cellmemory_of(s->e->options->memory).batch / bytes;
-  const PetscInt batch = (PetscInt)PetscMax(1, PetscMin((double)threads_that_allocate(), most));
-  const int      blas_threads = openblas_get_num_threads();
-  PetscErrorCode code;
-  PetscInt       count = 0;
+  const double bytes = (double)(s->t->rows + 1) * SHOWN_CELLS * (double)s->e->genes * sizeof(double), most = cellmemory_of(s->e->options->memory).batch / bytes;
+  const int    threads = (int)PetscMax(1, PetscMin((double)threads_that_allocate(), most));
+  PetscInt     count = 0;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc3(s->count, &s->shown, batch, &s->drawn, batch, &s->waiting));
+  PetscCall(PetscMalloc1(s->count, &s->shown));
   for (PetscInt i = 0; i < s->count; i++)
     if (s->t->analyses->shown[s->group[i]]) s->shown[count++] = s->group[i];
+  s->loads = evaluation_is_kept(s->e);
   s->first = 0;
-  openblas_set_num_threads(1);
-  code = show_batches(s, count, batch);
-  openblas_set_num_threads(blas_threads);
-  PetscCall(code);
-  PetscCall(PetscFree3(s->shown, s->drawn, s->waiting));
+  for (PetscInt taken; s->first < count; s->first += taken) {
+    taken = count;
+    if (!s->loads) PetscCall(evaluation_load_batch(s->e, PetscMin(threads, count - s->first), s->shown + s->first, &taken));
+    PetscCall(each_group(s, threads, taken, shown_task));
+  }
+  PetscCall(PetscFree(s->shown));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -188,7 +188,7 @@ PetscErrorCode shown_components(Analyses *a, const ScoreTable *t, const ShownGro
     cells += shown->row[r].cells;
   }
   /* Cells that span no plane are no picture, and no mistake. */
-  code = cells < 3 || t->genes < 2 ? ERROR_USER : principal_components(PETSC_COMM_SELF, sides, side, 2, &components);
+  code = cells < 3 || t->genes < 2 ? ERROR_USER : principal_components_alone(sides, side, 2, &components);
   if (code && code != ERROR_USER) PetscCall(code);
   if (!code) {
     PetscCall(open_lines(a, TABLE_CELLS, shown->group, &length, &stream));

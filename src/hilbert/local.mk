@@ -1,7 +1,7 @@
 # Files of the room hilbert.
 public_headers += include/perturbdiff/hilbert.h include/perturbdiff/hilbert/blockmatrix.h include/perturbdiff/hilbert/features.h \
   include/perturbdiff/hilbert/gram.h include/perturbdiff/hilbert/kernel.h include/perturbdiff/hilbert/pairs.h
-library_sources += src/hilbert/scalapack.h src/hilbert/blockalgebra.c src/hilbert/blockmatrix.c
+library_sources += src/hilbert/scalapack.h src/hilbert/lapack.h src/hilbert/blockalgebra.c src/hilbert/blockmatrix.c
 public_headers += include/perturbdiff/hilbert/regression.h
 library_sources += src/hilbert/regression.c
 library_sources += src/hilbert/features.c src/hilbert/features_internal.h src/hilbert/gram.c src/hilbert/kernel.c src/hilbert/pairs.c src/hilbert/pairsums.c \

@@ -1,5 +1,6 @@
 /* Principal components of cells: the covariance of genes, or the Gram matrix of cells where that is smaller. */
 #include "hilbert/features_internal.h"
+#include "hilbert/lapack.h"
 #include <cblas.h>
 #include <math.h>
 #include <perturbdiff/hilbert/blockmatrix.h>
@@ -50,8 +51,12 @@ static PetscErrorCode find_mean(Work *w, double *rows)
 {
   PetscFunctionBeginUser;
   PetscCall(PetscArrayzero(w->mean, w->dimension));
-  PetscCallAgree(w->comm, own_sum(w, rows, w->mean));
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, w->mean, w->dimension, MPI_DOUBLE, MPI_SUM, w->comm));
+  PetscErrorCode code = own_sum(w, rows, w->mean);
+  if (w->ranks > 1) {
+    PetscCallAgree(w->comm, code);
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, w->mean, w->dimension, MPI_DOUBLE, MPI_SUM, w->comm));
+  }
+  PetscCall(code);
   for (PetscInt g = 0; g < w->dimension; g++) w->mean[g] /= (double)w->cells;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -142,6 +147,33 @@ static PetscErrorCode largest_pairs(const Work *w, BlockMatrix *matrix, double *
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The same of a matrix (n,n) that one rank has, which is overwritten, by LAPACK. */
+static PetscErrorCode largest_pairs_alone(const Work *w, PetscInt n, double *matrix, double *variance, double *total, double *vectors)
+{
+  const int    last = n, first = n - w->components + 1, query = -1;
+  const double none = 0;
+  double      *values, *ascending, *work, size;
+  int         *support, *index_work, index_size, found, info, work_size;
+
+  PetscFunctionBeginUser;
+  *total = 0;
+  for (PetscInt i = 0; i < n; i++) *total += matrix[(size_t)i * (size_t)(n + 1)] / (double)(w->cells - 1);
+  PetscCall(PetscMalloc3(n, &values, (size_t)n * (size_t)w->components, &ascending, 2 * (size_t)n, &support));
+  dsyevr_("V", "I", "L", &last, matrix, &last, &none, &none, &first, &last, &none, &found, values, ascending, &last, support, &size, &query, &index_size, &query, &info, 1, 1, 1);
+  PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK: dsyevr: the size of its workspace is not known (info %d)", info);
+  work_size = (int)size;
+  PetscCall(PetscMalloc2(work_size, &work, index_size, &index_work));
+  dsyevr_("V", "I", "L", &last, matrix, &last, &none, &none, &first, &last, &none, &found, values, ascending, &last, support, work, &work_size, index_work, &index_size, &info, 1, 1, 1);
+  PetscCheck(!info && found == w->components, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK: dsyevr: %d eigenvalues of %d (info %d)", found, (int)w->components, info);
+  for (PetscInt c = 0; c < w->components; c++) {
+    variance[c] = values[w->components - 1 - c] / (double)(w->cells - 1);
+    for (PetscInt i = 0; i < n; i++) vectors[(size_t)i * (size_t)w->components + (size_t)c] = ascending[(size_t)(w->components - 1 - c) * (size_t)n + (size_t)i];
+  }
+  PetscCall(PetscFree2(work, index_work));
+  PetscCall(PetscFree3(values, ascending, support));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode check_rank(const PrincipalComponents *r)
 {
   PetscInt rank = 0;
@@ -152,15 +184,25 @@ static PetscErrorCode check_rank(const PrincipalComponents *r)
   return error_user("-principal_components %d: the cells span only %d dimensions; give %d or fewer", (int)r->components, (int)rank, (int)rank);
 }
 
+/* grid: NULL on one rank. */
 static PetscErrorCode from_covariance(const Work *w, const BlockGrid *grid, double *cells, PrincipalComponents *r)
 {
-  BlockMatrix matrix;
-
   PetscFunctionBeginUser;
-  PetscCall(blockmatrix_create(grid, w->dimension, w->dimension, &matrix));
-  PetscCall(covariance(w, cells, &matrix));
-  PetscCall(largest_pairs(w, &matrix, r->variance, &r->total, r->loadings));
-  PetscCall(blockmatrix_destroy(&matrix));
+  if (grid) {
+    BlockMatrix matrix;
+
+    PetscCall(blockmatrix_create(grid, w->dimension, w->dimension, &matrix));
+    PetscCall(covariance(w, cells, &matrix));
+    PetscCall(largest_pairs(w, &matrix, r->variance, &r->total, r->loadings));
+    PetscCall(blockmatrix_destroy(&matrix));
+  } else {
+    double *matrix;
+
+    PetscCall(PetscMalloc1((size_t)w->dimension * (size_t)w->dimension, &matrix));
+    PetscCall(covariance_panel(w, 0, w->dimension, cells, matrix));
+    PetscCall(largest_pairs_alone(w, w->dimension, matrix, r->variance, &r->total, r->loadings));
+    PetscCall(PetscFree(matrix));
+  }
   PetscFunctionReturn(check_rank(r));
 }
 
@@ -169,20 +211,26 @@ static PetscErrorCode from_gram(const Work *w, const BlockGrid *grid, double *ce
 {
   const PetscInt n = (PetscInt)w->cells, g = w->dimension, d = w->components;
   double        *own, *gram, *u;
-  BlockMatrix    matrix;
 
   PetscFunctionBeginUser;
   PetscCall(PetscMalloc3((size_t)(w->own + 1) * (size_t)g, &own, (size_t)(w->own + 1) * (size_t)n, &gram, (size_t)n * (size_t)d, &u));
   PetscErrorCode code = centered_rows(w, w->first, w->own, own);
   if (!code) code = gram_rows(w, own, cells, gram);
-  PetscCallAgree(w->comm, code);
-  PetscCall(blockmatrix_create(grid, n, n, &matrix));
-  PetscCall(blockmatrix_from_rows(&matrix, gram));
-  PetscCall(largest_pairs(w, &matrix, r->variance, &r->total, u));
-  PetscCall(blockmatrix_destroy(&matrix));
+  if (grid) {
+    BlockMatrix matrix;
+
+    PetscCallAgree(w->comm, code);
+    PetscCall(blockmatrix_create(grid, n, n, &matrix));
+    PetscCall(blockmatrix_from_rows(&matrix, gram));
+    PetscCall(largest_pairs(w, &matrix, r->variance, &r->total, u));
+    PetscCall(blockmatrix_destroy(&matrix));
+  } else {
+    PetscCall(code);
+    PetscCall(largest_pairs_alone(w, n, gram, r->variance, &r->total, u));
+  }
   PetscCall(PetscArrayzero(r->loadings, (size_t)g * (size_t)d));
   if (w->own) cblas_dgemm(CblasRowMajor, CblasTrans, CblasNoTrans, g, d, (int)w->own, 1, own, g, u + (size_t)w->first * (size_t)d, d, 0, r->loadings, d);
-  PetscCall(sum_over_ranks(w->comm, (PetscInt64)g * d, MPI_DOUBLE, r->loadings));
+  if (grid) PetscCall(sum_over_ranks(w->comm, (PetscInt64)g * d, MPI_DOUBLE, r->loadings));
   PetscCall(PetscFree3(own, gram, u));
   PetscCall(check_rank(r));
   for (PetscInt c = 0; c < d; c++) {
@@ -193,31 +241,54 @@ static PetscErrorCode from_gram(const Work *w, const BlockGrid *grid, double *ce
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode principal_components(MPI_Comm comm, PetscInt groups, const CellGroup *group, PetscInt components, PrincipalComponents *r)
+static PetscErrorCode find_components(Work *w, PrincipalComponents *r)
 {
-  Work           w = {.comm = comm, .groups = groups, .dimension = features_dimension(group->features), .components = components, .group = group, .cells = groups_cells(groups, group)};
-  const PetscInt most = (PetscInt)PetscMin(w.dimension, w.cells - 1);
-  BlockGrid     *grid;
+  const PetscInt most = (PetscInt)PetscMin(w->dimension, w->cells - 1);
+  BlockGrid     *grid = NULL;
   double        *cells;
   PetscErrorCode code;
 
   PetscFunctionBeginUser;
-  *r = (PrincipalComponents){.dimension = w.dimension, .components = components};
-  if (components > most)
-    PetscFunctionReturn(error_user("-principal_components %d: %lld cells of %d genes have %d at most", (int)components, (long long)w.cells, (int)w.dimension, (int)most));
+  *r = (PrincipalComponents){.dimension = w->dimension, .components = w->components};
+  if (w->components > most)
+    PetscFunctionReturn(error_user("-principal_components %d: %lld cells of %d genes have %d at most", (int)w->components, (long long)w->cells, (int)w->dimension, (int)most));
+  share_of(w->cells, w->rank, w->ranks, &w->first, &w->own);
+  PetscCall(PetscMalloc3(w->dimension, &r->mean, (size_t)w->dimension * (size_t)w->components, &r->loadings, w->components, &r->variance));
+  PetscCall(PetscMalloc1((size_t)CHUNK * (size_t)w->dimension, &cells));
+  w->mean = r->mean;
+  if (w->ranks > 1) PetscCall(blockgrid_create(w->comm, PetscMin(w->cells, w->dimension), &grid));
+  PetscCall(find_mean(w, cells));
+  code = w->dimension <= w->cells ? from_covariance(w, grid, cells, r) : from_gram(w, grid, cells, r);
+  PetscCall(PetscFree(cells));
+  if (grid) PetscCall(blockgrid_destroy(&grid));
+  PetscCall(code);
+  fix_signs(w->dimension, w->components, r->loadings);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static Work work_of(PetscInt groups, const CellGroup *group, PetscInt components)
+{
+  return (Work){.ranks = 1, .groups = groups, .dimension = features_dimension(group->features), .components = components, .group = group, .cells = groups_cells(groups, group)};
+}
+
+PetscErrorCode principal_components(MPI_Comm comm, PetscInt groups, const CellGroup *group, PetscInt components, PrincipalComponents *r)
+{
+  Work w = work_of(groups, group, components);
+
+  PetscFunctionBeginUser;
+  w.comm = comm;
   PetscCallMPI(MPI_Comm_rank(comm, &w.rank));
   PetscCallMPI(MPI_Comm_size(comm, &w.ranks));
-  share_of(w.cells, w.rank, w.ranks, &w.first, &w.own);
-  PetscCall(PetscMalloc3(w.dimension, &r->mean, (size_t)w.dimension * (size_t)components, &r->loadings, components, &r->variance));
-  PetscCall(PetscMalloc1((size_t)CHUNK * (size_t)w.dimension, &cells));
-  w.mean = r->mean;
-  PetscCall(blockgrid_create(comm, PetscMin(w.cells, w.dimension), &grid));
-  PetscCall(find_mean(&w, cells));
-  code = w.dimension <= w.cells ? from_covariance(&w, grid, cells, r) : from_gram(&w, grid, cells, r);
-  PetscCall(PetscFree(cells));
-  PetscCall(blockgrid_destroy(&grid));
-  PetscCall(code);
-  fix_signs(w.dimension, components, r->loadings);
+  PetscCall(find_components(&w, r));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode principal_components_alone(PetscInt groups, const CellGroup *group, PetscInt components, PrincipalComponents *r)
+{
+  Work w = work_of(groups, group, components);
+
+  PetscFunctionBeginUser;
+  PetscCall(find_components(&w, r));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

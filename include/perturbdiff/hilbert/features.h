@@ -39,8 +39,10 @@ typedef struct {
 } PrincipalComponents;
 
 /* principal_components - of all cells of the groups: eigenvectors of the covariance of genes, or of the Gram matrix of cells where that is smaller, by ScaLAPACK.
-   Collective on comm, the same on all ranks. User errors: components above what genes and cells allow, or above the dimension the cells span. */
+   On one rank by LAPACK. Collective on comm, the same on all ranks. User errors: components above what genes and cells allow, or above the dimension the cells span.
+   principal_components_alone - by the calling process for itself; thread-safe as far as PETSc's memory is, where BLAS runs one thread. Not collective. */
 PetscErrorCode principal_components(MPI_Comm comm, PetscInt groups, const CellGroup *group, PetscInt components, PrincipalComponents *result);
+PetscErrorCode principal_components_alone(PetscInt groups, const CellGroup *group, PetscInt components, PrincipalComponents *result);
 PetscErrorCode principal_components_free(PrincipalComponents *result);
 /* Bytes a rank needs for it at most. */
 double principal_components_bytes(MPI_Comm comm, PetscInt64 cells, PetscInt dimension, PetscInt components);
