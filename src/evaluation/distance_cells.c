@@ -39,13 +39,16 @@ PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, Dist
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscInt64 panels_of(const DistanceCells *cells) { return (cells->cells + SPARSE_PANEL - 1) / SPARSE_PANEL; }
+
 PetscErrorCode distancecells_destroy(DistanceCells *cells)
 {
   PetscFunctionBeginUser;
   PetscCall(PetscFree(cells->square));
   PetscCall(PetscFree(cells->dense));
   PetscCall(sparsecells_destroy(&cells->sparse));
-  PetscCall(PetscFree(cells->panel_memory));
+  for (PetscInt64 p = 0; cells->panels && p < panels_of(cells); p++) PetscCall(PetscFree(cells->panels[p].memory));
+  PetscCall(PetscFree(cells->panels));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -79,23 +82,21 @@ static PetscErrorCode aligned(size_t count, void **memory, double **values)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Each panel has memory of its own, which finds room between other arrays. */
 static PetscErrorCode make_panels(DistanceCells *cells)
 {
-  const PetscInt64 panels = (cells->cells + SPARSE_PANEL - 1) / SPARSE_PANEL;
-  const size_t     size = (size_t)cells->genes * SPARSE_PANEL;
+  const PetscInt64 panels = panels_of(cells);
 
   PetscFunctionBeginUser;
-  PetscCall(aligned((size_t)panels * size, &cells->panel_memory, &cells->panels));
+  PetscCall(PetscCalloc1(panels, &cells->panels));
+  for (PetscInt64 p = 0; p < panels; p++) PetscCall(aligned((size_t)cells->genes * SPARSE_PANEL, &cells->panels[p].memory, &cells->panels[p].values));
 #pragma omp parallel for schedule(dynamic, 1)
-  for (PetscInt64 p = 0; p < panels; p++) sparsepanel_fill(&cells->sparse, p * SPARSE_PANEL, cells->panels + (size_t)p * size);
+  for (PetscInt64 p = 0; p < panels; p++) sparsepanel_fill(&cells->sparse, p * SPARSE_PANEL, cells->panels[p].values);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Where gene 0 of a cell is in the panels, that of the next gene SPARSE_PANEL values further. */
-static const double *in_panel(const DistanceCells *cells, PetscInt64 i)
-{
-  return cells->panels + (size_t)(i / SPARSE_PANEL) * (size_t)cells->genes * SPARSE_PANEL + i % SPARSE_PANEL;
-}
+/* Where gene 0 of a cell is in its panel, that of the next gene SPARSE_PANEL values further. */
+static const double *in_panel(const DistanceCells *cells, PetscInt64 i) { return cells->panels[i / SPARSE_PANEL].values + i % SPARSE_PANEL; }
 
 /* Rows as they were before there were only panels. Free them. */
 static PetscErrorCode rows_of_panels(const DistanceCells *cells, SparseRows *rows)
@@ -272,7 +273,7 @@ static const double *panel_of(const DistanceRows *d, const DistanceCells *of, Pe
 {
   const size_t size = (size_t)of->genes * SPARSE_PANEL;
 
-  if (!d->fills) return of->panels + (size_t)panel * size;
+  if (!d->fills) return of->panels[panel].values;
   sparsepanel_fill(d->sparse, panel * SPARSE_PANEL, tile + d->tile_size - size);
   return tile + d->tile_size - size;
 }

@@ -93,8 +93,10 @@ typedef struct {
   PetscBool         packs;   /* packed for sparse products: sparseproducts_pay() when it was created; else for BLAS */
   double           *square;  /* (cells) squared norms */
   SparseCells       sparse;
-  void             *panel_memory;
-  double           *panels; /* (panels, genes, SPARSE_PANEL) */
+  struct {
+    void   *memory;
+    double *values; /* (genes, SPARSE_PANEL) */
+  } *panels;
   double           *dense;  /* (cells, genes) */
 } DistanceCells;
 PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, DistanceCells *cells);
