@@ -2,6 +2,7 @@
 #include "evaluation/differential_internal.h"
 #include <math.h>
 #include <perturbdiff/runtime/error.h>
+#include <perturbdiff/runtime/memory.h>
 #include <perturbdiff/runtime/options.h>
 #include <string.h>
 
@@ -24,8 +25,11 @@ PetscErrorCode differential_create(PetscInt targets, char *const *target, PetscI
   PetscCall(copy_names(targets, target, &table->target));
   PetscCall(copy_names(genes, gene, &table->gene));
   PetscCall(PetscCalloc2(targets, &table->target_cells, targets, &table->reference_cells));
-  PetscCall(PetscCalloc4(rows, &table->target_mean, rows, &table->reference_mean, rows, &table->log2_fold_change, rows, &table->percent_change));
-  PetscCall(PetscCalloc4(rows, &table->p_value, rows, &table->statistic, rows, &table->fdr, rows, &table->dropped));
+  PetscCall(PetscMalloc4(rows, &table->target_mean, rows, &table->reference_mean, rows, &table->log2_fold_change, rows, &table->percent_change));
+  PetscCall(PetscMalloc4(rows, &table->p_value, rows, &table->statistic, rows, &table->fdr, rows, &table->dropped));
+  double *const column[] = {table->target_mean, table->reference_mean, table->log2_fold_change, table->percent_change, table->p_value, table->statistic, table->fdr};
+  for (size_t c = 0; c < sizeof column / sizeof *column; c++) memory_zero(column[c], rows * sizeof *column[c]);
+  memory_zero(table->dropped, rows * sizeof *table->dropped);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

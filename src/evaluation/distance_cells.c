@@ -9,8 +9,9 @@
 #include <perturbdiff/runtime/memory.h>
 #include <string.h>
 
-/* Sparse cells of a tile of products, 200 KB, which stays in the second cache; rows of a dense product, of PRODUCT values where that leaves LEAST_ROWS; cells of a square that is mirrored. */
-enum { TILE_CELLS = 256, SQUARE = 32, PRODUCT_ROWS = 96, LEAST_ROWS = 16, PRODUCT = 1 << 21, CACHE_LINE = 64 };
+/* Sparse cells of a tile of products, 200 KB, which stays in the second cache; rows of a tile that the diagonal cuts; rows of a dense product, of PRODUCT values where that leaves LEAST_ROWS; cells of a
+   square that is mirrored. */
+enum { TILE_CELLS = 256, DIAGONAL_STEP = 32, SQUARE = 32, PRODUCT_ROWS = 96, LEAST_ROWS = 16, PRODUCT = 1 << 21, CACHE_LINE = 64 };
 
 /* Squared norms of the rows. */
 VECTOR_CLONES static void square_rows(const SparseRows *rows, double *restrict square)
@@ -278,15 +279,17 @@ static const double *panel_of(const DistanceRows *d, const DistanceCells *of, Pe
   return tile + d->tile_size - size;
 }
 
-/* Columns of one panel. Of cells with themselves only those not above the diagonal: of two cells it is always the later that is the sparse one, so that however rows are cut, sums are the same. */
+/* Columns of one panel. Of cells with themselves only those not above the diagonal, by steps of the rows: of two cells it is always the later that is the sparse one, so that however rows are
+   cut, sums are the same. */
 static void sparse_rows(const DistanceRows *d, PetscInt64 first, PetscInt64 rows, PetscInt64 panel, double *tile, double *cell)
 {
-  const PetscInt64 column = panel * SPARSE_PANEL, end = first + rows, columns = PetscMin(SPARSE_PANEL, (d->a == d->b ? end : d->b->cells) - column);
-  const PetscInt64 from = d->a == d->b ? PetscMax(first, column) : first;
+  const PetscBool  itself = d->a == d->b ? PETSC_TRUE : PETSC_FALSE;
+  const PetscInt64 column = panel * SPARSE_PANEL, end = first + rows, from = itself ? PetscMax(first, column) : first;
   const double    *y = panel_of(d, d->b, panel, tile);
 
   for (PetscInt64 begin = from - from % 2, after; begin < end; begin = after) {
-    after = PetscMin(end, begin + TILE_CELLS);
+    after = PetscMin(end, begin + (itself && begin < column + SPARSE_PANEL ? DIAGONAL_STEP : TILE_CELLS));
+    const PetscInt64 columns = PetscMin(SPARSE_PANEL, (itself ? after : d->b->cells) - column);
     sparse_products(d->sparse, begin, after - begin, y, columns, tile);
     for (PetscInt64 i = PetscMax(from, begin); i < after; i++)
       finish(d, i, column, columns, tile + (i - begin) * SPARSE_PANEL, (size_t)(i - first) * (size_t)d->b->cells + (size_t)column, cell);

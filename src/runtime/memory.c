@@ -4,6 +4,7 @@
 #include <perturbdiff/runtime/log.h>
 #include <perturbdiff/runtime/memory.h>
 #include <malloc.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +12,11 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* Bytes that the heap of memory_keep_freed is made longer by. */
-enum { HEAP = 256 << 20 };
+/* Bytes that the heap of memory_keep_freed is made longer by, of a large page, and that a thread clears at a time. */
+enum { HEAP = 256 << 20, LARGE_PAGE = 1 << 21, ZERO_STEP = 1 << 18 };
+
+/* The large pages it is made longer by. */
+static uintptr_t heap_begin, heap_end;
 
 /* First number in a file after a label ("" for none); -1 where there is none. */
 static double number_in(const char *path, const char *label)
@@ -76,10 +80,16 @@ PetscErrorCode memory_exceeded(const char *what, double bytes, double limit, con
 void memory_large_pages(void *address, size_t bytes)
 {
 #ifdef MADV_HUGEPAGE
-  const uintptr_t page = (uintptr_t)1 << 21, first = ((uintptr_t)address + page - 1) / page * page, end = ((uintptr_t)address + bytes) / page * page;
+  const uintptr_t first = ((uintptr_t)address + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE, end = ((uintptr_t)address + bytes) / LARGE_PAGE * LARGE_PAGE;
 
   if (end > first) madvise((void *)first, end - first, MADV_HUGEPAGE);
 #endif
+}
+
+void memory_zero(void *address, size_t bytes)
+{
+#pragma omp parallel for schedule(static) if (bytes > 2 * (size_t)ZERO_STEP)
+  for (size_t at = 0; at < bytes; at += ZERO_STEP) memset((char *)address + at, 0, PetscMin((size_t)ZERO_STEP, bytes - at));
 }
 
 void memory_keep_freed(void)
@@ -95,7 +105,40 @@ void memory_keep_freed(void)
   char *const after = sbrk(0);
   free(grown);
   (void)mallopt(M_TOP_PAD, 1 << 20);
-  if (after > before) memory_large_pages(before, (size_t)(after - before));
+  if (after > before) {
+    memory_large_pages(before, (size_t)(after - before));
+    heap_begin = ((uintptr_t)before + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
+    heap_end = (uintptr_t)after / LARGE_PAGE * LARGE_PAGE;
+  }
+#endif
+}
+
+#ifdef MADV_POPULATE_WRITE
+static void *fetch_pages(void *range)
+{
+  const uintptr_t *const at = range;
+
+  for (uintptr_t page = at[0]; page < at[1] && !madvise((void *)page, LARGE_PAGE, MADV_POPULATE_WRITE);) page += LARGE_PAGE;
+  free(range);
+  return NULL;
+}
+#endif
+
+void memory_fetch_ahead(size_t bytes)
+{
+#ifdef MADV_POPULATE_WRITE
+  uintptr_t *const at = malloc(2 * sizeof *at);
+  pthread_t        thread;
+
+  bytes = PetscMin(bytes, heap_end - heap_begin) / LARGE_PAGE * LARGE_PAGE;
+  if (!at || !bytes) {
+    free(at);
+    return;
+  }
+  at[0] = heap_begin;
+  at[1] = heap_begin + bytes;
+  if (pthread_create(&thread, NULL, fetch_pages, at)) free(at);
+  else pthread_detach(thread);
 #endif
 }
 

@@ -59,7 +59,8 @@ PetscErrorCode file_write_printed(MPI_Comm comm, const char *path, PetscErrorCod
    textdraft_add: any thread, one at a time. Not collective. */
 typedef struct {
   char path[PETSC_MAX_PATH_LEN], temporary[PETSC_MAX_PATH_LEN];
-  int  file, failure; /* descriptor; errno of what failed first */
+  int     file, failure; /* descriptor; errno of what failed first */
+  int64_t written;       /* bytes */
 } TextDraft;
 PetscErrorCode textdraft_begin(const char *path, TextDraft *draft);
 void           textdraft_add(TextDraft *draft, const char *text, size_t size);
