@@ -65,6 +65,42 @@ static void check_pair(const SparseRows *x, const SparseRows *y, PetscBool packs
   }
 }
 
+static PetscErrorCode copy_rows(const SparseRows *rows, SparseRows *copy)
+{
+  const int64_t entries = rows->offset[rows->rows];
+
+  PetscFunctionBeginUser;
+  *copy = (SparseRows){.rows = rows->rows, .columns = rows->columns};
+  PetscCall(PetscMalloc1(rows->rows + 1, &copy->offset));
+  PetscCall(sparserows_allocate(entries, PETSC_FALSE, copy));
+  PetscCall(PetscArraycpy(copy->offset, rows->offset, rows->rows + 1));
+  PetscCall(PetscArraycpy(copy->column, rows->column, entries));
+  PetscCall(PetscArraycpy(copy->value, rows->value, entries));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The same sums when the cells of b are only panels any more: as columns of panels, as the sparse side again, and cell 3, which a has too. */
+static void check_panels_alone(const SparseRows *x, const SparseRows *y, PetscBool packs, double right)
+{
+  DistanceCells a, b;
+  SparseRows    copy;
+  double        whole, panels, mean;
+
+  check_call(copy_rows(y, &copy));
+  check_call(distancecells_create(x, GENES, &a));
+  check_call(distancecells_create(&copy, GENES, &b));
+  a.packs = b.packs = packs;
+  check_call(distance_part(&a, &b, PETSC_TRUE, 1, 0, &whole, &mean));
+  check_close(mean, right, 1e-11, right);
+  check_call(distancecells_keep_panels(&b, &copy));
+  assert_true(packs ? !b.rows && !b.sparse.part && !copy.offset : b.rows && copy.offset);
+  check_call(distance_part(&a, &b, PETSC_TRUE, 1, 0, &panels, NULL));
+  assert_true(panels == whole);
+  check_call(distancecells_destroy(&a));
+  check_call(distancecells_destroy(&b));
+  check_call(sparserows_free(&copy));
+}
+
 static void distances(void **state)
 {
   static const int percent[][2] = {{30, 40}, {90, 20}, {20, 95}, {95, 90}, {0, 50}};
@@ -78,6 +114,7 @@ static void distances(void **state)
       check_pair(&rows[0], &rows[1], (PetscBool)packs, expected(0, N, 1, M));
       check_pair(&rows[0], &rows[0], (PetscBool)packs, expected(0, N, 0, N));
       check_pair(&rows[1], &rows[0], (PetscBool)packs, expected(1, M, 0, N));
+      check_panels_alone(&rows[0], &rows[1], (PetscBool)packs, expected(0, N, 1, M));
     }
     for (int s = 0; s < 2; s++) check_call(sparserows_free(&rows[s]));
   }
