@@ -71,10 +71,12 @@ typedef struct {
   double     *mean;  /* (controls, genes) mean of the control populations, zero without cells */
 } SlotCells;
 
-/* groupedfile_open - matrix, columns, and which scale the values have: whole numbers are counts, brought to library_size (0: the median of the file, of each of its cell
-   types where that axis is used: cell-eval splits files by type first).
-   memory: of this rank for cells (CellMemory). Collective. User errors: no such column; negative, missing or too large values. */
-PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *const column[AXES], double library_size, double memory, GroupedFile *file);
+/* groupedfile_open - matrix and columns. memory: of this rank for cells (CellMemory). Collective. User errors: no such column; no cells.
+   groupedfile_scan - which scale the values have: whole numbers are counts, brought to library_size (0: the median of the file, of each of its cell types where that axis is used: cell-eval splits
+   files by type first). beside(context) - NULL: nothing; else it is called once meanwhile, by the calling thread, and may be collective. Collective. User errors: negative, missing or too large
+   values; those of beside. */
+PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *const column[AXES], double memory, GroupedFile *file);
+PetscErrorCode groupedfile_scan(MPI_Comm comm, double library_size, PetscErrorCode (*beside)(void *context), void *context, GroupedFile *file);
 PetscErrorCode groupedfile_close(GroupedFile *file);
 /* Bring the rows of cells first, first + 1, ... to the scale of the scores, where they are counts. */
 void groupedfile_scale(const GroupedFile *file, PetscInt64 first, SparseRows *rows);

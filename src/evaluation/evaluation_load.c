@@ -68,6 +68,38 @@ static PetscErrorCode say_scales(const Evaluation *e)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A prediction to be opened while the file before it is scanned. */
+typedef struct {
+  Evaluation *e;
+  PetscInt    f;
+} NextFile;
+
+static PetscErrorCode open_next(void *context)
+{
+  const NextFile        *next = context;
+  Evaluation            *e = next->e;
+  const EvaluateOptions *o = e->options;
+
+  PetscFunctionBeginUser;
+  if (next->f < o->predictions) PetscCall(groupedfile_open(e->comm, o->predicted[next->f], e->column, o->memory, &e->file[next->f]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* All predictions; each file, the real one (f = -1) included, is scanned while the next is opened: HDF5 keeps one core busy. */
+static PetscErrorCode scan_all(Evaluation *e, double library)
+{
+  NextFile next = {e, 0};
+
+  PetscFunctionBeginUser;
+  if (e->store) PetscCall(open_next(&next));
+  for (PetscInt f = e->store ? 0 : -1; f < e->options->predictions; f++) {
+    next.f = f + 1;
+    PetscCall(groupedfile_scan(e->comm, library, open_next, &next, f < 0 ? &e->real : &e->file[f]));
+    if (f >= 0) PetscCall(groupedfile_keys(&e->file[f], e->options->real, &e->axes));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Open all files; axes, groups, genes. */
 PetscErrorCode evaluation_open_all(Evaluation *e, KeyTable *real)
 {
@@ -80,16 +112,13 @@ PetscErrorCode evaluation_open_all(Evaluation *e, KeyTable *real)
   PetscCall(choose_columns(e));
   const CellStoreTable *table = e->store ? cellstore_table(e->store) : NULL;
   const double          library = o->library_size > 0 ? o->library_size : table ? table->library_size : 0;
-  if (!table) PetscCall(groupedfile_open(e->comm, o->real, e->column, library, o->memory, &e->real));
+  if (!table) PetscCall(groupedfile_open(e->comm, o->real, e->column, o->memory, &e->real));
   if (table)
     PetscCall(axes_of_store(table, e->column, &e->axes));
   else
     PetscCall(axes_of_file(&e->real, e->control, e->column, &e->axes));
   PetscCall(PetscCalloc2(o->predictions, &e->file, o->predictions, &e->file_cells));
-  for (PetscInt f = 0; f < o->predictions; f++) {
-    PetscCall(groupedfile_open(e->comm, o->predicted[f], e->column, library, o->memory, &e->file[f]));
-    PetscCall(groupedfile_keys(&e->file[f], o->real, &e->axes));
-  }
+  PetscCall(scan_all(e, library));
   if (table) {
     int64_t *key;
     PetscCall(PetscMalloc1(table->populations, &key));

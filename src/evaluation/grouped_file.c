@@ -107,7 +107,16 @@ typedef struct {
   PetscBool    wide;
   double      *sum;
   Scan        *scan; /* of each SCAN_ROWS rows */
+  PetscErrorCode (*beside)(void *context);
+  void *context;
 } PlainScan;
+
+static PetscErrorCode beside_scan(void *scan)
+{
+  const PlainScan *s = scan;
+
+  return s->beside(s->context);
+}
 
 static PetscErrorCode scan_some(void *context, PetscInt64 k)
 {
@@ -136,26 +145,30 @@ static PetscErrorCode scan_some(void *context, PetscInt64 k)
   PetscFunctionReturn(code);
 }
 
-/* Scan this rank's rows past HDF5, where they are plain. A rank that finds one that a read would change or refuse goes no further, and so do all: reading says what is wrong with which. */
-static PetscErrorCode scan_plain(MPI_Comm all, PetscInt64 begin, PetscInt64 end, double *sum, GroupedFile *file, Scan *scan)
+/* Scan this rank's rows past HDF5, where they are plain, and meanwhile beside(context). A rank that finds one that a read would change or refuse goes no further, and so do all: reading says
+   what is wrong with which. */
+static PetscErrorCode scan_plain(MPI_Comm all, PetscInt64 begin, PetscInt64 end, double *sum, PetscErrorCode (*beside)(void *), void *context, GroupedFile *file, Scan *scan)
 {
   const PetscInt64 blocks = (end - begin + SCAN_ROWS - 1) / SCAN_ROWS;
-  PlainScan       work = {file, begin, end, file->wide, sum, NULL};
+  PlainScan       work = {file, begin, end, file->wide, sum, NULL, beside, context};
   int              good;
 
   PetscFunctionBeginUser;
   *scan = (Scan){0, 0, PETSC_TRUE, PETSC_TRUE};
-  PetscCallAgree(all, plainrows_open(file->file, &file->plain));
+  if (!file->plain) {
+    if (beside) PetscCall(beside(context));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(PetscMalloc1(blocks, &work.scan));
-  PetscCallAgree(all, file->plain ? threads_each(threads_that_allocate(), blocks, scan_some, &work) : PETSC_SUCCESS);
-  for (PetscInt64 k = 0; file->plain && k < blocks; k++) {
+  PetscCallAgree(all, threads_each_beside(threads_that_allocate(), blocks, scan_some, &work, beside ? beside_scan : NULL));
+  for (PetscInt64 k = 0; k < blocks; k++) {
     const Scan *one = &work.scan[k];
     scan->largest = PetscMax(scan->largest, one->largest);
     if (!one->whole) scan->whole = PETSC_FALSE;
     if (!one->tidy) scan->tidy = PETSC_FALSE;
   }
   PetscCall(PetscFree(work.scan));
-  good = file->plain && scan->tidy;
+  good = scan->tidy;
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &good, 1, MPI_INT, MPI_MIN, all));
   if (!good) PetscCall(plainrows_close(&file->plain));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -319,7 +332,7 @@ static PetscErrorCode read_share(MPI_Comm all, MPI_Comm comm, PetscBool keep, do
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode find_scale(MPI_Comm all, double library_size, GroupedFile *file)
+PetscErrorCode groupedfile_scan(MPI_Comm all, double library_size, PetscErrorCode (*beside)(void *), void *context, GroupedFile *file)
 {
   PetscMPIInt rank, size;
   MPI_Comm    comm = all;
@@ -331,7 +344,7 @@ static PetscErrorCode find_scale(MPI_Comm all, double library_size, GroupedFile 
   PetscCallMPI(MPI_Comm_rank(all, &rank));
   PetscCallMPI(MPI_Comm_size(all, &size));
   PetscCall(PetscMalloc1(file->cells, &sum));
-  PetscCall(scan_plain(all, share_begin(file, rank, size), share_begin(file, rank + 1, size), sum, file, &scan));
+  PetscCall(scan_plain(all, share_begin(file, rank, size), share_begin(file, rank + 1, size), sum, beside, context, file, &scan));
   if (file->plain) {
     PetscCall(gather_scans(all, sum, file, &scan));
     PetscCall(settle_scale(library_size, &scan, sum, file));
@@ -349,7 +362,7 @@ static PetscErrorCode find_scale(MPI_Comm all, double library_size, GroupedFile 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *const column[AXES], double library_size, double memory, GroupedFile *file)
+PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *const column[AXES], double memory, GroupedFile *file)
 {
   PetscFunctionBeginUser;
   PetscCall(PetscMemzero(file, sizeof *file));
@@ -368,7 +381,7 @@ PetscErrorCode groupedfile_open(MPI_Comm comm, const char *path, const char *con
   PetscCall(PetscMalloc3(file->cells, &file->key, file->genes, &file->position, file->cells, &file->entries));
   file->memory = cellmemory_of(memory);
   PetscCall(anndata_rows_for_bytes(file->file, file->memory.chunk, &file->step));
-  PetscCall(find_scale(comm, library_size, file));
+  PetscCallAgree(comm, plainrows_open(file->file, &file->plain));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -13,25 +13,42 @@ int threads_that_allocate(void)
 
 PetscErrorCode threads_each(int threads, PetscInt64 items, PetscErrorCode (*task)(void *context, PetscInt64 item), void *context)
 {
+  return threads_each_beside(threads, items, task, context, NULL);
+}
+
+PetscErrorCode threads_each_beside(int threads, PetscInt64 items, PetscErrorCode (*task)(void *context, PetscInt64 item), void *context, PetscErrorCode (*beside)(void *context))
+{
   PetscErrorCode error = PETSC_SUCCESS;
 
   PetscFunctionBeginUser;
   if (threads < 2) {
     /* No team of one, inside which OpenMP would start and end threads for every loop of a task. */
+    if (beside) PetscCall(beside(context));
     for (PetscInt64 k = 0; k < items; k++) PetscCall(task(context, k));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-  for (PetscInt64 k = 0; k < items; k++) {
-    PetscErrorCode before, code;
+#pragma omp parallel num_threads(threads)
+  {
+#pragma omp master
+    if (beside) {
+      const PetscErrorCode code = beside(context);
+      if (code) {
+#pragma omp atomic write
+        error = code;
+      }
+    }
+#pragma omp for schedule(dynamic, 1)
+    for (PetscInt64 k = 0; k < items; k++) {
+      PetscErrorCode before, code;
 
 #pragma omp atomic read
-    before = error;
-    if (before) continue;
-    code = task(context, k);
-    if (code) {
+      before = error;
+      if (before) continue;
+      code = task(context, k);
+      if (code) {
 #pragma omp atomic write
-      error = code;
+        error = code;
+      }
     }
   }
   PetscFunctionReturn(error);

@@ -9,7 +9,8 @@
 int threads_that_allocate(void);
 
 /* threads_each - task(context, item) for each item, on so many threads; items are dealt out as threads become free. The error is one of the tasks', those not begun by then are left out. Not
-   collective. */
+   collective. threads_each_beside - and meanwhile beside(context), which the calling thread does before it takes items: what uses MPI. */
 PetscErrorCode threads_each(int threads, PetscInt64 items, PetscErrorCode (*task)(void *context, PetscInt64 item), void *context);
+PetscErrorCode threads_each_beside(int threads, PetscInt64 items, PetscErrorCode (*task)(void *context, PetscInt64 item), void *context, PetscErrorCode (*beside)(void *context));
 
 #endif
