@@ -1,4 +1,5 @@
 /* Products of sparse cells with panels of dense ones. */
+#include <float.h>
 #include <omp.h>
 #include <perturbdiff/hilbert/sparseproducts.h>
 #include <perturbdiff/runtime/clones.h>
@@ -15,9 +16,16 @@
 /* A register tile is a pair of sparse cells x a panel: two times LANES vectors of 8. SLAB genes of a panel, 30 KiB, stay in the first cache while the sparse cells pass by. */
 enum { LANES = SPARSE_PANEL / 8, SLAB = 40, CACHE_LINE = 64 };
 
-/* Loads of a panel limit what one cell alone gets to two thirds of a core's products; where both cells of a pair have a value, one load serves two. Measured (AMD EPYC, Zen 5, 117 GF/s a core), of
-   products with values that are not zero: 43 GF/s where a tenth of them are, 78 of a half, 90 of three quarters, 105 of all; one cell at a time 70 of a half; OpenBLAS 81 of all. (Where slabs were
-   summed in single precision, single means of distances moved by a unit in their last place, and pearson_edistance by 4e-7.) */
+/* In counts of molecules, and what is made of them, about half of a cell's values that are not zero are its smallest, one molecule: its unit. Values are kept as multiples of it, so that of half of
+   them the panel is added without a product, by adders that are not the multipliers (Zen 4 and 5) beside these. Sums are multiplied by the unit at last. It pays where more than one of UNITS_PAY values
+   is its cell's unit. LEAST_UNIT keeps away from what has no inverse. */
+enum { UNITS_PAY = 4 };
+#define LEAST_UNIT 1e-30f
+
+/* Loads of a panel limit what one cell alone gets to two thirds of a core's products; where both cells of a pair have a value, one load serves two. Measured without units (AMD EPYC, Zen 5, 117 GF/s a
+   core), of products with values that are not zero: 43 GF/s where a tenth of them are, 78 of a half, 90 of three quarters, 105 of all; one cell at a time 70 of a half; OpenBLAS 81 of all. With units
+   that half of the values are (Zen 4, 57 GF/s a core): 59 GF/s of a half, 75 of all; without 51 and 53. (Where slabs were summed in single precision, single means of distances moved by a unit in their
+   last place, and pearson_edistance by 4e-7.) */
 PetscBool sparseproducts_pay(void)
 {
 #if HAVE_SPARSE_KERNEL
@@ -32,40 +40,110 @@ static int lanes_for(PetscInt64 columns) { return columns > 80 ? LANES : columns
 
 static PetscInt64 slabs_of(PetscInt dimension) { return ((PetscInt64)dimension + SLAB - 1) / SLAB; }
 
-/* Which genes of each slab a cell has: present (slabs), zero before. Where columns ascend, a slab's are together. */
-VECTOR_CLONES static void mark_genes(const SparseRows *rows, PetscInt64 i, uint64_t *restrict present)
+static inline uint32_t bits_of(float value)
 {
-  int32_t  slab = 0;
-  uint64_t set = 0;
+  uint32_t bits;
 
-  for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) {
-    const int32_t s = rows->column[e] / SLAB;
+  memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
 
-    if (s != slab) {
-      present[slab] |= set;
-      slab = s;
-      set = 0;
-    }
-    set |= UINT64_C(1) << (rows->column[e] - s * SLAB);
+/* A cell's unit, its smallest positive value, and how many of its values are that. Bits of positive numbers ascend as these do; less one, those of zero and of negative numbers come after them. */
+VECTOR_CLONES static int64_t find_unit(const float *value, int64_t values, double *unit)
+{
+  uint32_t least = UINT32_MAX;
+  int64_t  units = 0;
+  float    smallest;
+
+  for (int64_t e = 0; e < values; e++) least = PetscMin(least, bits_of(value[e]) - 1);
+  least++;
+  memcpy(&smallest, &least, sizeof smallest);
+  *unit = 1;
+  if (!(smallest > LEAST_UNIT && smallest <= FLT_MAX)) return 0;
+  *unit = (double)smallest;
+  for (int64_t e = 0; e < values; e++) units += value[e] == smallest;
+  return units;
+}
+
+/* Units of all cells, where enough values are one: they are not kept, and are added while others are multiplied. */
+static PetscErrorCode find_units(const SparseRows *rows, int threads, SparseCells *cells)
+{
+  const int64_t entries = rows->rows ? rows->offset[rows->rows] - rows->offset[0] : 0;
+  int64_t       units = 0;
+
+  PetscFunctionBeginUser;
+  if (rows->wide) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc1(rows->rows + 1, &cells->unit));
+  cells->unit[rows->rows] = 1;
+#pragma omp parallel for num_threads(threads) reduction(+ : units)
+  for (PetscInt64 i = 0; i < rows->rows; i++) units += find_unit(rows->value + rows->offset[i], rows->offset[i + 1] - rows->offset[i], cells->unit + i);
+  if (units * UNITS_PAY <= entries) PetscCall(PetscFree(cells->unit));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Genes of a slab that a cell has, and those of them where it has its unit. */
+typedef struct {
+  uint64_t present, one;
+} Genes;
+
+/* What a cell has of a gene, a byte of a slab's. */
+enum { PRESENT = 1, ONE = 2 };
+
+/* Genes of a slab that are marked so, PRESENT or ONE: of 8 bytes at a time a bit of each, side by side: byte i's, shifted by 56 - 7 i, becomes bit i of the highest byte, and no two meet. */
+static inline uint64_t marked(const uint8_t *marks, uint64_t as)
+{
+  uint64_t set = 0, eight;
+
+  for (int g = 0; g < SLAB; g += 8) {
+    memcpy(&eight, marks + g, sizeof eight);
+    set |= ((eight / as & UINT64_C(0x0101010101010101)) * UINT64_C(0x0102040810204080) >> 56) << g;
   }
-  present[slab] |= set;
+  return set;
+}
+
+/* Which genes of each slab a cell has: genes (slabs), by marks (slabs * SLAB). */
+VECTOR_CLONES static void mark_genes(const SparseRows *rows, PetscInt64 i, PetscInt64 slabs, const double *unit, uint8_t *restrict marks, Genes *restrict genes)
+{
+  const int64_t  begin = rows->offset[i], end = rows->offset[i + 1];
+  const uint32_t of_cell = unit ? bits_of((float)unit[i]) : 0;
+
+  memset(marks, 0, (size_t)slabs * SLAB);
+  if (unit)
+    for (int64_t e = begin; e < end; e++) marks[rows->column[e]] = (uint8_t)(PRESENT + ONE * (bits_of(rows->value[e]) == of_cell));
+  else
+    for (int64_t e = begin; e < end; e++) marks[rows->column[e]] = PRESENT;
+  for (PetscInt64 s = 0; s < slabs; s++, marks += SLAB) genes[s] = (Genes){marked(marks, PRESENT), unit ? marked(marks, ONE) : 0};
 }
 
 static inline int genes_in(uint64_t set) { return __builtin_popcountll(set); }
 
-/* The parts of all pairs, slab after slab; present (cells rounded up to even, slabs). */
-VECTOR_CLONES static void count_parts(PetscInt64 slabs, PetscInt64 pairs, const uint64_t *present, SparsePart *part)
-{
-  int64_t end = 0;
+/* Which genes of a pair are in which lists: those where both cells have their unit and those where both are given are zipped as far as they go, and what is left of the former in halves. */
+typedef struct {
+  uint64_t ones, given, second_given, first_given, first, second;
+} Kinds;
 
+static inline Kinds kinds_of(Genes x, Genes y)
+{
+  const uint64_t both = x.present & y.present;
+
+  return (Kinds){x.one & y.one, both & ~(x.one | y.one), both & x.one & ~y.one, both & y.one & ~x.one, x.present & ~y.present, y.present & ~x.present};
+}
+
+/* The parts of all pairs, slab after slab, and the ends of places and values; genes (cells rounded up to even, slabs). */
+VECTOR_CLONES static void count_parts(PetscInt64 slabs, PetscInt64 pairs, const Genes *genes, SparsePart *part, int64_t *places, int64_t *values)
+{
+  *places = *values = 0;
   for (PetscInt64 s = 0; s < slabs; s++)
     for (PetscInt64 p = 0; p < pairs; p++, part++) {
-      const uint64_t first = present[2 * p * slabs + s], second = present[(2 * p + 1) * slabs + s];
+      const Kinds kinds = kinds_of(genes[2 * p * slabs + s], genes[(2 * p + 1) * slabs + s]);
+      const int   ones = genes_in(kinds.ones), given = genes_in(kinds.given), zipped = PetscMin(ones, (ones + given) / 2), both = ones + given - 2 * zipped;
+      const int   second_given = genes_in(kinds.second_given), first_given = genes_in(kinds.first_given), first = genes_in(kinds.first), second = genes_in(kinds.second);
+      const int   others = second_given + first_given + first + second;
 
-      *part = (SparsePart){.begin = end, .both = genes_in(first & second), .first = genes_in(first & ~second)};
-      end += genes_in(first) + genes_in(second);
+      *part = (SparsePart){*places, *values, (uint8_t)zipped, (uint8_t)second_given, (uint8_t)first_given, (uint8_t)both, (uint8_t)first, (uint8_t)second};
+      *places += 2 * zipped + both + others;
+      *values += 2 * (zipped + both) + others;
     }
-  part->begin = end;
 }
 
 static inline void put_value(SparseCells *cells, int64_t at, double value)
@@ -74,62 +152,86 @@ static inline void put_value(SparseCells *cells, int64_t at, double value)
   else cells->value[at] = (float)value;
 }
 
-static inline double value_of(const SparseCells *cells, int64_t at) { return cells->wide ? cells->wide[at] : (double)cells->value[at]; }
-
-/* Entries of a slab's genes in a set: a value of each, x, or of both cells side by side; x, y: of the slab's genes. */
-static inline int64_t put_entries(uint64_t set, PetscInt values, const double *x, const double *y, int64_t at, SparseCells *cells)
+/* Genes of a set, and one value of each, or of both cells side by side; x, y: of the slab's genes. */
+static inline void put_genes(uint64_t set, const double *x, const double *y, int64_t *place, int64_t *value, SparseCells *cells)
 {
-  for (; set; set &= set - 1, at += values) {
+  for (; set; set &= set - 1) {
     const int g = __builtin_ctzll(set);
 
-    cells->place[at] = (uint16_t)(g * SPARSE_PANEL);
-    put_value(cells, at, x[g]);
-    if (values == 2) put_value(cells, at + 1, y[g]);
+    cells->place[(*place)++] = (uint16_t)(g * SPARSE_PANEL);
+    put_value(cells, (*value)++, x[g]);
+    if (y) put_value(cells, (*value)++, y[g]);
   }
-  return at;
+}
+
+__attribute__((always_inline)) static inline void put_part(const SparsePart *part, Kinds kinds, const double *x, const double *y, SparseCells *cells)
+{
+  int64_t place = part->begin, value = part->value;
+
+  for (int n = genes_in(kinds.given); n < part->zipped; n++) {
+    kinds.given |= kinds.ones & -kinds.ones;
+    kinds.ones &= kinds.ones - 1;
+  }
+  for (int n = 0; n < part->zipped; n++, kinds.ones &= kinds.ones - 1, kinds.given &= kinds.given - 1) {
+    const int one = __builtin_ctzll(kinds.ones), given = __builtin_ctzll(kinds.given);
+
+    cells->place[place++] = (uint16_t)(one * SPARSE_PANEL);
+    cells->place[place++] = (uint16_t)(given * SPARSE_PANEL);
+    put_value(cells, value++, x[given]);
+    put_value(cells, value++, y[given]);
+  }
+  put_genes(kinds.second_given, y, NULL, &place, &value, cells);
+  put_genes(kinds.first_given, x, NULL, &place, &value, cells);
+  put_genes(kinds.ones | kinds.given, x, y, &place, &value, cells);
+  put_genes(kinds.first, x, NULL, &place, &value, cells);
+  put_genes(kinds.second, y, NULL, &place, &value, cells);
 }
 
 /* dense (2, dimension): the values of both, zero where they have none or not looked at. */
-VECTOR_CLONES static void put_pair(const SparseRows *rows, PetscInt64 pair, PetscInt dimension, const uint64_t *present, double *dense, SparseCells *cells)
+VECTOR_CLONES static void put_pair(const SparseRows *rows, PetscInt64 pair, PetscInt dimension, const Genes *genes, double *dense, SparseCells *cells)
 {
   const PetscInt64 slabs = slabs_of(dimension), pairs = (rows->rows + 1) / 2;
   double *const    x = dense, *const y = dense + dimension;
 
-  for (PetscInt64 i = 2 * pair; i < PetscMin(2 * pair + 2, rows->rows); i++)
-    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) dense[(i - 2 * pair) * dimension + rows->column[e]] = sparserows_get(rows, e);
-  for (PetscInt64 s = 0; s < slabs; s++) {
-    const uint64_t first = present[2 * pair * slabs + s], second = present[(2 * pair + 1) * slabs + s];
-    int64_t        at = cells->part[s * pairs + pair].begin;
+  for (PetscInt64 i = 2 * pair; i < PetscMin(2 * pair + 2, rows->rows); i++) {
+    const double  per_unit = cells->unit ? 1 / cells->unit[i] : 1;
+    double *const of_cell = i % 2 ? y : x;
 
-    at = put_entries(first & second, 2, x + s * SLAB, y + s * SLAB, at, cells);
-    at = put_entries(first & ~second, 1, x + s * SLAB, NULL, at, cells);
-    put_entries(second & ~first, 1, y + s * SLAB, NULL, at, cells);
+    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) of_cell[rows->column[e]] = sparserows_get(rows, e) * per_unit;
+  }
+  for (PetscInt64 s = 0; s < slabs; s++) {
+    const Kinds kinds = kinds_of(genes[2 * pair * slabs + s], genes[(2 * pair + 1) * slabs + s]);
+
+    put_part(cells->part + s * pairs + pair, kinds, x + s * SLAB, y + s * SLAB, cells);
   }
 }
 
 PetscErrorCode sparsecells_create(const SparseRows *rows, PetscInt dimension, SparseCells *cells)
 {
   const PetscInt64 slabs = slabs_of(dimension), pairs = (rows->rows + 1) / 2;
-  const int64_t    entries = rows->rows ? rows->offset[rows->rows] - rows->offset[0] : 0;
   const int        threads = omp_in_parallel() ? 1 : omp_get_max_threads();
-  uint64_t        *present;
+  int64_t          places, values;
+  Genes           *genes;
+  uint8_t         *marks;
   double          *dense;
 
   PetscFunctionBeginUser;
   *cells = (SparseCells){.cells = rows->rows, .dimension = dimension};
-  PetscCall(PetscMalloc1(slabs * pairs + 1, &cells->part));
-  PetscCall(PetscMalloc1(entries, &cells->place));
-  if (rows->wide) PetscCall(PetscMalloc1(entries, &cells->wide));
-  else PetscCall(PetscMalloc1(entries, &cells->value));
-  PetscCall(PetscCalloc1(2 * pairs * slabs, &present));
+  PetscCall(find_units(rows, threads, cells));
+  PetscCall(PetscMalloc2(2 * pairs * slabs, &genes, threads * slabs * SLAB, &marks));
+#pragma omp parallel for num_threads(threads)
+  for (PetscInt64 i = 0; i < rows->rows; i++) mark_genes(rows, i, slabs, cells->unit, marks + omp_get_thread_num() * slabs * SLAB, genes + i * slabs);
+  if (rows->rows % 2) memset(genes + rows->rows * slabs, 0, (size_t)slabs * sizeof *genes);
+  PetscCall(PetscMalloc1(slabs * pairs, &cells->part));
+  count_parts(slabs, pairs, genes, cells->part, &places, &values);
+  PetscCall(PetscMalloc1(places, &cells->place));
+  if (rows->wide || cells->unit) PetscCall(PetscMalloc1(values, &cells->wide));
+  else PetscCall(PetscMalloc1(values, &cells->value));
   PetscCall(PetscMalloc1((size_t)threads * 2 * (size_t)dimension, &dense));
 #pragma omp parallel for num_threads(threads)
-  for (PetscInt64 i = 0; i < rows->rows; i++) mark_genes(rows, i, present + i * slabs);
-  count_parts(slabs, pairs, present, cells->part);
-#pragma omp parallel for num_threads(threads)
-  for (PetscInt64 p = 0; p < pairs; p++) put_pair(rows, p, dimension, present, dense + (size_t)omp_get_thread_num() * 2 * (size_t)dimension, cells);
+  for (PetscInt64 p = 0; p < pairs; p++) put_pair(rows, p, dimension, genes, dense + (size_t)omp_get_thread_num() * 2 * (size_t)dimension, cells);
   PetscCall(PetscFree(dense));
-  PetscCall(PetscFree(present));
+  PetscCall(PetscFree2(genes, marks));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -138,16 +240,52 @@ PetscErrorCode sparsecells_destroy(SparseCells *cells)
   PetscFunctionBeginUser;
   PetscCall(PetscFree(cells->part));
   PetscCall(PetscFree(cells->place));
+  PetscCall(PetscFree(cells->unit));
   PetscCall(PetscFree(cells->value));
   PetscCall(PetscFree(cells->wide));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Entries [begin, end) of a list, `values` of each, into the columns from `column` on. */
-static inline void fill_columns(const SparseCells *y, int64_t begin, int64_t end, PetscInt values, double *column)
+/* A value that is given, of cell k of a pair, as it was before it was divided by the cell's unit: single precision forgets what errors of rounding that left. */
+static inline double given(const SparseCells *cells, const double *unit, int k, int64_t at)
 {
-  for (int64_t e = begin; e < end; e += values)
-    for (PetscInt k = 0; k < values; k++) column[y->place[e] + k] = value_of(y, e + k);
+  if (cells->value) return (double)cells->value[at];
+  return unit ? (double)(float)(cells->wide[at] * unit[k]) : cells->wide[at];
+}
+
+/* What to do with a value of cell k of a pair, at a gene's place. */
+typedef void Take(double *to, const double *panel, int64_t place, int k, double value);
+
+/* All values of a part; compiled for each of what is done with them. */
+__attribute__((always_inline)) static inline void each_value(const SparseCells *cells, const SparsePart *part, const double *unit, Take *take, double *to, const double *panel)
+{
+  const uint16_t *place = cells->place + part->begin;
+  int64_t         at = part->value;
+
+  for (int n = 0; n < part->zipped; n++, place += 2, at += 2)
+    for (int k = 0; k < 2; k++) {
+      take(to, panel, place[0], k, unit[k]);
+      take(to, panel, place[1], k, given(cells, unit, k, at + k));
+    }
+  for (int n = 0; n < part->second_given + part->first_given; n++, place++, at++) {
+    const int k = n < part->second_given;
+    take(to, panel, *place, 1 - k, unit[1 - k]);
+    take(to, panel, *place, k, given(cells, unit, k, at));
+  }
+  for (int n = 0; n < part->both; n++, place++, at += 2)
+    for (int k = 0; k < 2; k++) take(to, panel, *place, k, given(cells, unit, k, at + k));
+  for (int n = 0; n < part->first + part->second; n++, place++, at++) {
+    const int k = n >= part->first;
+    take(to, panel, *place, k, given(cells, unit, k, at));
+  }
+}
+
+static const double *units_of(const SparseCells *cells, PetscInt64 first) { return cells->unit ? cells->unit + first : NULL; }
+
+static inline void set_value(double *column, const double *panel, int64_t place, int k, double value)
+{
+  (void)panel;
+  column[place + k] = value;
 }
 
 void sparsepanel_fill(const SparseCells *y, PetscInt64 first, double *panel)
@@ -157,19 +295,12 @@ void sparsepanel_fill(const SparseCells *y, PetscInt64 first, double *panel)
 
   for (PetscInt64 s = 0; s < slabs; s++) {
     for (PetscInt64 g = s * SLAB; g < PetscMin((s + 1) * SLAB, y->dimension); g++) memset(panel + g * SPARSE_PANEL, 0, used);
-    for (PetscInt64 p = first / 2; p < (end + 1) / 2; p++) {
-      const SparsePart *part = y->part + s * pairs + p;
-      const int64_t     only = part->begin + 2 * part->both;
-      double *const     column = panel + s * SLAB * SPARSE_PANEL + 2 * p - first;
-
-      fill_columns(y, part->begin, only, 2, column);
-      fill_columns(y, only, only + part->first, 1, column);
-      fill_columns(y, only + part->first, part[1].begin, 1, column + 1);
-    }
+    for (PetscInt64 p = first / 2; p < (end + 1) / 2; p++)
+      each_value(y, y->part + s * pairs + p, units_of(y, 2 * p), set_value, panel + s * SLAB * SPARSE_PANEL + 2 * p - first, NULL);
   }
 }
 
-/* What all pairs of a slab add: product (2 * pairs, SPARSE_PANEL) += values x panel; the first slab's sets it. */
+/* What all pairs of a slab add: product (2 * pairs, SPARSE_PANEL) += values x panel; the first slab's sets it, and the last slab's multiplies it by the units. */
 typedef struct {
   const SparseCells *cells;
   PetscInt64         pairs;
@@ -177,77 +308,107 @@ typedef struct {
   const double      *panel; /* the slab of it */
   const char        *ahead; /* the next slab, which comes from memory meanwhile: `lines` of it for every pair */
   PetscInt64         lines;
-  PetscBool          sets;
+  PetscBool          sets, ends;
+  const double      *unit; /* from the first pair's on, or NULL */
   double            *product;
 } Slab;
 
+static inline void add_value(double *product, const double *panel, int64_t place, int k, double value)
+{
+  for (int j = 0; j < SPARSE_PANEL; j++) product[k * SPARSE_PANEL + j] += value * panel[place + j];
+}
+
+/* With the values as they were: without units in the sums. */
 static void add_slab(const Slab *slab)
 {
-  const SparsePart *part = slab->part;
-  double           *product = slab->product;
+  double *product = slab->product;
 
   if (slab->sets) memset(product, 0, (size_t)(2 * slab->pairs) * SPARSE_PANEL * sizeof *product);
-  for (PetscInt64 p = 0; p < slab->pairs; p++, part++, product += 2 * SPARSE_PANEL) {
-    const int64_t only = part->begin + 2 * part->both;
-
-    for (int64_t e = part->begin; e < part[1].begin; e += e < only ? 2 : 1) {
-      const double *y = slab->panel + slab->cells->place[e];
-
-      for (int j = 0; j < SPARSE_PANEL; j++) {
-        if (e < only + part->first) product[j] += value_of(slab->cells, e) * y[j];
-        if (e < only || e >= only + part->first) product[SPARSE_PANEL + j] += value_of(slab->cells, e < only ? e + 1 : e) * y[j];
-      }
-    }
-  }
+  for (PetscInt64 p = 0; p < slab->pairs; p++, product += 2 * SPARSE_PANEL)
+    each_value(slab->cells, slab->part + p, slab->unit ? slab->unit + 2 * p : NULL, add_value, product, slab->panel);
 }
 
 #if HAVE_SPARSE_KERNEL
-/* A value in all places of a vector. */
-  #define SPREAD(e) (narrow ? _mm512_cvtps_pd(_mm256_set1_ps(value[e])) : _mm512_set1_pd(wide[e]))
-/* sum (lanes) += the values [e, end) of one cell x the panel. */
-  #define ADD_ONE(sum, end)                                                                                                    \
-    _Pragma("GCC unroll 4") for (; e < (end); e++)                                                                             \
-    {                                                                                                                          \
-      const double *y = panel + place[e];                                                                                      \
-      const __m512d x = SPREAD(e);                                                                                             \
-      _Pragma("GCC unroll 12") for (int j = 0; j < lanes; j++) sum[j] = _mm512_fmadd_pd(x, _mm512_load_pd(y + 8 * j), sum[j]); \
+  #define EACH_LANE _Pragma("GCC unroll 12") for (int j = 0; j < lanes; j++)
+/* A list, by steps that take so many genes and values each. */
+  #define EACH_STEP(count, genes, values) for (int n = (count); n; n--, place += (genes), narrow ? (void)(value += (values)) : (void)(wide += (values)))
+/* A value of a step, in all places of a vector. */
+  #define SPREAD(k) (narrow ? _mm512_cvtps_pd(_mm256_set1_ps(value[k])) : _mm512_set1_pd(wide[k]))
+/* A vector of a step's gene, loaded once: GCC would load it again for every instruction that takes it. */
+  #define LOAD(y, k)                                                  \
+    __m512d y = _mm512_load_pd(panel + place[k] + 8 * j);       \
+    __asm__("" : "+v"(y))
+
+/* sums (lanes) += units and values that are given x the panel, list by list. */
+  #define ADD_ZIPPED(first, second, count)                            \
+    EACH_STEP(count, 2, 2) {                                          \
+      const __m512d x0 = SPREAD(0), x1 = SPREAD(1);                   \
+      EACH_LANE {                                                     \
+        LOAD(one, 0);                                                 \
+        LOAD(other, 1);                                               \
+        first[j] = _mm512_add_pd(first[j], one);                      \
+        second[j] = _mm512_add_pd(second[j], one);                    \
+        first[j] = _mm512_fmadd_pd(x0, other, first[j]);              \
+        second[j] = _mm512_fmadd_pd(x1, other, second[j]);            \
+      }                                                               \
+    }
+  #define ADD_MIXED(one, other, count)                                \
+    EACH_STEP(count, 1, 1) {                                          \
+      const __m512d x = SPREAD(0);                                    \
+      EACH_LANE {                                                     \
+        LOAD(y, 0);                                                   \
+        one[j] = _mm512_add_pd(one[j], y);                            \
+        other[j] = _mm512_fmadd_pd(x, y, other[j]);                   \
+      }                                                               \
+    }
+  #define ADD_BOTH(first, second, count)                              \
+    _Pragma("GCC unroll 2") EACH_STEP(count, 1, 2) {                  \
+      const __m512d x0 = SPREAD(0), x1 = SPREAD(1);                   \
+      EACH_LANE {                                                     \
+        LOAD(y, 0);                                                   \
+        first[j] = _mm512_fmadd_pd(x0, y, first[j]);                  \
+        second[j] = _mm512_fmadd_pd(x1, y, second[j]);                \
+      }                                                               \
+    }
+  #define ADD_SINGLE(sum, count)                                      \
+    _Pragma("GCC unroll 4") EACH_STEP(count, 1, 1) {                  \
+      const __m512d x = SPREAD(0);                                    \
+      EACH_LANE sum[j] = _mm512_fmadd_pd(x, _mm512_load_pd(panel + place[0] + 8 * j), sum[j]); \
     }
 
-/* The same in registers, of the first 8 * lanes cells of the panel; narrow: values in single precision. */
+/* The same in registers, of the first 8 * lanes cells of the panel; narrow: values in single precision, which have no units. */
 __attribute__((target("avx512f"), always_inline)) static inline void add_lanes(const int lanes, const int narrow, const Slab *slab)
 {
-  const uint16_t *const place = slab->cells->place;
-  const float *const    value = slab->cells->value;
-  const double *const   wide = slab->cells->wide, *const panel = slab->panel;
-  const char           *ahead = slab->ahead;
-  double               *product = slab->product;
-  int64_t               e = slab->part->begin;
+  const uint16_t *place = slab->cells->place + slab->part->begin;
+  const float    *value = narrow ? slab->cells->value + slab->part->value : NULL;
+  const double   *wide = narrow ? NULL : slab->cells->wide + slab->part->value, *const panel = slab->panel, *unit = slab->ends ? slab->unit : NULL;
+  const char     *ahead = slab->ahead;
+  double         *product = slab->product;
 
   for (const SparsePart *part = slab->part, *last = part + slab->pairs; part < last; part++, product += 2 * SPARSE_PANEL) {
-    const int64_t only = e + 2 * part->both;
-    __m512d       first[LANES], second[LANES];
+    __m512d first[LANES], second[LANES];
 
     for (PetscInt64 k = 0; k < slab->lines; k++, ahead += CACHE_LINE) __builtin_prefetch(ahead, 0, 2);
-  #pragma GCC unroll 12
-    for (int j = 0; j < lanes; j++) {
+    EACH_LANE {
       first[j] = slab->sets ? _mm512_setzero_pd() : _mm512_load_pd(product + 8 * j);
       second[j] = slab->sets ? _mm512_setzero_pd() : _mm512_load_pd(product + SPARSE_PANEL + 8 * j);
     }
-  #pragma GCC unroll 2
-    for (; e < only; e += 2) {
-      const double *y = panel + place[e];
-      const __m512d x0 = SPREAD(e), x1 = SPREAD(e + 1);
-  #pragma GCC unroll 12
-      for (int j = 0; j < lanes; j++) {
-        const __m512d of_panel = _mm512_load_pd(y + 8 * j);
-        first[j] = _mm512_fmadd_pd(x0, of_panel, first[j]);
-        second[j] = _mm512_fmadd_pd(x1, of_panel, second[j]);
+    if (!narrow) {
+      ADD_ZIPPED(first, second, part->zipped)
+      ADD_MIXED(first, second, part->second_given)
+      ADD_MIXED(second, first, part->first_given)
+    }
+    ADD_BOTH(first, second, part->both)
+    ADD_SINGLE(first, part->first)
+    ADD_SINGLE(second, part->second)
+    if (unit) {
+      const __m512d x0 = _mm512_set1_pd(*unit++), x1 = _mm512_set1_pd(*unit++);
+      EACH_LANE {
+        first[j] = _mm512_mul_pd(first[j], x0);
+        second[j] = _mm512_mul_pd(second[j], x1);
       }
     }
-    ADD_ONE(first, only + part->first)
-    ADD_ONE(second, part[1].begin)
-  #pragma GCC unroll 12
-    for (int j = 0; j < lanes; j++) {
+    EACH_LANE {
       _mm512_store_pd(product + 8 * j, first[j]);
       _mm512_store_pd(product + SPARSE_PANEL + 8 * j, second[j]);
     }
@@ -282,6 +443,8 @@ void sparse_products(const SparseCells *x, PetscInt64 first, PetscInt64 count, c
                                 .ahead = (const char *)(of_slab + (size_t)SLAB * SPARSE_PANEL),
                                 .lines = (SLAB * LANES + mine - 1) / mine,
                                 .sets = s ? PETSC_FALSE : PETSC_TRUE,
+                                .ends = s == slabs - 1 ? PETSC_TRUE : PETSC_FALSE,
+                                .unit = units_of(x, first),
                                 .product = product};
 #if HAVE_SPARSE_KERNEL
     if (sparseproducts_pay()) {

@@ -7,20 +7,27 @@
 /* Cells of a panel. */
 enum { SPARSE_PANEL = 96 };
 
-/* What two cells, 2 p and 2 p + 1, have in a slab of genes: `both` genes that both have, with two values each side by side; then `first` that only the first has, then those that only
-   the second has, up to the begin of the next part. */
+/* What two cells, 2 p and 2 p + 1, have in a slab of genes, list after list: of places from `begin` on, of values from `value` on. A cell's value is its unit,
+   which is not kept, or given, as units may be too: alone, or where a list needs them.
+     zipped        two genes beside each other: in one both cells have their unit; in the other both are given, two values
+     second_given  the first cell has its unit, one value of the second
+     first_given   one value of the first, the second has its unit
+     both          two values
+     first, second one value of the only cell that has one
+   Without units there are only the last three. */
 typedef struct {
-  int64_t begin;
-  int32_t both, first;
+  int64_t begin, value;
+  uint8_t zipped, second_given, first_given, both, first, second;
 } SparsePart;
 
-/* Cells by their values that are not zero, slab after slab, in each pair after pair. */
+/* Cells by their values that are not zero, slab after slab, in each pair after pair. With units, values are multiples of their cell's. */
 typedef struct {
   PetscInt64  cells; /* an odd last one has a partner without values */
   PetscInt    dimension;
-  SparsePart *part;  /* (slabs, pairs), and the end of the last */
-  uint16_t   *place; /* in a slab of a panel: gene * SPARSE_PANEL, at the first of a gene's values */
-  float      *value; /* NULL where values are kept in double precision: */
+  SparsePart *part;  /* (slabs, pairs) */
+  uint16_t   *place; /* of a gene in a slab of a panel: gene * SPARSE_PANEL */
+  double     *unit;  /* of every cell and of the partner; NULL without units */
+  float      *value; /* NULL with units, and where values are kept in double precision: */
   double     *wide;
 } SparseCells;
 
