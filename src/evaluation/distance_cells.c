@@ -13,29 +13,10 @@
    square that is mirrored. */
 enum { TILE_CELLS = 256, DIAGONAL_STEP = 32, SQUARE = 32, PRODUCT_ROWS = 96, LEAST_ROWS = 16, PRODUCT = 1 << 21, CACHE_LINE = 64 };
 
-/* Squared norms of the rows. */
-VECTOR_CLONES static void square_rows(const SparseRows *rows, double *restrict square)
-{
-  for (PetscInt64 i = 0; i < rows->rows; i++) {
-    const int64_t begin = rows->offset[i], end = rows->offset[i + 1];
-    double        sum = 0;
-
-    if (rows->wide)
-#pragma omp simd reduction(+ : sum)
-      for (int64_t e = begin; e < end; e++) sum += rows->wide[e] * rows->wide[e];
-    else
-#pragma omp simd reduction(+ : sum)
-      for (int64_t e = begin; e < end; e++) sum += (double)rows->value[e] * (double)rows->value[e];
-    square[i] = sum;
-  }
-}
-
 PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, DistanceCells *cells)
 {
   PetscFunctionBeginUser;
   *cells = (DistanceCells){.rows = rows, .cells = rows->rows, .genes = genes, .wide = rows->wide ? PETSC_TRUE : PETSC_FALSE, .packs = sparseproducts_pay()};
-  PetscCall(PetscMalloc1(rows->rows, &cells->square));
-  square_rows(rows, cells->square);
   cells->density = rows->rows ? (double)(rows->offset[rows->rows] - rows->offset[0]) / ((double)rows->rows * genes) : 0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -67,6 +48,9 @@ static PetscErrorCode make_dense(DistanceCells *cells)
   PetscCall(PetscMalloc1(values, &cells->dense));
   memory_large_pages(cells->dense, values * sizeof *cells->dense);
   sparserows_dense(cells->rows, cells->cells, NULL, cells->dense);
+  if (cells->square) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscMalloc1(cells->cells, &cells->square));
+  for (PetscInt64 i = 0; i < cells->cells; i++) cells->square[i] = cblas_ddot(cells->genes, cells->dense + i * cells->genes, 1, cells->dense + i * cells->genes, 1);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -129,10 +113,13 @@ static PetscErrorCode rows_of_panels(const DistanceCells *cells, SparseRows *row
 static PetscErrorCode make_sparse(DistanceCells *cells)
 {
   SparseRows rows = {0};
+  double    *square = NULL;
 
   PetscFunctionBeginUser;
   if (!cells->rows) PetscCall(rows_of_panels(cells, &rows));
-  PetscCall(sparsecells_create(cells->rows ? cells->rows : &rows, cells->genes, &cells->sparse));
+  if (!cells->square) PetscCall(PetscMalloc1(cells->cells, &square));
+  PetscCall(sparsecells_create(cells->rows ? cells->rows : &rows, cells->genes, &cells->sparse, square));
+  if (square) cells->square = square;
   PetscCall(sparserows_free(&rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -230,6 +217,7 @@ static double squared_difference(const DistanceCells *a, PetscInt64 i, const Dis
   return sum;
 }
 
+/* Of squared distances that are not negative. */
 VECTOR_CLONES static void square_roots(PetscInt64 n, const double *restrict square, float *restrict narrow, double *restrict wide)
 {
   if (narrow)
@@ -240,12 +228,28 @@ VECTOR_CLONES static void square_roots(PetscInt64 n, const double *restrict squa
     for (PetscInt64 j = 0; j < n; j++) wide[j] = sqrt(square[j]);
 }
 
+/* distances_squares and square_roots in one go, in single precision: the number of those that need the cells themselves. */
+VECTOR_CLONES static PetscInt narrow_distances(PetscInt64 n, double square_x, const double *restrict square_y, const double *restrict product, float *restrict narrow)
+{
+  PetscInt close = 0;
+
+#pragma omp simd reduction(+ : close)
+  for (PetscInt64 j = 0; j < n; j++) {
+    const double both = square_x + square_y[j], square = both - 2 * product[j];
+    close += !(square >= CANCELLATION_DOUBLE * both) || both <= 0;
+    narrow[j] = sqrtf((float)square);
+  }
+  return close;
+}
+
 /* Products of cell i with cells [column, column + columns) become distances at `at`. */
 static void finish(const DistanceRows *d, PetscInt64 i, PetscInt64 column, PetscInt64 columns, double *product, size_t at, double *cell)
 {
   const DistanceCells *a = d->a, *b = d->b;
   const PetscInt64     same = a == b ? i - column : -1;
 
+  /* As a rule no two cells are alike. */
+  if (!d->wide && !narrow_distances(columns, a->square[i], b->square + column, product, d->narrow + at)) return;
   if (distances_squares((PetscInt)columns, CANCELLATION_DOUBLE, a->square[i], b->square + column, product))
     for (PetscInt64 j = 0; j < columns; j++)
       if (product[j] < 0) product[j] = j == same ? 0 : squared_difference(a, i, b, column + j, cell);

@@ -91,7 +91,7 @@ typedef struct {
   PetscBool         wide; /* values in double precision */
   double            density; /* share of values that are not zero */
   PetscBool         packs;   /* packed for sparse products: sparseproducts_pay() when it was created; else for BLAS */
-  double           *square;  /* (cells) squared norms */
+  double           *square;  /* (cells) squared norms; NULL before there is a form */
   SparseCells       sparse;
   struct {
     void   *memory;

@@ -65,20 +65,19 @@ VECTOR_CLONES static int64_t find_unit(const float *value, int64_t values, doubl
   return units;
 }
 
-/* Units of all cells, where enough values are one: they are not kept, and are added while others are multiplied. */
-static PetscErrorCode find_units(const SparseRows *rows, int threads, SparseCells *cells)
+/* |x|^2 of a row. */
+VECTOR_CLONES static double square_of(const SparseRows *rows, PetscInt64 i)
 {
-  const int64_t entries = rows->rows ? rows->offset[rows->rows] - rows->offset[0] : 0;
-  int64_t       units = 0;
+  const int64_t begin = rows->offset[i], end = rows->offset[i + 1];
+  double        sum = 0;
 
-  PetscFunctionBeginUser;
-  if (rows->wide) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscMalloc1(rows->rows + 1, &cells->unit));
-  cells->unit[rows->rows] = 1;
-#pragma omp parallel for num_threads(threads) reduction(+ : units)
-  for (PetscInt64 i = 0; i < rows->rows; i++) units += find_unit(rows->value + rows->offset[i], rows->offset[i + 1] - rows->offset[i], cells->unit + i);
-  if (units * UNITS_PAY <= entries) PetscCall(PetscFree(cells->unit));
-  PetscFunctionReturn(PETSC_SUCCESS);
+  if (rows->wide)
+#pragma omp simd reduction(+ : sum)
+    for (int64_t e = begin; e < end; e++) sum += rows->wide[e] * rows->wide[e];
+  else
+#pragma omp simd reduction(+ : sum)
+    for (int64_t e = begin; e < end; e++) sum += (double)rows->value[e] * (double)rows->value[e];
+  return sum;
 }
 
 /* Genes of a slab that a cell has, and those of them where it has its unit. */
@@ -206,7 +205,31 @@ VECTOR_CLONES static void put_pair(const SparseRows *rows, PetscInt64 pair, Pets
   }
 }
 
-PetscErrorCode sparsecells_create(const SparseRows *rows, PetscInt dimension, SparseCells *cells)
+/* All that one look at each row tells: its unit, its square, its genes; marks: for each thread (slabs, SLAB). Units are forgotten where too few values are one. */
+static PetscErrorCode look_at_rows(const SparseRows *rows, int threads, PetscInt64 slabs, uint8_t *marks, Genes *genes, SparseCells *cells, double *square)
+{
+  const int64_t entries = rows->rows ? rows->offset[rows->rows] - rows->offset[0] : 0;
+  int64_t       units = 0;
+
+  PetscFunctionBeginUser;
+  if (!rows->wide) {
+    PetscCall(PetscMalloc1(rows->rows + 1, &cells->unit));
+    cells->unit[rows->rows] = 1;
+  }
+#pragma omp parallel for num_threads(threads) reduction(+ : units)
+  for (PetscInt64 i = 0; i < rows->rows; i++) {
+    if (cells->unit) units += find_unit(rows->value + rows->offset[i], rows->offset[i + 1] - rows->offset[i], cells->unit + i);
+    if (square) square[i] = square_of(rows, i);
+    mark_genes(rows, i, slabs, cells->unit, marks + omp_get_thread_num() * slabs * SLAB, genes + i * slabs);
+  }
+  if (rows->rows % 2) memset(genes + rows->rows * slabs, 0, (size_t)slabs * sizeof *genes);
+  if (units * UNITS_PAY > entries || !cells->unit) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscFree(cells->unit));
+  for (PetscInt64 k = 0; k < rows->rows * slabs; k++) genes[k].one = 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode sparsecells_create(const SparseRows *rows, PetscInt dimension, SparseCells *cells, double *square)
 {
   const PetscInt64 slabs = slabs_of(dimension), pairs = (rows->rows + 1) / 2;
   const int        threads = omp_in_parallel() ? 1 : omp_get_max_threads();
@@ -217,11 +240,8 @@ PetscErrorCode sparsecells_create(const SparseRows *rows, PetscInt dimension, Sp
 
   PetscFunctionBeginUser;
   *cells = (SparseCells){.cells = rows->rows, .dimension = dimension};
-  PetscCall(find_units(rows, threads, cells));
   PetscCall(PetscMalloc2(2 * pairs * slabs, &genes, threads * slabs * SLAB, &marks));
-#pragma omp parallel for num_threads(threads)
-  for (PetscInt64 i = 0; i < rows->rows; i++) mark_genes(rows, i, slabs, cells->unit, marks + omp_get_thread_num() * slabs * SLAB, genes + i * slabs);
-  if (rows->rows % 2) memset(genes + rows->rows * slabs, 0, (size_t)slabs * sizeof *genes);
+  PetscCall(look_at_rows(rows, threads, slabs, marks, genes, cells, square));
   PetscCall(PetscMalloc1(slabs * pairs, &cells->part));
   count_parts(slabs, pairs, genes, cells->part, &places, &values);
   PetscCall(PetscMalloc1(places, &cells->place));

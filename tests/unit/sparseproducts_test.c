@@ -66,6 +66,15 @@ static void check_panel(const double *panel, int begin, int d)
     for (int g = 0; g < d; g++) assert_true(panel[g * SPARSE_PANEL + j] == (double)values[1][(begin + j) * d + g]);
 }
 
+static void check_squares(int d, const double *square)
+{
+  for (int i = 0; i < CELLS; i++) {
+    long double sum = 0;
+    for (int g = 0; g < d; g++) sum += (long double)values[0][i * d + g] * (long double)values[0][i * d + g];
+    check_close(square[i], sum, 1e-14, sum);
+  }
+}
+
 static void check_products(const SparseCells *x, int first, int count, const double *panel, int begin, int columns, int d, double *product)
 {
   const int end = (count + 1) / 2 * 2 * SPARSE_PANEL;
@@ -92,12 +101,14 @@ static void check_kind(int d, int percent, Kind kind, PetscBool wide, double *pa
   static const int columns[] = {SPARSE_PANEL, 65, 64, 33, 9, 8, 1};
   SparseRows       rows[2];
   SparseCells      x, y;
+  double           square[CELLS];
 
   fill(0, d, percent, kind, wide, &rows[0]);
   fill(1, d, 40, kind, wide, &rows[1]);
   turn(&rows[0]);
-  check_call(sparsecells_create(&rows[0], d, &x));
-  check_call(sparsecells_create(&rows[1], d, &y));
+  check_call(sparsecells_create(&rows[0], d, &x, square));
+  check_call(sparsecells_create(&rows[1], d, &y, NULL));
+  check_squares(d, square);
   if (wide || (d > 1 && (kind == CONTINUOUS || kind == RARE))) assert_null(y.unit);
   else assert_non_null(y.unit);
   assert_true(wide || (y.value == NULL) == (y.unit != NULL));

@@ -34,8 +34,8 @@ typedef struct {
 /* sparseproducts_pay - are they faster on this CPU than dense products by BLAS? With AVX-512, even where no value is zero; without it never. */
 PetscBool sparseproducts_pay(void);
 
-/* sparsecells_create - the cells of some rows, whose columns need not ascend; rows may go then. Destroy: safe on a zeroed one. Not collective. */
-PetscErrorCode sparsecells_create(const SparseRows *rows, PetscInt dimension, SparseCells *cells);
+/* sparsecells_create - the cells of some rows, whose columns need not ascend; rows may go then. square (cells): their squared norms, NULL: not wanted. Destroy: safe on a zeroed one. Not collective. */
+PetscErrorCode sparsecells_create(const SparseRows *rows, PetscInt dimension, SparseCells *cells, double *square);
 PetscErrorCode sparsecells_destroy(SparseCells *cells);
 
 /* sparsepanel_fill - cells [first, first + SPARSE_PANEL) of y, as far as there are so many, with all their values side by side: panel (dimension, SPARSE_PANEL), at a
