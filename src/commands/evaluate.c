@@ -1,11 +1,9 @@
 /* evaluate: predicted cells against real ones, with baselines and the ceiling in the same table. */
 #include "commands/commands.h"
 #include <math.h>
-#include <omp.h>
 #include <perturbdiff/evaluation.h>
 #include <perturbdiff/runtime/memory.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static const OptionSpec own[] = {
     {"real", VALUE_PATH, NULL, 0, 0, "", "Real cells: AnnData file, or the cell store made by prepare (then all baselines are possible)"},
@@ -165,18 +163,6 @@ static PetscErrorCode read_options(const Options *options, EvaluateOptions *o)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* While files are opened one core is busy: others fetch the memory that their cells will need, a part of what the files take. */
-static void fetch_memory(const EvaluateOptions *o)
-{
-  double      bytes = 0;
-  struct stat status;
-
-  if (omp_get_max_threads() < 2) return;
-  for (PetscInt f = -1; f < o->predictions; f++)
-    if (!stat(f < 0 ? o->real : o->predicted[f], &status)) bytes += (double)status.st_size;
-  memory_fetch_ahead((size_t)PetscMin(bytes / 4, 0x1p26));
-}
-
 static PetscErrorCode score(const EvaluateOptions *o, const char *folder)
 {
   MPI_Comm   comm = PETSC_COMM_WORLD;
@@ -228,7 +214,6 @@ static PetscErrorCode evaluate(const Options *options)
   o.predictions = given;
   o.predicted = (const char *const *)path;
   o.model = (const char *const *)model;
-  fetch_memory(&o);
   PetscCall(score(&o, folder));
   PetscCall(strings_free(given, &model));
   PetscCall(strings_free(given, &path));

@@ -4,7 +4,6 @@
 #include <perturbdiff/runtime/log.h>
 #include <perturbdiff/runtime/memory.h>
 #include <malloc.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +13,6 @@
 
 /* Bytes that the heap of memory_keep_freed is made longer by, of a large page, and that a thread clears at a time. */
 enum { HEAP = 256 << 20, LARGE_PAGE = 1 << 21, ZERO_STEP = 1 << 18 };
-
-/* The large pages it is made longer by. */
-static uintptr_t heap_begin, heap_end;
 
 /* First number in a file after a label ("" for none); -1 where there is none. */
 static double number_in(const char *path, const char *label)
@@ -105,40 +101,7 @@ void memory_keep_freed(void)
   char *const after = sbrk(0);
   free(grown);
   (void)mallopt(M_TOP_PAD, 1 << 20);
-  if (after > before) {
-    memory_large_pages(before, (size_t)(after - before));
-    heap_begin = ((uintptr_t)before + LARGE_PAGE - 1) / LARGE_PAGE * LARGE_PAGE;
-    heap_end = (uintptr_t)after / LARGE_PAGE * LARGE_PAGE;
-  }
-#endif
-}
-
-#ifdef MADV_POPULATE_WRITE
-static void *fetch_pages(void *range)
-{
-  const uintptr_t *const at = range;
-
-  for (uintptr_t page = at[0]; page < at[1] && !madvise((void *)page, LARGE_PAGE, MADV_POPULATE_WRITE);) page += LARGE_PAGE;
-  free(range);
-  return NULL;
-}
-#endif
-
-void memory_fetch_ahead(size_t bytes)
-{
-#ifdef MADV_POPULATE_WRITE
-  uintptr_t *const at = malloc(2 * sizeof *at);
-  pthread_t        thread;
-
-  bytes = PetscMin(bytes, heap_end - heap_begin) / LARGE_PAGE * LARGE_PAGE;
-  if (!at || !bytes) {
-    free(at);
-    return;
-  }
-  at[0] = heap_begin;
-  at[1] = heap_begin + bytes;
-  if (pthread_create(&thread, NULL, fetch_pages, at)) free(at);
-  else pthread_detach(thread);
+  if (after > before) memory_large_pages(before, (size_t)(after - before));
 #endif
 }
 

@@ -29,9 +29,6 @@ void memory_zero(void *address, size_t bytes);
 /* memory_keep_freed - from now on freed arrays of up to 32 MiB stay with the process for the next ones, whose pages need not be cleared again, and come from large pages where the system
    has them (a virtual machine may take 3 ms for a MiB of small ones): for passes that allocate the same sizes over and over. Before threads are started; not collective. */
 void memory_keep_freed(void);
-/* memory_fetch_ahead - the first pages of that heap come meanwhile, by a thread of its own, where the system can do so: `bytes` will be used before long and a core is idle until then. Costs
-   memory where they are not. After memory_keep_freed, else nothing is done; not collective. */
-void memory_fetch_ahead(size_t bytes);
 
 /* values_create - n zeros, on large pages where the system has them. Free with PetscFree. Not collective. */
 PetscErrorCode values_create(size_t n, Real **values);
