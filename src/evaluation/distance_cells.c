@@ -17,6 +17,7 @@ PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, Dist
 {
   PetscFunctionBeginUser;
   *cells = (DistanceCells){.rows = rows, .cells = rows->rows, .genes = genes, .wide = rows->wide ? PETSC_TRUE : PETSC_FALSE, .packs = sparseproducts_pay()};
+  omp_init_lock(&cells->lock);
   cells->density = rows->rows ? (double)(rows->offset[rows->rows] - rows->offset[0]) / ((double)rows->rows * genes) : 0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -26,6 +27,8 @@ static PetscInt64 panels_of(const DistanceCells *cells) { return (cells->cells +
 PetscErrorCode distancecells_destroy(DistanceCells *cells)
 {
   PetscFunctionBeginUser;
+  if (!cells->genes) PetscFunctionReturn(PETSC_SUCCESS);
+  omp_destroy_lock(&cells->lock);
   PetscCall(PetscFree(cells->square));
   PetscCall(PetscFree(cells->dense));
   PetscCall(sparsecells_destroy(&cells->sparse));
@@ -124,18 +127,17 @@ static PetscErrorCode make_sparse(DistanceCells *cells)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Cells may be those that all threads compare theirs with. */
+/* Cells may be those that all threads compare theirs with; others' cells are made ready meanwhile. */
 static PetscErrorCode make_form(DistanceCells *cells, Form form)
 {
   PetscErrorCode code = PETSC_SUCCESS;
 
-#pragma omp critical(distance_forms)
-  {
-    const PetscBool fills = form == FORM_PANELS && !cells->panels ? PETSC_TRUE : PETSC_FALSE;
-    if ((form == FORM_SPARSE || fills) && !cells->sparse.part) code = make_sparse(cells);
-    if (!code && fills) code = make_panels(cells);
-    if (form == FORM_DENSE && !cells->dense) code = make_dense(cells);
-  }
+  omp_set_lock(&cells->lock);
+  const PetscBool fills = form == FORM_PANELS && !cells->panels ? PETSC_TRUE : PETSC_FALSE;
+  if ((form == FORM_SPARSE || fills) && !cells->sparse.part) code = make_sparse(cells);
+  if (!code && fills) code = make_panels(cells);
+  if (form == FORM_DENSE && !cells->dense) code = make_dense(cells);
+  omp_unset_lock(&cells->lock);
   return code;
 }
 

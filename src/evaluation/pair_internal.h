@@ -4,6 +4,7 @@
 
 #include "evaluation/differential_internal.h"
 #include "evaluation/evaluate_internal.h"
+#include <omp.h>
 #include <perturbdiff/evaluation/pair.h>
 #include <perturbdiff/evaluation/statistics.h>
 #include <perturbdiff/hilbert/sparseproducts.h>
@@ -83,8 +84,9 @@ PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const 
                                   FileSummary *summary);
 PetscErrorCode filesummary_destroy(FileSummary *summary);
 
-/* Cells whose distances are wanted. The forms that products take them in are made when they are needed. */
+/* Cells whose distances are wanted. The forms that products take them in are made when they are needed, by one thread at a time. Not to be copied. */
 typedef struct {
+  omp_lock_t        lock;
   const SparseRows *rows; /* not owned; NULL after distancecells_keep_panels */
   PetscInt64        cells;
   PetscInt          genes;
@@ -100,7 +102,7 @@ typedef struct {
   double           *dense;  /* (cells, genes) */
 } DistanceCells;
 PetscErrorCode distancecells_create(const SparseRows *rows, PetscInt genes, DistanceCells *cells);
-PetscErrorCode distancecells_destroy(DistanceCells *cells);
+PetscErrorCode distancecells_destroy(DistanceCells *cells); /* safe on a zeroed one */
 /* distancecells_prepare - the forms that products will take them in, where these are sparse: for cells that several threads will compare theirs with. By all
    threads, where it is not called by one of several. Not collective. */
 PetscErrorCode distancecells_prepare(DistanceCells *cells, PetscBool panels);

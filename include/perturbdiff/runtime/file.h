@@ -58,7 +58,7 @@ PetscErrorCode file_write_printed(MPI_Comm comm, const char *path, PetscErrorCod
 /* A text file written piece by piece, by one rank. textdraft_begin, textdraft_end: on a failure of either nothing is left; user errors as above, those of writing at the end.
    textdraft_add: any thread, one at a time. Not collective. */
 typedef struct {
-  char path[PETSC_MAX_PATH_LEN], temporary[PETSC_MAX_PATH_LEN];
+  char    path[PETSC_MAX_PATH_LEN], temporary[PETSC_MAX_PATH_LEN];
   int     file, failure; /* descriptor; errno of what failed first */
   int64_t written;       /* bytes */
 } TextDraft;
