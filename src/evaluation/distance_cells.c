@@ -9,7 +9,7 @@
 #include <perturbdiff/runtime/memory.h>
 #include <string.h>
 
-/* Sparse cells of a tile of products, 200 KB, which stays in the second cache; rows of a tile that the diagonal cuts; rows of a dense product, of PRODUCT values where that leaves LEAST_ROWS; cells of a
+/* Sparse cells of a tile of products, 115 KB, which stays in the second cache; rows of a tile that the diagonal cuts; rows of a dense product, of PRODUCT values where that leaves LEAST_ROWS; cells of a
    square that is mirrored. */
 enum { TILE_CELLS = 256, DIAGONAL_STEP = 32, SQUARE = 32, PRODUCT_ROWS = 96, LEAST_ROWS = 16, PRODUCT = 1 << 21, CACHE_LINE = 64 };
 

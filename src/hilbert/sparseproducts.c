@@ -13,8 +13,9 @@
   #define HAVE_SPARSE_KERNEL 0
 #endif
 
-/* A register tile is a pair of sparse cells x a panel: two times LANES vectors of 8. SLAB genes of a panel, 30 KiB, stay in the first cache while the sparse cells pass by. */
-enum { LANES = SPARSE_PANEL / 8, SLAB = 40, CACHE_LINE = 64 };
+/* A register tile is a pair of sparse cells x a panel: two times LANES vectors of 8. SLAB genes of a panel, 28 KiB, stay in the first cache while the sparse cells pass by. The narrower a panel, the more
+   genes are summed before the tile goes back to memory: 7 x 64 is a tenth quicker than 12 x 40 (Zen 4), 6 x 64 no quicker any more. A set of genes is a word of 64 bits. */
+enum { LANES = SPARSE_PANEL / 8, SLAB = 64, CACHE_LINE = 64 };
 
 /* In counts of molecules, and what is made of them, about half of a cell's values that are not zero are its smallest, one molecule: its unit. Values are kept as multiples of it, so that of half of
    them the panel is added without a product, by adders that are not the multipliers (Zen 4 and 5) beside these. Sums are multiplied by the unit at last. It pays where more than one of UNITS_PAY values
@@ -22,10 +23,10 @@ enum { LANES = SPARSE_PANEL / 8, SLAB = 40, CACHE_LINE = 64 };
 enum { UNITS_PAY = 4 };
 #define LEAST_UNIT 1e-30f
 
-/* Loads of a panel limit what one cell alone gets to two thirds of a core's products; where both cells of a pair have a value, one load serves two. Measured without units (AMD EPYC, Zen 5, 117 GF/s a
-   core), of products with values that are not zero: 43 GF/s where a tenth of them are, 78 of a half, 90 of three quarters, 105 of all; one cell at a time 70 of a half; OpenBLAS 81 of all. With units
-   that half of the values are (Zen 4, 57 GF/s a core): 59 GF/s of a half, 75 of all; without 51 and 53. (Where slabs were summed in single precision, single means of distances moved by a unit in their
-   last place, and pearson_edistance by 4e-7.) */
+/* Loads of a panel limit what one cell alone gets to two thirds of a core's products; where both cells of a pair have a value, one load serves two. Measured without units (AMD EPYC, Zen 4, 57 GF/s a
+   core), of products with values that are not zero: 34 GF/s where a tenth of them are, 51 of a half, 56 of all. With units that half of the values are, 60 of a half. Zen 5 (117 GF/s a core), by tiles of
+   12 x 40 without units: 43, 78, 105; one cell at a time 70 of a half; OpenBLAS 81 of all. (Where slabs were summed in single precision, single means of distances moved by a unit in their last place, and
+   pearson_edistance by 4e-7.) */
 PetscBool sparseproducts_pay(void)
 {
 #if HAVE_SPARSE_KERNEL
@@ -36,7 +37,7 @@ PetscBool sparseproducts_pay(void)
 }
 
 /* Vectors that hold so many cells of a panel, among those that the kernel is made for: the last panel of some cells takes about as long as it has cells. */
-static int lanes_for(PetscInt64 columns) { return columns > 80 ? LANES : columns > 64 ? 10 : columns > 32 ? 8 : columns > 8 ? 4 : 1; }
+static int lanes_for(PetscInt64 columns) { return columns > 32 ? LANES : columns > 8 ? 4 : 1; }
 
 static PetscInt64 slabs_of(PetscInt dimension) { return ((PetscInt64)dimension + SLAB - 1) / SLAB; }
 
@@ -349,7 +350,7 @@ static void add_slab(const Slab *slab)
 }
 
 #if HAVE_SPARSE_KERNEL
-  #define EACH_LANE _Pragma("GCC unroll 12") for (int j = 0; j < lanes; j++)
+  #define EACH_LANE _Pragma("GCC unroll 7") for (int j = 0; j < lanes; j++)
 /* A list, by steps that take so many genes and values each. */
   #define EACH_STEP(count, genes, values) for (int n = (count); n; n--, place += (genes), narrow ? (void)(value += (values)) : (void)(wide += (values)))
 /* A value of a step, in all places of a vector. */
@@ -442,8 +443,6 @@ __attribute__((target("avx512f"))) static void add_slab_512(int lanes, const Sla
   switch (lanes) {
   case 1: ADD_LANES(1); break;
   case 4: ADD_LANES(4); break;
-  case 8: ADD_LANES(8); break;
-  case 10: ADD_LANES(10); break;
   default: ADD_LANES(LANES);
   }
 }

@@ -5,7 +5,7 @@
 #include <perturbdiff/data/anndata.h>
 
 /* Cells of a panel. */
-enum { SPARSE_PANEL = 96 };
+enum { SPARSE_PANEL = 56 };
 
 /* What two cells, 2 p and 2 p + 1, have in a slab of genes, list after list: of places from `begin` on, of values from `value` on. A cell's value is its unit,
    which is not kept, or given, as units may be too: alone, or where a list needs them.
