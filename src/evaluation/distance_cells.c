@@ -57,16 +57,17 @@ static PetscErrorCode make_dense(DistanceCells *cells)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Memory for doubles at a multiple of 64 bytes. Free `memory`. */
-static PetscErrorCode aligned(size_t count, void **memory, double **values)
+/* Memory to be freed, and where in it a line of the cache begins. */
+static PetscErrorCode aligned(size_t bytes, void **memory, void **line)
 {
   char *all;
 
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(count * sizeof(double) + CACHE_LINE, &all));
-  memory_large_pages(all, count * sizeof(double));
+  *line = NULL;
+  PetscCall(PetscMalloc1(bytes + CACHE_LINE, &all));
+  memory_large_pages(all, bytes);
   *memory = all;
-  *values = (double *)(void *)(all + (CACHE_LINE - (uintptr_t)all % CACHE_LINE) % CACHE_LINE);
+  *line = all + (CACHE_LINE - (uintptr_t)all % CACHE_LINE) % CACHE_LINE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -77,14 +78,17 @@ static PetscErrorCode make_panels(DistanceCells *cells)
 
   PetscFunctionBeginUser;
   PetscCall(PetscCalloc1(panels, &cells->panels));
-  for (PetscInt64 p = 0; p < panels; p++) PetscCall(aligned((size_t)cells->genes * SPARSE_PANEL, &cells->panels[p].memory, &cells->panels[p].values));
+  for (PetscInt64 p = 0; p < panels; p++) {
+    void *at = NULL;
+    PetscCall(aligned(sparsepanel_bytes(cells->genes, cells->wide), &cells->panels[p].memory, &at));
+    cells->panels[p].panel = sparsepanel_at(at, cells->wide);
+  }
 #pragma omp parallel for schedule(dynamic, 1)
-  for (PetscInt64 p = 0; p < panels; p++) sparsepanel_fill(&cells->sparse, p * SPARSE_PANEL, cells->panels[p].values);
+  for (PetscInt64 p = 0; p < panels; p++) sparsepanel_fill(&cells->sparse, p * SPARSE_PANEL, &cells->panels[p].panel);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Where gene 0 of a cell is in its panel, that of the next gene SPARSE_PANEL values further. */
-static const double *in_panel(const DistanceCells *cells, PetscInt64 i) { return cells->panels[i / SPARSE_PANEL].values + i % SPARSE_PANEL; }
+static double in_panel(const DistanceCells *cells, PetscInt64 i, PetscInt g) { return sparsepanel_get(&cells->panels[i / SPARSE_PANEL].panel, g, i % SPARSE_PANEL); }
 
 /* Rows as they were before there were only panels. Free them. */
 static PetscErrorCode rows_of_panels(const DistanceCells *cells, SparseRows *rows)
@@ -96,18 +100,16 @@ static PetscErrorCode rows_of_panels(const DistanceCells *cells, SparseRows *row
   PetscCall(PetscMalloc1(cells->cells + 1, &rows->offset));
   rows->offset[0] = 0;
   for (PetscInt64 i = 0; i < cells->cells; i++) {
-    const double *x = in_panel(cells, i);
     rows->offset[i + 1] = rows->offset[i];
-    for (PetscInt g = 0; g < genes; g++) rows->offset[i + 1] += x[(size_t)g * SPARSE_PANEL] != 0;
+    for (PetscInt g = 0; g < genes; g++) rows->offset[i + 1] += in_panel(cells, i, g) != 0;
   }
   PetscCall(sparserows_allocate(rows->offset[cells->cells], cells->wide, rows));
   for (PetscInt64 i = 0; i < cells->cells; i++) {
-    const double *x = in_panel(cells, i);
-    int64_t       e = rows->offset[i];
+    int64_t e = rows->offset[i];
     for (PetscInt g = 0; g < genes; g++) {
-      if (x[(size_t)g * SPARSE_PANEL] == 0) continue;
+      if (in_panel(cells, i, g) == 0) continue;
       rows->column[e] = (int32_t)g;
-      sparserows_set(rows, e++, x[(size_t)g * SPARSE_PANEL]);
+      sparserows_set(rows, e++, in_panel(cells, i, g));
     }
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -160,9 +162,13 @@ PetscErrorCode distancecells_keep_panels(DistanceCells *cells, SparseRows *rows)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Doubles that a panel takes the room of, up to the end of a line of the cache. */
+static size_t values_of_panel(const DistanceCells *cells) { return (sparsepanel_bytes(cells->genes, cells->wide) + CACHE_LINE - 1) / CACHE_LINE * (CACHE_LINE / sizeof(double)); }
+
 PetscErrorCode distancerows_create(DistanceCells *a, DistanceCells *b, DistanceRows *d)
 {
   PetscInt64 tile;
+  void      *at = NULL;
 
   PetscFunctionBeginUser;
   *d = (DistanceRows){.a = a, .b = b, .threads = omp_in_parallel() ? 1 : omp_get_max_threads()};
@@ -181,11 +187,12 @@ PetscErrorCode distancerows_create(DistanceCells *a, DistanceCells *b, DistanceR
     if (a != b) PetscCall(make_form(other, FORM_PANELS));
     d->fills = a == b && !a->panels ? PETSC_TRUE : PETSC_FALSE;
     d->step = d->way == PRODUCTS_OF_SPARSE_ROWS ? SPARSE_PANEL : TILE_CELLS;
-    tile = SPARSE_PANEL * (TILE_CELLS + 1 + (d->fills ? a->genes : 0));
+    tile = SPARSE_PANEL * (TILE_CELLS + 1);
   }
   /* Of a thread: a tile of products, then a panel; the values of a cell. */
-  d->tile_size = (size_t)(tile + 7) / 8 * 8;
-  PetscCall(aligned((size_t)d->threads * d->tile_size, &d->memory, &d->tile));
+  d->tile_size = (size_t)(tile + 7) / 8 * 8 + (d->fills ? values_of_panel(a) : 0);
+  PetscCall(aligned((size_t)d->threads * d->tile_size * sizeof *d->tile, &d->memory, &at));
+  d->tile = (double *)at;
   PetscCall(PetscCalloc1((size_t)d->threads * (size_t)a->genes, &d->cell));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -204,7 +211,7 @@ static void add_cell(const DistanceCells *cells, PetscInt64 i, double sign, doub
   const SparseRows *rows = cells->rows;
 
   for (int64_t e = rows ? rows->offset[i] : 0; rows && e < rows->offset[i + 1]; e++) cell[rows->column[e]] += sign * sparserows_get(rows, e);
-  for (PetscInt g = 0; !rows && g < cells->genes; g++) cell[g] += sign * in_panel(cells, i)[(size_t)g * SPARSE_PANEL];
+  for (PetscInt g = 0; !rows && g < cells->genes; g++) cell[g] += sign * in_panel(cells, i, g);
 }
 
 /* |x - y|^2 from the cells themselves; cell (genes): zeros before and after. */
@@ -276,34 +283,33 @@ static void mirror(const DistanceRows *d, PetscInt64 first, PetscInt64 rows)
 }
 
 /* A panel of `of`, filled after the tile where it is not kept. */
-static const double *panel_of(const DistanceRows *d, const DistanceCells *of, PetscInt64 panel, double *tile)
+static SparsePanel panel_of(const DistanceRows *d, const DistanceCells *of, PetscInt64 panel, double *tile)
 {
-  const size_t size = (size_t)of->genes * SPARSE_PANEL;
-
-  if (!d->fills) return of->panels[panel].values;
-  sparsepanel_fill(d->sparse, panel * SPARSE_PANEL, tile + d->tile_size - size);
-  return tile + d->tile_size - size;
+  if (!d->fills) return of->panels[panel].panel;
+  const SparsePanel filled = sparsepanel_at(tile + d->tile_size - values_of_panel(of), of->wide);
+  sparsepanel_fill(d->sparse, panel * SPARSE_PANEL, &filled);
+  return filled;
 }
 
 /* Columns of one panel. Of cells with themselves only those not above the diagonal, by steps of the rows: of two cells it is always the later that is the sparse one, so that however rows are
    cut, sums are the same. */
 static void sparse_rows(const DistanceRows *d, PetscInt64 first, PetscInt64 rows, PetscInt64 panel, double *tile, double *cell)
 {
-  const PetscBool  itself = d->a == d->b ? PETSC_TRUE : PETSC_FALSE;
-  const PetscInt64 column = panel * SPARSE_PANEL, end = first + rows, from = itself ? PetscMax(first, column) : first;
-  const double    *y = panel_of(d, d->b, panel, tile);
+  const PetscBool   itself = d->a == d->b ? PETSC_TRUE : PETSC_FALSE;
+  const PetscInt64  column = panel * SPARSE_PANEL, end = first + rows, from = itself ? PetscMax(first, column) : first;
+  const SparsePanel y = panel_of(d, d->b, panel, tile);
 
   for (PetscInt64 begin = from - from % 2, after; begin < end; begin = after) {
     after = PetscMin(end, begin + (itself && begin < column + SPARSE_PANEL ? DIAGONAL_STEP : TILE_CELLS));
     const PetscInt64 columns = PetscMin(SPARSE_PANEL, (itself ? after : d->b->cells) - column);
-    sparse_products(d->sparse, begin, after - begin, y, columns, tile);
+    sparse_products(d->sparse, begin, after - begin, &y, columns, tile);
     for (PetscInt64 i = PetscMax(from, begin); i < after; i++)
       finish(d, i, column, columns, tile + (i - begin) * SPARSE_PANEL, (size_t)(i - first) * (size_t)d->b->cells + (size_t)column, cell);
   }
 }
 
 /* Rows [row, end) of one panel y, of a block that begins with `first`, and columns [column, column + TILE_CELLS) up to the last; the last row of the tile takes parts of its transpose. */
-static void sparse_tile(const DistanceRows *d, PetscInt64 first, const double *y, PetscInt64 row, PetscInt64 end, PetscInt64 column, double *tile, double *cell)
+static void sparse_tile(const DistanceRows *d, PetscInt64 first, const SparsePanel *y, PetscInt64 row, PetscInt64 end, PetscInt64 column, double *tile, double *cell)
 {
   const PetscInt64 even = column - column % 2, last = PetscMin(even + TILE_CELLS, d->b->cells);
   double          *part = tile + TILE_CELLS * SPARSE_PANEL;
@@ -322,17 +328,18 @@ static void sparse_columns(const DistanceRows *d, PetscInt64 first, PetscInt64 r
 {
   for (PetscInt64 i = first, end; i < first + rows; i = end) {
     end = PetscMin(first + rows, (i / SPARSE_PANEL + 1) * SPARSE_PANEL);
-    sparse_tile(d, first, panel_of(d, d->a, i / SPARSE_PANEL, tile), i, end, column, tile, cell);
+    const SparsePanel y = panel_of(d, d->a, i / SPARSE_PANEL, tile);
+    sparse_tile(d, first, &y, i, end, column, tile, cell);
   }
 }
 
 /* Of cells with themselves: rows of one panel and all columns beyond the block. */
 static void sparse_beyond(const DistanceRows *d, PetscInt64 first, PetscInt64 rows, PetscInt64 panel, double *tile, double *cell)
 {
-  const PetscInt64    row = PetscMax(first, panel * SPARSE_PANEL), end = PetscMin(first + rows, (panel + 1) * SPARSE_PANEL);
-  const double *const y = panel_of(d, d->a, panel, tile);
+  const PetscInt64  row = PetscMax(first, panel * SPARSE_PANEL), end = PetscMin(first + rows, (panel + 1) * SPARSE_PANEL);
+  const SparsePanel y = panel_of(d, d->a, panel, tile);
 
-  for (PetscInt64 column = first + rows; column < d->b->cells; column += TILE_CELLS - column % 2) sparse_tile(d, first, y, row, end, column, tile, cell);
+  for (PetscInt64 column = first + rows; column < d->b->cells; column += TILE_CELLS - column % 2) sparse_tile(d, first, &y, row, end, column, tile, cell);
 }
 
 /* Rows [row, row + count) of products by BLAS, of which the block [first, ...) holds the distances. */

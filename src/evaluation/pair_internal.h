@@ -96,8 +96,8 @@ typedef struct {
   double           *square;  /* (cells) squared norms; NULL before there is a form */
   SparseCells       sparse;
   struct {
-    void   *memory;
-    double *values; /* (genes, SPARSE_PANEL) */
+    void       *memory;
+    SparsePanel panel;
   } *panels;
   double           *dense;  /* (cells, genes) */
 } DistanceCells;

@@ -13,8 +13,9 @@
   #define HAVE_SPARSE_KERNEL 0
 #endif
 
-/* A register tile is a pair of sparse cells x a panel: two times LANES vectors of 8. SLAB genes of a panel, 28 KiB, stay in the first cache while the sparse cells pass by. The narrower a panel, the more
-   genes are summed before the tile goes back to memory: 7 x 64 is a tenth quicker than 12 x 40 (Zen 4), 6 x 64 no quicker any more. A set of genes is a word of 64 bits. */
+/* A register tile is a pair of sparse cells x a panel: two times LANES vectors of 8. SLAB genes of a panel, 28 KiB in double precision, stay in the first cache while the sparse cells pass by; values of single
+   precision are kept as such and widened slab by slab. The narrower a panel, the more genes are summed before the tile goes back to memory: 7 x 64 is a tenth quicker than 12 x 40 (Zen 4), 6 x 64 no
+   quicker any more. A set of genes is a word of 64 bits. */
 enum { LANES = SPARSE_PANEL / 8, SLAB = 64, CACHE_LINE = 64 };
 
 /* In counts of molecules, and what is made of them, about half of a cell's values that are not zero are its smallest, one molecule: its unit. Values are kept as multiples of it, so that of half of
@@ -275,10 +276,10 @@ static inline double given(const SparseCells *cells, const double *unit, int k, 
 }
 
 /* What to do with a value of cell k of a pair, at a gene's place. */
-typedef void Take(double *to, const double *panel, int64_t place, int k, double value);
+typedef void Take(void *to, const double *panel, int64_t place, int k, double value);
 
 /* All values of a part; compiled for each of what is done with them. */
-__attribute__((always_inline)) static inline void each_value(const SparseCells *cells, const SparsePart *part, const double *unit, Take *take, double *to, const double *panel)
+__attribute__((always_inline)) static inline void each_value(const SparseCells *cells, const SparsePart *part, const double *unit, Take *take, void *to, const double *panel)
 {
   const uint16_t *place = cells->place + part->begin;
   int64_t         at = part->value;
@@ -303,21 +304,36 @@ __attribute__((always_inline)) static inline void each_value(const SparseCells *
 
 static const double *units_of(const SparseCells *cells, PetscInt64 first) { return cells->unit ? cells->unit + first : NULL; }
 
-static inline void set_value(double *column, const double *panel, int64_t place, int k, double value)
+static inline void set_value(void *column, const double *panel, int64_t place, int k, double value)
 {
   (void)panel;
-  column[place + k] = value;
+  ((float *)column)[place + k] = (float)value;
 }
 
-void sparsepanel_fill(const SparseCells *y, PetscInt64 first, double *panel)
+static inline void set_wide(void *column, const double *panel, int64_t place, int k, double value)
+{
+  (void)panel;
+  ((double *)column)[place + k] = value;
+}
+
+void sparsepanel_fill(const SparseCells *y, PetscInt64 first, const SparsePanel *panel)
 {
   const PetscInt64 slabs = slabs_of(y->dimension), pairs = (y->cells + 1) / 2, end = PetscMin(first + SPARSE_PANEL, y->cells);
-  const size_t     used = (size_t)lanes_for(end - first) * 8 * sizeof *panel;
+  const size_t     used = (size_t)lanes_for(end - first) * 8;
 
   for (PetscInt64 s = 0; s < slabs; s++) {
-    for (PetscInt64 g = s * SLAB; g < PetscMin((s + 1) * SLAB, y->dimension); g++) memset(panel + g * SPARSE_PANEL, 0, used);
-    for (PetscInt64 p = first / 2; p < (end + 1) / 2; p++)
-      each_value(y, y->part + s * pairs + p, units_of(y, 2 * p), set_value, panel + s * SLAB * SPARSE_PANEL + 2 * p - first, NULL);
+    const size_t slab = (size_t)s * SLAB * SPARSE_PANEL, after = (size_t)PetscMin((s + 1) * SLAB, y->dimension) * SPARSE_PANEL;
+
+    for (size_t row = slab; row < after; row += SPARSE_PANEL)
+      if (panel->wide) memset(panel->wide + row, 0, used * sizeof *panel->wide);
+      else memset(panel->value + row, 0, used * sizeof *panel->value);
+    for (PetscInt64 p = first / 2; p < (end + 1) / 2; p++) {
+      const SparsePart *part = y->part + s * pairs + p;
+      const size_t      column = slab + (size_t)(2 * p - first);
+
+      if (panel->wide) each_value(y, part, units_of(y, 2 * p), set_wide, panel->wide + column, NULL);
+      else each_value(y, part, units_of(y, 2 * p), set_value, panel->value + column, NULL);
+    }
   }
 }
 
@@ -327,15 +343,17 @@ typedef struct {
   PetscInt64         pairs;
   const SparsePart  *part;
   const double      *panel; /* the slab of it */
-  const char        *ahead; /* the next slab, which comes from memory meanwhile: `lines` of it for every pair */
+  const char        *ahead; /* the next slab, which comes from memory meanwhile: `lines` of cache for every pair */
   PetscInt64         lines;
   PetscBool          sets, ends;
   const double      *unit; /* from the first pair's on, or NULL */
   double            *product;
 } Slab;
 
-static inline void add_value(double *product, const double *panel, int64_t place, int k, double value)
+static inline void add_value(void *to, const double *panel, int64_t place, int k, double value)
 {
+  double *product = to;
+
   for (int j = 0; j < SPARSE_PANEL; j++) product[k * SPARSE_PANEL + j] += value * panel[place + j];
 }
 
@@ -448,26 +466,37 @@ __attribute__((target("avx512f"))) static void add_slab_512(int lanes, const Sla
 }
 #endif
 
-void sparse_products(const SparseCells *x, PetscInt64 first, PetscInt64 count, const double *panel, PetscInt64 columns, double *product)
+/* So many genes of a panel in double precision, of the first columns. */
+VECTOR_CLONES static void widen(PetscInt64 genes, int columns, const float *restrict value, double *restrict wide)
+{
+  for (PetscInt64 g = 0; g < genes; g++, value += SPARSE_PANEL, wide += SPARSE_PANEL)
+#pragma omp simd
+    for (int j = 0; j < columns; j++) wide[j] = (double)value[j];
+}
+
+void sparse_products(const SparseCells *x, PetscInt64 first, PetscInt64 count, const SparsePanel *panel, PetscInt64 columns, double *product)
 {
   const PetscInt64 slabs = slabs_of(x->dimension), pairs = (x->cells + 1) / 2, mine = (count + 1) / 2;
+  const int        lanes = lanes_for(columns);
+  const size_t     values = (size_t)SLAB * SPARSE_PANEL, bytes = sparsepanel_bytes(SLAB, panel->wide ? PETSC_TRUE : PETSC_FALSE);
+  double           wide[SLAB * SPARSE_PANEL] __attribute__((aligned(CACHE_LINE)));
 
   if (count < 1) return;
   for (PetscInt64 s = 0; s < slabs; s++) {
-    const double *const of_slab = panel + (size_t)s * SLAB * SPARSE_PANEL;
-    const Slab          slab = {.cells = x,
-                                .pairs = mine,
-                                .part = x->part + s * pairs + first / 2,
-                                .panel = of_slab,
-                                .ahead = (const char *)(of_slab + (size_t)SLAB * SPARSE_PANEL),
-                                .lines = (SLAB * LANES + mine - 1) / mine,
-                                .sets = s ? PETSC_FALSE : PETSC_TRUE,
-                                .ends = s == slabs - 1 ? PETSC_TRUE : PETSC_FALSE,
-                                .unit = units_of(x, first),
-                                .product = product};
+    if (!panel->wide) widen(PetscMin(SLAB, x->dimension - s * SLAB), 8 * lanes, panel->value + (size_t)s * values, wide);
+    const Slab slab = {.cells = x,
+                       .pairs = mine,
+                       .part = x->part + s * pairs + first / 2,
+                       .panel = panel->wide ? panel->wide + (size_t)s * values : wide,
+                       .ahead = (const char *)(panel->wide ? (const void *)panel->wide : panel->value) + (size_t)(s + 1) * bytes,
+                       .lines = ((PetscInt64)(bytes / CACHE_LINE) + mine - 1) / mine,
+                       .sets = s ? PETSC_FALSE : PETSC_TRUE,
+                       .ends = s == slabs - 1 ? PETSC_TRUE : PETSC_FALSE,
+                       .unit = units_of(x, first),
+                       .product = product};
 #if HAVE_SPARSE_KERNEL
     if (sparseproducts_pay()) {
-      add_slab_512(lanes_for(columns), &slab);
+      add_slab_512(lanes, &slab);
       continue;
     }
 #endif

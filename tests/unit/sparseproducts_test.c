@@ -60,10 +60,10 @@ static void turn(SparseRows *rows)
 }
 
 /* A panel has the values as they were, to the last bit. */
-static void check_panel(const double *panel, int begin, int d)
+static void check_panel(const SparsePanel *panel, int begin, int d)
 {
   for (int j = 0; j < PetscMin(SPARSE_PANEL, CELLS - begin); j++)
-    for (int g = 0; g < d; g++) assert_true(panel[g * SPARSE_PANEL + j] == (double)values[1][(begin + j) * d + g]);
+    for (int g = 0; g < d; g++) assert_true(sparsepanel_get(panel, g, j) == (double)values[1][(begin + j) * d + g]);
 }
 
 static void check_squares(int d, const double *square)
@@ -75,7 +75,7 @@ static void check_squares(int d, const double *square)
   }
 }
 
-static void check_products(const SparseCells *x, int first, int count, const double *panel, int begin, int columns, int d, double *product)
+static void check_products(const SparseCells *x, int first, int count, const SparsePanel *panel, int begin, int columns, int d, double *product)
 {
   const int end = (count + 1) / 2 * 2 * SPARSE_PANEL;
 
@@ -95,13 +95,14 @@ static void check_products(const SparseCells *x, int first, int count, const dou
 }
 
 /* All products of cells of some kind. */
-static void check_kind(int d, int percent, Kind kind, PetscBool wide, double *panel, double *product)
+static void check_kind(int d, int percent, Kind kind, PetscBool wide, void *memory, double *product)
 {
-  static const int part[][2] = {{0, CELLS}, {0, 1}, {4, 1}, {130, 1}, {6, 96}, {96, 35}, {2, 0}};
-  static const int columns[] = {SPARSE_PANEL, SPARSE_PANEL - 1, 33, 32, 9, 8, 1};
-  SparseRows       rows[2];
-  SparseCells      x, y;
-  double           square[CELLS];
+  static const int  part[][2] = {{0, CELLS}, {0, 1}, {4, 1}, {130, 1}, {6, 96}, {96, 35}, {2, 0}};
+  static const int  columns[] = {SPARSE_PANEL, SPARSE_PANEL - 1, 33, 32, 9, 8, 1};
+  const SparsePanel panel = sparsepanel_at(memory, wide);
+  SparseRows        rows[2];
+  SparseCells       x, y;
+  double            square[CELLS];
 
   fill(0, d, percent, kind, wide, &rows[0]);
   fill(1, d, 40, kind, wide, &rows[1]);
@@ -114,11 +115,11 @@ static void check_kind(int d, int percent, Kind kind, PetscBool wide, double *pa
   assert_true(wide || (y.value == NULL) == (y.unit != NULL));
   for (int s = 0; s < 2; s++) check_call(sparserows_free(&rows[s]));
   for (int begin = 0; begin < CELLS; begin += SPARSE_PANEL) {
-    sparsepanel_fill(&y, begin, panel);
-    check_panel(panel, begin, d);
+    sparsepanel_fill(&y, begin, &panel);
+    check_panel(&panel, begin, d);
     for (size_t p = 0; p < sizeof part / sizeof *part; p++)
       for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
-        check_products(&x, part[p][0], part[p][1], panel, begin, PetscMin(columns[c], CELLS - begin), d, product);
+        check_products(&x, part[p][0], part[p][1], &panel, begin, PetscMin(columns[c], CELLS - begin), d, product);
   }
   check_call(sparsecells_destroy(&x));
   check_call(sparsecells_destroy(&y));
@@ -130,13 +131,13 @@ static void products(void **state)
 
   assert_non_null(product);
   for (int t = 0; t < DIMENSIONS; t++) {
-    double *const panel = aligned_alloc(64, (size_t)dimension[t] * SPARSE_PANEL * sizeof(double));
+    void *const memory = aligned_alloc(64, sparsepanel_bytes(dimension[t], PETSC_TRUE));
 
-    assert_non_null(panel);
+    assert_non_null(memory);
     for (int percent = 0; percent <= 100; percent += 50)
       for (Kind kind = CONTINUOUS; kind < KINDS; kind++)
-        check_kind(dimension[t], percent, kind, (t + (int)kind) % 2 ? PETSC_TRUE : PETSC_FALSE, panel, product);
-    free(panel);
+        check_kind(dimension[t], percent, kind, (t + (int)kind) % 2 ? PETSC_TRUE : PETSC_FALSE, memory, product);
+    free(memory);
   }
   free(product);
 }

@@ -31,6 +31,12 @@ typedef struct {
   double     *wide;
 } SparseCells;
 
+/* Cells side by side, gene after gene: (dimension, SPARSE_PANEL), in the precision of their values: one of both. */
+typedef struct {
+  float  *value;
+  double *wide;
+} SparsePanel;
+
 /* sparseproducts_pay - are they faster on this CPU than dense products by BLAS? With AVX-512, even where no value is zero; without it never. */
 PetscBool sparseproducts_pay(void);
 
@@ -38,11 +44,19 @@ PetscBool sparseproducts_pay(void);
 PetscErrorCode sparsecells_create(const SparseRows *rows, PetscInt dimension, SparseCells *cells, double *square);
 PetscErrorCode sparsecells_destroy(SparseCells *cells);
 
-/* sparsepanel_fill - cells [first, first + SPARSE_PANEL) of y, as far as there are so many, with all their values side by side: panel (dimension, SPARSE_PANEL), at a
-   multiple of 64 bytes; first is even. sparse_products - product (count rounded up to even, SPARSE_PANEL), contiguous, at a multiple of 64 bytes too, = x_i.y_j for cells
-   [first, first + count) of x, first even, and the first `columns` of a panel (what is beyond them, and the cell after an odd count, is not defined), summed in double precision.
-   One thread; thread-safe. */
-void sparsepanel_fill(const SparseCells *y, PetscInt64 first, double *panel);
-void sparse_products(const SparseCells *x, PetscInt64 first, PetscInt64 count, const double *panel, PetscInt64 columns, double *product);
+/* sparsepanel_bytes - the size of a panel of so many genes; wide: in double precision. sparsepanel_at - a panel in memory of that size, at a multiple of 64 bytes. */
+static inline size_t      sparsepanel_bytes(PetscInt dimension, PetscBool wide) { return (size_t)dimension * SPARSE_PANEL * (wide ? sizeof(double) : sizeof(float)); }
+static inline SparsePanel sparsepanel_at(void *memory, PetscBool wide) { return wide ? (SparsePanel){.wide = (double *)memory} : (SparsePanel){.value = (float *)memory}; }
+static inline double      sparsepanel_get(const SparsePanel *panel, PetscInt gene, PetscInt64 cell)
+{
+  const size_t at = (size_t)gene * SPARSE_PANEL + (size_t)cell;
+  return panel->wide ? panel->wide[at] : (double)panel->value[at];
+}
+
+/* sparsepanel_fill - cells [first, first + SPARSE_PANEL) of y, as far as there are so many, with all their values; first is even; the panel is in the precision of the rows that y was created of.
+   sparse_products - product (count rounded up to even, SPARSE_PANEL), contiguous, at a multiple of 64 bytes too, = x_i.y_j for cells [first, first + count) of x, first even, and the first `columns`
+   of a panel (what is beyond them, and the cell after an odd count, is not defined), summed in double precision. One thread; thread-safe. */
+void sparsepanel_fill(const SparseCells *y, PetscInt64 first, const SparsePanel *panel);
+void sparse_products(const SparseCells *x, PetscInt64 first, PetscInt64 count, const SparsePanel *panel, PetscInt64 columns, double *product);
 
 #endif
