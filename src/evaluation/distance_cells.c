@@ -150,13 +150,20 @@ PetscErrorCode distancecells_prepare(DistanceCells *cells, PetscBool panels)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode distancecells_keep_panels(DistanceCells *cells, SparseRows *rows)
+PetscErrorCode distancecells_free_rows(DistanceCells *cells, SparseRows *rows)
 {
   PetscFunctionBeginUser;
   if (!cells->packs) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(make_form(cells, FORM_SPARSE));
   cells->rows = NULL;
   PetscCall(sparserows_free(rows));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode distancecells_keep_panels(DistanceCells *cells)
+{
+  PetscFunctionBeginUser;
+  if (!cells->packs || cells->rows) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(make_form(cells, FORM_PANELS));
   PetscCall(sparsecells_destroy(&cells->sparse));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -210,8 +217,11 @@ static void add_cell(const DistanceCells *cells, PetscInt64 i, double sign, doub
 {
   const SparseRows *rows = cells->rows;
 
-  for (int64_t e = rows ? rows->offset[i] : 0; rows && e < rows->offset[i + 1]; e++) cell[rows->column[e]] += sign * sparserows_get(rows, e);
-  for (PetscInt g = 0; !rows && g < cells->genes; g++) cell[g] += sign * in_panel(cells, i, g);
+  if (rows)
+    for (int64_t e = rows->offset[i]; e < rows->offset[i + 1]; e++) cell[rows->column[e]] += sign * sparserows_get(rows, e);
+  else if (cells->sparse.part) sparsecells_add(&cells->sparse, i, sign, cell);
+  else
+    for (PetscInt g = 0; g < cells->genes; g++) cell[g] += sign * in_panel(cells, i, g);
 }
 
 /* |x - y|^2 from the cells themselves; cell (genes): zeros before and after. */

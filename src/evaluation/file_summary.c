@@ -122,13 +122,15 @@ static PetscErrorCode prepare_control(Work *w)
   w->control_rows = rows[last];
   PetscCall(PetscMalloc2(genes, &w->control_mean, genes, &w->control_cpm));
   PetscCall(threads_each(threads_that_allocate(), w->options->energy ? 2 : 1, control_forms, w));
+  if (w->options->energy) PetscCall(distancecells_free_rows(&w->control_cells, &w->control_rows));
+  else PetscCall(sparserows_free(&w->control_rows));
   PetscCall(threads_each(threads_that_allocate(), (genes + CONTROL_GENES - 1) / CONTROL_GENES, control_genes, w));
   if (w->options->differential) PetscCall(generuns_create(&w->control_columns, &w->control));
   PetscCall(genecolumns_destroy(&w->control_columns));
   /* The distances among them before there are panels: not all of both are in memory at the same time. */
   for (PetscInt part = w->deal->rank; w->options->energy && part < w->control_parts; part += w->deal->size)
     PetscCall(distance_part(&w->control_cells, &w->control_cells, view->single, w->control_parts, part, &w->within_control[part], NULL));
-  if (w->options->energy) PetscCall(distancecells_keep_panels(&w->control_cells, &w->control_rows));
+  if (w->options->energy) PetscCall(distancecells_keep_panels(&w->control_cells));
   PetscCall(PetscFree2(wanted, rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -87,7 +87,7 @@ PetscErrorCode filesummary_destroy(FileSummary *summary);
 /* Cells whose distances are wanted. The forms that products take them in are made when they are needed, by one thread at a time. Not to be copied. */
 typedef struct {
   omp_lock_t        lock;
-  const SparseRows *rows; /* not owned; NULL after distancecells_keep_panels */
+  const SparseRows *rows; /* not owned; NULL after distancecells_free_rows */
   PetscInt64        cells;
   PetscInt          genes;
   PetscBool         wide; /* values in double precision */
@@ -106,9 +106,10 @@ PetscErrorCode distancecells_destroy(DistanceCells *cells); /* safe on a zeroed 
 /* distancecells_prepare - the forms that products will take them in, where these are sparse: for cells that several threads will compare theirs with. By all
    threads, where it is not called by one of several. Not collective. */
 PetscErrorCode distancecells_prepare(DistanceCells *cells, PetscBool panels);
-/* distancecells_keep_panels - where products are sparse only panels are kept from now on (other forms until they are needed again): rows, of which the cells were created, are freed before there
-   are panels. Not collective. */
-PetscErrorCode distancecells_keep_panels(DistanceCells *cells, SparseRows *rows);
+/* Where products are sparse, else nothing is done: distancecells_free_rows - the cells are kept packed, and rows, of which they were created, are freed. distancecells_keep_panels - then only panels are
+   kept (other forms until they are needed again). Not collective. */
+PetscErrorCode distancecells_free_rows(DistanceCells *cells, SparseRows *rows);
+PetscErrorCode distancecells_keep_panels(DistanceCells *cells);
 
 typedef enum { PRODUCTS_DENSE, PRODUCTS_OF_SPARSE_ROWS, PRODUCTS_OF_SPARSE_COLUMNS } ProductWay;
 

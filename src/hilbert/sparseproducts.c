@@ -304,6 +304,30 @@ __attribute__((always_inline)) static inline void each_value(const SparseCells *
 
 static const double *units_of(const SparseCells *cells, PetscInt64 first) { return cells->unit ? cells->unit + first : NULL; }
 
+/* Where one cell of a pair goes. */
+typedef struct {
+  int     k;
+  double  sign, *genes;
+} Cell;
+
+static inline void add_to_cell(void *to, const double *panel, int64_t place, int k, double value)
+{
+  const Cell *cell = to;
+
+  (void)panel;
+  if (k == cell->k) cell->genes[place / SPARSE_PANEL] += cell->sign * value;
+}
+
+void sparsecells_add(const SparseCells *cells, PetscInt64 i, double sign, double *cell)
+{
+  const PetscInt64 slabs = slabs_of(cells->dimension), pairs = (cells->cells + 1) / 2;
+
+  for (PetscInt64 s = 0; s < slabs; s++) {
+    Cell to = {(int)(i % 2), sign, cell + s * SLAB};
+    each_value(cells, cells->part + s * pairs + i / 2, units_of(cells, i - i % 2), add_to_cell, &to, NULL);
+  }
+}
+
 static inline void set_value(void *column, const double *panel, int64_t place, int k, double value)
 {
   (void)panel;

@@ -44,6 +44,9 @@ PetscBool sparseproducts_pay(void);
 PetscErrorCode sparsecells_create(const SparseRows *rows, PetscInt dimension, SparseCells *cells, double *square);
 PetscErrorCode sparsecells_destroy(SparseCells *cells);
 
+/* sparsecells_add - cell (dimension) += sign * cell i, to the last bit as it was. Not collective. */
+void sparsecells_add(const SparseCells *cells, PetscInt64 i, double sign, double *cell);
+
 /* sparsepanel_bytes - the size of a panel of so many genes; wide: in double precision. sparsepanel_at - a panel in memory of that size, at a multiple of 64 bytes. */
 static inline size_t      sparsepanel_bytes(PetscInt dimension, PetscBool wide) { return (size_t)dimension * SPARSE_PANEL * (wide ? sizeof(double) : sizeof(float)); }
 static inline SparsePanel sparsepanel_at(void *memory, PetscBool wide) { return wide ? (SparsePanel){.wide = (double *)memory} : (SparsePanel){.value = (float *)memory}; }
