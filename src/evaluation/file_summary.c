@@ -175,43 +175,26 @@ static PetscErrorCode test_genes(Work *w, PetscInt p, GeneColumns *columns)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Distances of a perturbation's cells from those of the partner. */
-static PetscErrorCode measure_partner(Work *w, PetscInt p, DistanceCells *cells)
-{
-  DistanceCells partner;
-  SparseRows    rows;
-
-  PetscFunctionBeginUser;
-  PetscCall(cellview_load_kept(w->options->partner, p, &rows));
-  PetscCall(distancecells_create(&rows, w->view->genes, &partner));
-  PetscCall(distance_mean(&partner, cells, &w->summary->sums.across[p]));
-  PetscCall(distancecells_destroy(&partner));
-  PetscCall(sparserows_free(&rows));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode measure(Work *w, PetscInt p, const SparseRows *rows)
+/* Distances among a perturbation's cells, and from the control's. */
+static PetscErrorCode measure(Work *w, PetscInt p, DistanceCells *cells)
 {
   const PetscInt  parts = w->deal->parts;
   const PetscBool single = w->view->single;
   double         *mean = w->summary->sums.within ? &w->summary->sums.within[p] : NULL;
-  DistanceCells   cells;
 
   PetscFunctionBeginUser;
-  PetscCall(distancecells_create(rows, w->view->genes, &cells));
   /* Their panels serve the partner's cells too. */
-  if (w->summary->sums.across) PetscCall(distancecells_prepare(&cells, PETSC_TRUE));
+  if (w->summary->sums.across) PetscCall(distancecells_prepare(cells, PETSC_TRUE));
   for (PetscInt part = w->deal->rank - w->deal->first[p]; part < parts; part += w->deal->count[p]) {
     const size_t at = (size_t)p * (size_t)parts + (size_t)part;
-    PetscCall(distance_part(&cells, &cells, single, parts, part, &w->within[at], mean));
-    PetscCall(distance_part(&cells, &w->control_cells, single, parts, part, &w->across[at], NULL));
+    PetscCall(distance_part(cells, cells, single, parts, part, &w->within[at], mean));
+    PetscCall(distance_part(cells, &w->control_cells, single, parts, part, &w->across[at], NULL));
   }
-  if (w->summary->sums.across) PetscCall(measure_partner(w, p, &cells));
-  PetscCall(distancecells_destroy(&cells));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode summarise_perturbation(Work *w, PetscInt p, const SparseRows *rows)
+/* Everything but the distances from the partner's cells. */
+static PetscErrorCode summarise_perturbation(Work *w, PetscInt p, const SparseRows *rows, DistanceCells *cells)
 {
   const PetscInt genes = w->view->genes;
   GeneColumns    columns;
@@ -227,13 +210,14 @@ static PetscErrorCode summarise_perturbation(Work *w, PetscInt p, const SparseRo
   }
   if (w->options->differential) PetscCall(test_genes(w, p, &columns));
   PetscCall(genecolumns_destroy(&columns));
-  if (w->options->energy) PetscCall(measure(w, p, rows));
+  PetscCall(distancecells_create(rows, genes, cells));
+  if (w->options->energy) PetscCall(measure(w, p, cells));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Some own perturbations, of which those of a batch have their rows. */
 typedef struct {
-  Work       *work;
+  Work       *work; /* of one file; of both in a task of two */
   PetscInt    begin;
   SparseRows *rows; /* (perturbations + 1); NULL: read one by one */
 } Batch;
@@ -244,22 +228,54 @@ static PetscErrorCode summarise_one(void *context, PetscInt64 k)
   Work          *w = batch->work;
   const PetscInt p = w->deal->mine[batch->begin + k];
   SparseRows     own, *rows = batch->rows ? &batch->rows[p] : &own;
+  DistanceCells  cells;
 
   PetscFunctionBeginUser;
   if (!batch->rows) PetscCall(cellview_load_kept(w->view, p, rows));
-  PetscCall(summarise_perturbation(w, p, rows));
+  PetscCall(summarise_perturbation(w, p, rows, &cells));
+  if (w->summary->sums.across) {
+    DistanceCells partner;
+    SparseRows    of_partner;
+
+    PetscCall(cellview_load_kept(w->options->partner, p, &of_partner));
+    PetscCall(distancecells_create(&of_partner, w->view->genes, &partner));
+    PetscCall(distance_mean(&partner, &cells, &w->summary->sums.across[p]));
+    PetscCall(distancecells_destroy(&partner));
+    PetscCall(sparserows_free(&of_partner));
+  }
+  PetscCall(distancecells_destroy(&cells));
   PetscCall(sparserows_free(rows));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Threads take a perturbation each; where these are fewer, all share the distances of one. */
-static PetscErrorCode summarise_batch(Work *w, PetscInt begin, PetscInt end, SparseRows *rows)
+/* A perturbation's cells in both files, while they are there. */
+static PetscErrorCode summarise_two(void *context, PetscInt64 k)
 {
-  const int threads = threads_that_allocate();
-  Batch     batch = {w, begin, rows};
+  Work          *w = ((const Batch *)context)->work;
+  const PetscInt p = w->deal->mine[k];
+  SparseRows     rows[2];
+  DistanceCells  cells[2];
 
   PetscFunctionBeginUser;
-  PetscCall(threads_each(end - begin < threads ? 1 : threads, end - begin, summarise_one, &batch));
+  for (int s = 0; s < 2; s++) {
+    PetscCall(cellview_load_kept(w[s].view, p, &rows[s]));
+    PetscCall(summarise_perturbation(&w[s], p, &rows[s], &cells[s]));
+  }
+  PetscCall(distance_mean(&cells[0], &cells[1], &w[1].summary->sums.across[p]));
+  for (int s = 0; s < 2; s++) {
+    PetscCall(distancecells_destroy(&cells[s]));
+    PetscCall(sparserows_free(&rows[s]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Threads take a perturbation each; where these are fewer, all share the distances of one. */
+static PetscErrorCode each_perturbation(PetscInt count, PetscErrorCode (*task)(void *context, PetscInt64 k), Batch *batch)
+{
+  const int threads = threads_that_allocate();
+
+  PetscFunctionBeginUser;
+  PetscCall(threads_each(count < threads ? 1 : threads, count, task, batch));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -274,7 +290,7 @@ static PetscErrorCode summarise_own(Work *w)
   PetscFunctionBeginUser;
   PetscCall(prepare_control(w));
   if (cellview_is_kept(w->view)) {
-    PetscCall(summarise_batch(w, 0, deal->own, NULL));
+    PetscCall(each_perturbation(deal->own, summarise_one, &(Batch){.work = w}));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCall(PetscMalloc2(groups, &wanted, groups, &rows));
@@ -289,7 +305,7 @@ static PetscErrorCode summarise_own(Work *w)
       wanted[p] = 1;
     }
     PetscCall(cellview_load(w->view, wanted, rows));
-    PetscCall(summarise_batch(w, begin, end, rows));
+    PetscCall(each_perturbation(end - begin, summarise_one, &(Batch){w, begin, rows}));
   }
   PetscCall(PetscFree2(wanted, rows));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -336,13 +352,19 @@ static PetscErrorCode join_distances(Work *w)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Room for PopulationSums, where each perturbation is one rank's and its cells can be had by themselves. */
+/* Can PopulationSums be found, where each perturbation is one rank's and its cells can be had by themselves? */
+static PetscBool allows_sums(const CellView *view, const Deal *deal, const SummaryOptions *options)
+{
+  return options->sums && options->energy && deal->size <= deal->items && cellview_is_kept(view) ? PETSC_TRUE : PETSC_FALSE;
+}
+
+/* Room for them. */
 static PetscErrorCode allow_sums(const CellView *view, const Deal *deal, const SummaryOptions *options, PopulationSums *sums)
 {
   const size_t n = (size_t)view->perturbations;
 
   PetscFunctionBeginUser;
-  if (!options->sums || !options->energy || deal->size > deal->items || !cellview_is_kept(view)) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!allows_sums(view, deal, options)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscCalloc1(n * (size_t)view->genes, &sums->mean));
   PetscCall(PetscCalloc1(n, &sums->within));
   if (options->partner && cellview_is_kept(options->partner)) PetscCall(PetscCalloc1(n, &sums->across));
@@ -360,39 +382,88 @@ static PetscErrorCode join_sums(const CellView *view, const Deal *deal, const Po
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const *label, char *const *gene, const SummaryOptions *options,
-                                  FileSummary *summary)
+/* Room for all that is found. */
+static PetscErrorCode work_begin(Work *w, char *const *label, char *const *gene)
 {
-  Work   w = {.view = view, .deal = deal, .options = options, .summary = summary, .control_parts = 1};
-  char **own;
+  const CellView *view = w->view;
+  const Deal     *deal = w->deal;
+  char          **own;
 
   PetscFunctionBeginUser;
-  *summary = (FileSummary){0};
-  while (w.control_parts < deal->size) w.control_parts *= 2;
-  PetscCall(PetscCalloc2((size_t)(view->perturbations + 1) * (size_t)view->genes, &summary->mean, view->perturbations, &summary->energy));
-  PetscCall(PetscCalloc3(view->perturbations * deal->parts, &w.within, view->perturbations * deal->parts, &w.across, w.control_parts, &w.within_control));
+  *w->summary = (FileSummary){0};
+  for (w->control_parts = 1; w->control_parts < deal->size;) w->control_parts *= 2;
+  PetscCall(PetscCalloc2((size_t)(view->perturbations + 1) * (size_t)view->genes, &w->summary->mean, view->perturbations, &w->summary->energy));
+  PetscCall(PetscCalloc3(view->perturbations * deal->parts, &w->within, view->perturbations * deal->parts, &w->across, w->control_parts, &w->within_control));
   PetscCall(PetscMalloc1(deal->own, &own));
   for (PetscInt k = 0; k < deal->own; k++) own[k] = label[deal->mine[k]];
-  if (options->differential) PetscCall(differential_create(deal->own, own, view->genes, gene, &summary->de));
-  summary->de.single = view->single;
-  PetscCall(allow_sums(view, deal, options, &summary->sums));
+  if (w->options->differential) PetscCall(differential_create(deal->own, own, view->genes, gene, &w->summary->de));
+  w->summary->de.single = view->single;
+  PetscCall(allow_sums(view, deal, w->options, &w->summary->sums));
   PetscCall(PetscFree(own));
-  /* The threads are ours, each with its own product. */
-  const int blas_threads = openblas_get_num_threads();
-  openblas_set_num_threads(1);
-  const PetscErrorCode code = summarise_own(&w);
-  openblas_set_num_threads(blas_threads);
-  PetscCallAgree(deal->comm, code);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What the ranks found, on all of them. */
+static PetscErrorCode work_end(Work *w)
+{
+  PetscFunctionBeginUser;
   /* Every row is set by one rank and zero elsewhere, that of the control on all. */
-  PetscCall(sum_over_ranks(deal->comm, (PetscInt64)view->perturbations * view->genes, MPI_DOUBLE, summary->mean));
-  PetscCall(join_sums(view, deal, &summary->sums));
-  if (options->differential) PetscCall(join_teams(&w));
-  if (options->energy) PetscCall(join_distances(&w));
-  PetscCall(generuns_destroy(&w.control));
-  PetscCall(sparserows_free(&w.control_rows));
-  PetscCall(distancecells_destroy(&w.control_cells));
-  PetscCall(PetscFree2(w.control_mean, w.control_cpm));
-  PetscCall(PetscFree3(w.within, w.across, w.within_control));
+  PetscCall(sum_over_ranks(w->deal->comm, (PetscInt64)w->view->perturbations * w->view->genes, MPI_DOUBLE, w->summary->mean));
+  PetscCall(join_sums(w->view, w->deal, &w->summary->sums));
+  if (w->options->differential) PetscCall(join_teams(w));
+  if (w->options->energy) PetscCall(join_distances(w));
+  PetscCall(generuns_destroy(&w->control));
+  PetscCall(sparserows_free(&w->control_rows));
+  PetscCall(distancecells_destroy(&w->control_cells));
+  PetscCall(PetscFree2(w->control_mean, w->control_cpm));
+  PetscCall(PetscFree3(w->within, w->across, w->within_control));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The threads are ours, each with its own product. */
+static PetscErrorCode with_own_threads(PetscErrorCode (*summarise)(Work *w), Work *w)
+{
+  const int            blas_threads = openblas_get_num_threads();
+  const PetscErrorCode code = (openblas_set_num_threads(1), summarise(w));
+
+  openblas_set_num_threads(blas_threads);
+  return code;
+}
+
+PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const *label, char *const *gene, const SummaryOptions *options, FileSummary *summary)
+{
+  Work w = {.view = view, .deal = deal, .options = options, .summary = summary};
+
+  PetscFunctionBeginUser;
+  PetscCall(work_begin(&w, label, gene));
+  PetscCallAgree(deal->comm, with_own_threads(summarise_own, &w));
+  PetscCall(work_end(&w));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode summarise_own_of_both(Work *w)
+{
+  PetscFunctionBeginUser;
+  for (int s = 0; s < 2; s++) PetscCall(prepare_control(&w[s]));
+  PetscCall(each_perturbation(w->deal->own, summarise_two, &(Batch){.work = w}));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode filesummary_create_both(CellView *const view[2], const Deal *deal, char *const *label, char *const *gene, const SummaryOptions options[2], FileSummary summary[2])
+{
+  Work w[2];
+
+  PetscFunctionBeginUser;
+  if (!allows_sums(view[1], deal, &options[1]) || !options[1].partner || !allows_sums(view[0], deal, &options[0])) {
+    for (int s = 0; s < 2; s++) PetscCall(filesummary_create(view[s], deal, label, gene, &options[s], &summary[s]));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  for (int s = 0; s < 2; s++) {
+    w[s] = (Work){.view = view[s], .deal = deal, .options = &options[s], .summary = &summary[s]};
+    PetscCall(work_begin(&w[s], label, gene));
+  }
+  PetscCallAgree(deal->comm, with_own_threads(summarise_own_of_both, w));
+  for (int s = 0; s < 2; s++) PetscCall(work_end(&w[s]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

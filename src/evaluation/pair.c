@@ -319,24 +319,24 @@ static double bytes_of(const CellView *view, double memory)
 static PetscErrorCode summarise(Pair *pair, PetscBool expression, const char *const precomputed[2], RealSummary *kept)
 {
   const Profile   profile = pair->options->profile;
-  const PetscBool sums = kept && pair->place->row + 1 < pair->place->metrics->sides ? PETSC_TRUE : PETSC_FALSE;
+  const PetscBool sums = kept && pair->place->row + 1 < pair->place->metrics->sides ? PETSC_TRUE : PETSC_FALSE, there = kept && kept->there ? PETSC_TRUE : PETSC_FALSE;
+  SummaryOptions  options[2];
 
   PetscFunctionBeginUser;
-  for (int s = 0; s < 2; s++) {
-    const SummaryOptions options = {.differential = expression && !*precomputed[s] ? PETSC_TRUE : PETSC_FALSE,
-                                    .energy = profile_has(profile, PEARSON_EDISTANCE),
-                                    .cpm_filter = pair->options->cpm_filter,
-                                    .bytes = bytes_of(pair->view[s], pair->options->memory),
-                                    .sums = sums,
-                                    .partner = s && sums ? pair->view[0] : NULL};
-    if (!s && kept && kept->there) {
-      pair->summary[0] = kept->summary;
-      continue;
-    }
-    PetscCall(filesummary_create(pair->view[s], &pair->deal, pair->label, pair->gene, &options, &pair->summary[s]));
+  for (int s = 0; s < 2; s++)
+    options[s] = (SummaryOptions){.differential = expression && !*precomputed[s] ? PETSC_TRUE : PETSC_FALSE,
+                                  .energy = profile_has(profile, PEARSON_EDISTANCE),
+                                  .cpm_filter = pair->options->cpm_filter,
+                                  .bytes = bytes_of(pair->view[s], pair->options->memory),
+                                  .sums = sums,
+                                  .partner = s && sums ? pair->view[0] : NULL};
+  if (there) {
+    pair->summary[0] = kept->summary;
+    PetscCall(filesummary_create(pair->view[1], &pair->deal, pair->label, pair->gene, &options[1], &pair->summary[1]));
+  } else PetscCall(filesummary_create_both(pair->view, &pair->deal, pair->label, pair->gene, options, pair->summary));
+  for (int s = there ? 1 : 0; s < 2; s++)
     if (expression && *precomputed[s]) PetscCall(read_expression(pair, s, precomputed[s]));
-    if (!s && kept) *kept = (RealSummary){.there = PETSC_TRUE, .deal = pair->deal, .summary = pair->summary[0]};
-  }
+  if (kept && !there) *kept = (RealSummary){.there = PETSC_TRUE, .deal = pair->deal, .summary = pair->summary[0]};
   if (!*pair->options->embedding) PetscFunctionReturn(PETSC_SUCCESS);
   PetscInt columns[2];
   for (int s = 0; s < 2; s++) PetscCall(cellview_embedding(pair->view[s], pair->comm, pair->options->embedding, &columns[s], &pair->embedded[s].mean));

@@ -78,10 +78,10 @@ typedef struct {
   CellView *partner;    /* the other view, NULL: none */
 } SummaryOptions;
 
-/* filesummary_create - one pass over the file, or several where its cells do not fit into bytes. names: (perturbations + 1) labels, gene names. Collective.
-   User errors: damaged file. */
-PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const *label, char *const *gene, const SummaryOptions *options,
-                                  FileSummary *summary);
+/* filesummary_create - one pass over the file, or several where its cells do not fit into bytes. filesummary_create_both - the same of the real and the predicted file; where the cells of both are at
+   hand, together, so that a perturbation's real cells serve the distances from the predicted ones too. names: (perturbations + 1) labels, gene names. Collective. User errors: damaged file. */
+PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const *label, char *const *gene, const SummaryOptions *options, FileSummary *summary);
+PetscErrorCode filesummary_create_both(CellView *const view[2], const Deal *deal, char *const *label, char *const *gene, const SummaryOptions options[2], FileSummary summary[2]);
 PetscErrorCode filesummary_destroy(FileSummary *summary);
 
 /* Cells whose distances are wanted. The forms that products take them in are made when they are needed, by one thread at a time. Not to be copied. */
