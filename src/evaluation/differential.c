@@ -27,10 +27,17 @@ PetscErrorCode differential_create(PetscInt targets, char *const *target, PetscI
   PetscCall(PetscCalloc2(targets, &table->target_cells, targets, &table->reference_cells));
   PetscCall(PetscMalloc4(rows, &table->target_mean, rows, &table->reference_mean, rows, &table->log2_fold_change, rows, &table->percent_change));
   PetscCall(PetscMalloc4(rows, &table->p_value, rows, &table->statistic, rows, &table->fdr, rows, &table->dropped));
-  double *const column[] = {table->target_mean, table->reference_mean, table->log2_fold_change, table->percent_change, table->p_value, table->statistic, table->fdr};
-  for (size_t c = 0; c < sizeof column / sizeof *column; c++) memory_zero(column[c], rows * sizeof *column[c]);
-  memory_zero(table->dropped, rows * sizeof *table->dropped);
+  memset(table->dropped, 0, rows * sizeof *table->dropped);
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+void differential_drop_all(DifferentialTable *table)
+{
+  double *const column[] = {table->target_mean, table->reference_mean, table->log2_fold_change, table->percent_change, table->p_value, table->statistic, table->fdr};
+  const size_t  rows = (size_t)table->targets * (size_t)table->genes;
+
+  for (size_t c = 0; c < sizeof column / sizeof *column; c++) memory_zero(column[c], rows * sizeof *column[c]);
+  memset(table->dropped, 1, rows * sizeof *table->dropped);
 }
 
 PetscErrorCode differential_destroy(DifferentialTable *table)

@@ -141,7 +141,7 @@ static PetscErrorCode read_row(const CsvLines *lines, const PetscInt column[NUMB
 static PetscErrorCode fill_table(const char *path, PetscInt count, const Row *row, DifferentialTable *t)
 {
   PetscFunctionBeginUser;
-  memset(t->dropped, 1, (size_t)t->targets * (size_t)t->genes);
+  differential_drop_all(t);
   for (PetscInt i = 0; i < count; i++) {
     const size_t  at = (size_t)row[i].target * (size_t)t->genes + (size_t)row[i].gene;
     const double *number = row[i].number;

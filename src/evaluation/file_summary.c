@@ -90,28 +90,39 @@ static PetscErrorCode control_genes(void *context, PetscInt64 piece)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* What the control's tests and its distances start from: two tasks, which do not touch what the other does. */
-static PetscErrorCode control_forms(void *context, PetscInt64 task)
+/* What the tests of all perturbations need of the control. */
+static PetscErrorCode prepare_tests(Work *w)
 {
-  Work          *w = context;
   const PetscInt genes = w->view->genes;
 
   PetscFunctionBeginUser;
-  if (task) {
-    PetscCall(distancecells_create(&w->control_rows, genes, &w->control_cells));
-    PetscCall(distancecells_prepare(&w->control_cells, PETSC_FALSE));
-  } else {
-    PetscCall(genecolumns_create(&w->control_rows, genes, &w->control_columns));
-    if (w->options->differential && !isnan(w->options->cpm_filter)) counts_per_million(&w->control_columns, w->control_cpm);
-  }
+  PetscCall(PetscMalloc2(genes, &w->control_mean, genes, &w->control_cpm));
+  PetscCall(genecolumns_create(&w->control_rows, genes, &w->control_columns));
+  if (w->options->differential && !isnan(w->options->cpm_filter)) counts_per_million(&w->control_columns, w->control_cpm);
+  PetscCall(threads_each(threads_that_allocate(), (genes + CONTROL_GENES - 1) / CONTROL_GENES, control_genes, w));
+  if (w->options->differential) PetscCall(generuns_create(&w->control_columns, &w->control));
+  PetscCall(genecolumns_destroy(&w->control_columns));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Every rank needs the control cells; the distances among them are shared out. */
+/* Distances among the control cells, which are shared out, and what those from the perturbed cells need. */
+static PetscErrorCode prepare_distances(Work *w)
+{
+  PetscFunctionBeginUser;
+  PetscCall(distancecells_create(&w->control_rows, w->view->genes, &w->control_cells));
+  PetscCall(distancecells_free_rows(&w->control_cells, &w->control_rows));
+  /* Before there are panels: not all of both are in memory at the same time. */
+  for (PetscInt part = w->deal->rank; part < w->control_parts; part += w->deal->size)
+    PetscCall(distance_part(&w->control_cells, &w->control_cells, w->view->single, w->control_parts, part, &w->within_control[part], NULL));
+  PetscCall(distancecells_keep_panels(&w->control_cells));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Every rank needs the control cells. */
 static PetscErrorCode prepare_control(Work *w)
 {
   CellView      *view = w->view;
-  const PetscInt genes = view->genes, last = view->perturbations;
+  const PetscInt last = view->perturbations;
   unsigned char *wanted;
   SparseRows    *rows;
 
@@ -120,18 +131,9 @@ static PetscErrorCode prepare_control(Work *w)
   wanted[last] = 1;
   PetscCall(cellview_load(view->lender ? view->lender : view, wanted, rows));
   w->control_rows = rows[last];
-  PetscCall(PetscMalloc2(genes, &w->control_mean, genes, &w->control_cpm));
-  PetscCall(threads_each(threads_that_allocate(), w->options->energy ? 2 : 1, control_forms, w));
-  if (w->options->energy) PetscCall(distancecells_free_rows(&w->control_cells, &w->control_rows));
-  else PetscCall(sparserows_free(&w->control_rows));
-  PetscCall(threads_each(threads_that_allocate(), (genes + CONTROL_GENES - 1) / CONTROL_GENES, control_genes, w));
-  if (w->options->differential) PetscCall(generuns_create(&w->control_columns, &w->control));
-  PetscCall(genecolumns_destroy(&w->control_columns));
-  /* The distances among them before there are panels: not all of both are in memory at the same time. */
-  for (PetscInt part = w->deal->rank; w->options->energy && part < w->control_parts; part += w->deal->size)
-    PetscCall(distance_part(&w->control_cells, &w->control_cells, view->single, w->control_parts, part, &w->within_control[part], NULL));
-  if (w->options->energy) PetscCall(distancecells_keep_panels(&w->control_cells));
   PetscCall(PetscFree2(wanted, rows));
+  PetscCall(prepare_tests(w));
+  if (w->options->energy) PetscCall(prepare_distances(w));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -168,6 +170,10 @@ static PetscErrorCode test_genes(Work *w, PetscInt p, GeneColumns *columns)
     differential_fold_changes(t, base + (size_t)g);
   }
   genes_of_member(w, p, &first, &end);
+  /* Members of a team are summed up; genes that are dropped have no rate. */
+  PetscCall(PetscArrayzero(t->p_value + base, genes));
+  PetscCall(PetscArrayzero(t->statistic + base, genes));
+  PetscCall(PetscArrayzero(t->fdr + base, genes));
   PetscCall(genecolumns_sort(columns, first, end));
   for (PetscInt g = first; g < end; g++) rank_sum_test(columns, &w->control, g, &t->statistic[base + (size_t)g], &t->p_value[base + (size_t)g]);
   PetscCall(PetscFree(cpm));

@@ -1,40 +1,44 @@
 /* Values of a population gene by gene, sorted. */
+#include <omp.h>
 #include <perturbdiff/evaluation/genecolumns.h>
 #include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/error.h>
 #include <perturbdiff/runtime/sort.h>
+#include <string.h>
 
 /* ---- columns ------------------------------------------------------------------------------------------------------------------- */
 
-/* Counts in offset[gene + 1] become places; next (genes): where the first value of each gene goes. */
-static PetscErrorCode make_room(GeneColumns *columns, PetscBool wide, int64_t **next)
+/* The ends of all genes are known. */
+static PetscErrorCode make_room(GeneColumns *columns, PetscBool wide)
 {
   PetscFunctionBeginUser;
-  PetscCall(PetscMalloc1(columns->genes, next));
-  for (PetscInt g = 0; g < columns->genes; g++) {
-    (*next)[g] = columns->offset[g];
-    columns->offset[g + 1] += columns->offset[g];
-  }
   if (wide) PetscCall(PetscMalloc1(columns->offset[columns->genes] + 1, &columns->wide));
   else PetscCall(PetscMalloc1(columns->offset[columns->genes] + 1, &columns->value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Genes whose ends are written to at a time: their cache lines stay in the first cache. */
-enum { BLOCK = 256 };
+/* Genes whose ends are written to at a time: their cache lines stay in the first cache. Rows from which on they are shared among threads. */
+enum { BLOCK = 256, ROWS_FOR_THREADS = 512 };
 
-/* Values above zero of each gene, counted in offset[gene + 1]; do the columns of all rows ascend? */
-static PetscBool count_sparse(const SparseRows *rows, int64_t *offset)
+/* A thread's rows [begin, end). next (genes): how many values above zero they have of each gene, then where the next of them goes. */
+typedef struct {
+  PetscInt64 begin, end;
+  int64_t   *next, *left; /* left (rows of the part): the entry of each row that is dealt out next */
+  PetscBool  ascends;     /* the columns of every row */
+} Part;
+
+static void count_part(const SparseRows *rows, PetscInt genes, Part *part)
 {
-  PetscBool ascend = PETSC_TRUE;
-
-  for (PetscInt64 i = 0; i < rows->rows; i++)
+  memset(part->next, 0, (size_t)genes * sizeof *part->next);
+  part->ascends = PETSC_TRUE;
+  for (PetscInt64 i = part->begin; i < part->end; i++) {
+    part->left[i - part->begin] = rows->offset[i];
     for (int64_t e = rows->offset[i], previous = -1; e < rows->offset[i + 1]; e++) {
-      offset[rows->column[e] + 1] += sparserows_get(rows, e) > 0;
-      if (rows->column[e] < previous) ascend = PETSC_FALSE;
+      part->next[rows->column[e]] += sparserows_get(rows, e) > 0;
+      if (rows->column[e] < previous) part->ascends = PETSC_FALSE;
       previous = rows->column[e];
     }
-  return ascend;
+  }
 }
 
 /* The values of a row from entry e on whose columns are below `before`; the entry after them. */
@@ -49,21 +53,53 @@ static inline int64_t deal_out(const SparseRows *rows, int64_t e, int64_t end, P
   return e;
 }
 
+static void deal_part(const SparseRows *rows, PetscInt genes, const Part *part, GeneColumns *columns)
+{
+  const PetscInt step = part->ascends ? BLOCK : PetscMax(1, genes);
+
+  for (PetscInt g = 0; g < genes; g += step)
+    for (PetscInt64 i = part->begin; i < part->end; i++)
+      part->left[i - part->begin] = deal_out(rows, part->left[i - part->begin], rows->offset[i + 1], PetscMin(genes, g + step), part->next, columns);
+}
+
+/* Counts become places: in each gene those of the parts one after the other. */
+static PetscErrorCode place_parts(int parts, Part *part, PetscBool wide, GeneColumns *columns)
+{
+  int64_t end = 0;
+
+  PetscFunctionBeginUser;
+  for (PetscInt g = 0; g < columns->genes; g++) {
+    for (int t = 0; t < parts; t++) {
+      const int64_t count = part[t].next[g];
+      part[t].next[g] = end;
+      end += count;
+    }
+    columns->offset[g + 1] = end;
+  }
+  PetscCall(make_room(columns, wide));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode genecolumns_create(const SparseRows *rows, PetscInt genes, GeneColumns *columns)
 {
-  int64_t *next, *left;
+  const int parts = omp_in_parallel() || rows->rows < ROWS_FOR_THREADS ? 1 : omp_get_max_threads();
+  int64_t  *next, *left;
+  Part     *part;
 
   PetscFunctionBeginUser;
   *columns = (GeneColumns){.cells = rows->rows, .genes = genes};
   PetscCall(PetscCalloc1(genes + 1, &columns->offset));
-  const PetscInt step = count_sparse(rows, columns->offset) ? BLOCK : PetscMax(1, genes);
-  PetscCall(make_room(columns, rows->wide ? PETSC_TRUE : PETSC_FALSE, &next));
-  PetscCall(PetscMalloc1(rows->rows + 1, &left));
-  PetscCall(PetscArraycpy(left, rows->offset, rows->rows + 1));
-  for (PetscInt g = 0; g < genes; g += step)
-    for (PetscInt64 i = 0; i < rows->rows; i++) left[i] = deal_out(rows, left[i], rows->offset[i + 1], PetscMin(genes, g + step), next, columns);
-  PetscCall(PetscFree(left));
-  PetscCall(PetscFree(next));
+  PetscCall(PetscMalloc3(parts, &part, (size_t)parts * (size_t)genes, &next, rows->rows, &left));
+  for (int t = 0; t < parts; t++) {
+    const PetscInt64 begin = rows->rows * t / parts;
+    part[t] = (Part){.begin = begin, .end = rows->rows * (t + 1) / parts, .next = next + (size_t)t * (size_t)genes, .left = left + begin};
+  }
+#pragma omp parallel for schedule(static, 1) num_threads(parts)
+  for (int t = 0; t < parts; t++) count_part(rows, genes, &part[t]);
+  PetscCall(place_parts(parts, part, rows->wide ? PETSC_TRUE : PETSC_FALSE, columns));
+#pragma omp parallel for schedule(static, 1) num_threads(parts)
+  for (int t = 0; t < parts; t++) deal_part(rows, genes, &part[t], columns);
+  PetscCall(PetscFree3(part, next, left));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -89,8 +125,13 @@ PetscErrorCode genecolumns_of_dense(PetscInt64 cells, const double *rows, PetscI
   PetscFunctionBeginUser;
   *columns = (GeneColumns){.cells = cells, .genes = genes};
   PetscCall(PetscCalloc1(genes + 1, &columns->offset));
-  PetscCall(make_room(columns, count_dense(cells, rows, genes, columns->offset) ? PETSC_FALSE : PETSC_TRUE, &next));
-  PetscCall(PetscMalloc1(genes, &found));
+  const PetscBool wide = count_dense(cells, rows, genes, columns->offset) ? PETSC_FALSE : PETSC_TRUE;
+  PetscCall(PetscMalloc2(genes, &next, genes, &found));
+  for (PetscInt g = 0; g < genes; g++) {
+    next[g] = columns->offset[g];
+    columns->offset[g + 1] += columns->offset[g];
+  }
+  PetscCall(make_room(columns, wide));
   for (PetscInt64 i = 0; i < cells; i++, rows += genes) {
     PetscInt count = 0;
 
@@ -104,8 +145,7 @@ PetscErrorCode genecolumns_of_dense(PetscInt64 cells, const double *rows, PetscI
       else columns->value[at] = (float)rows[found[k]];
     }
   }
-  PetscCall(PetscFree(found));
-  PetscCall(PetscFree(next));
+  PetscCall(PetscFree2(next, found));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

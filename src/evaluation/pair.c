@@ -165,7 +165,7 @@ static PetscErrorCode take_rows(Pair *pair, const char *path, const Differential
     if (place[g] < 0) return error_user("%s: feature '%s' is not a gene of %s", path, read->gene[g], pair->view[0]->path);
     last = place[g];
   }
-  memset(own->dropped, 1, (size_t)own->targets * (size_t)own->genes);
+  differential_drop_all(own);
   for (PetscInt k = 0; k < pair->deal.items; k++) {
     const PetscInt from = differential_target(read, pair->label[k]), row = deal->place[k];
     if (from < 0) return error_user("%s: no rows of target '%s'", path, pair->label[k]);

@@ -1,5 +1,6 @@
 /* Sorted values of genes against qsort, and the rank test of every gene against its definition: U counts pairs of cells, p is the normal approximation with ties counted over all cells. */
 #include "check.h"
+#include <omp.h>
 #include <perturbdiff/evaluation/differential.h>
 #include <stdlib.h>
 #include <string.h>
@@ -46,6 +47,17 @@ static void make_rows(PetscInt64 cells, PetscInt genes, Draw draw, PetscBool wid
       rows->column[e] = (int32_t)g;
       sparserows_set(rows, e++, dense[i * genes + g]);
     }
+  }
+}
+
+/* The values of each gene in the order of the cells, before they are sorted. */
+static void check_order(PetscInt64 cells, PetscInt genes, const double *dense, const GeneColumns *columns)
+{
+  for (PetscInt g = 0; g < genes; g++) {
+    int64_t at = columns->offset[g];
+    for (PetscInt64 i = 0; i < cells; i++)
+      if (dense[i * genes + g] > 0) assert_true(genecolumns_get(columns, at++) == dense[i * genes + g]);
+    assert_true(at == columns->offset[g + 1]);
   }
 }
 
@@ -105,11 +117,13 @@ static void check_pair(PetscInt64 n, PetscInt64 m, PetscInt genes, Draw draw, Pe
     check_call(PetscMalloc1(cells[s] * genes, &dense[s]));
     make_rows(cells[s], genes, draw, wide, dense[s], &rows[s]);
     check_call(genecolumns_create(&rows[s], genes, &columns[s]));
+    check_order(cells[s], genes, dense[s], &columns[s]);
     /* As threads share the genes, from the last on. */
     check_call(genecolumns_sort(&columns[s], genes / 3, genes));
     check_call(genecolumns_sort(&columns[s], 0, genes / 3));
     check_sorted(cells[s], genes, dense[s], &columns[s]);
     check_call(genecolumns_of_dense(cells[s], dense[s], genes, &of_dense));
+    check_order(cells[s], genes, dense[s], &of_dense);
     check_call(genecolumns_sort(&of_dense, 0, genes));
     check_sorted(cells[s], genes, dense[s], &of_dense);
     check_call(genecolumns_destroy(&of_dense));
@@ -144,5 +158,18 @@ static void long_genes(void **state)
   for (int draw = FEW; draw <= WIDE_RANGE; draw++) check_pair(MOST, 300, 4, (Draw)draw, PETSC_FALSE, PETSC_FALSE);
 }
 
-static const struct CMUnitTest tests[] = {cmocka_unit_test(genes_sorted_and_ranked), cmocka_unit_test(long_genes)};
+/* Rows that threads share, in parts of different lengths. */
+static void many_cells(void **state)
+{
+  const int threads = omp_get_max_threads();
+
+  for (int t = 1; t < 5; t++) {
+    omp_set_num_threads(t);
+    check_pair(1201, 514, 5, FEW, PETSC_FALSE, PETSC_TRUE);
+    check_pair(513, 1000, 300, CONTINUOUS, PETSC_TRUE, PETSC_FALSE);
+  }
+  omp_set_num_threads(threads);
+}
+
+static const struct CMUnitTest tests[] = {cmocka_unit_test(genes_sorted_and_ranked), cmocka_unit_test(long_genes), cmocka_unit_test(many_cells)};
 TEST_MAIN(tests)

@@ -20,8 +20,10 @@ typedef struct {
 /* False discovery rate below which a gene counts as differentially expressed. */
 #define DIFFERENTIAL_SIGNIFICANT 0.05f
 
-/* differential_create - a table of zeros without rows dropped; names are copied. Not collective. */
+/* differential_create - a table whose values are not set (numbers of cells are zero), without rows dropped; names are copied. differential_drop_all - zeros in all rows, which are dropped. Not
+   collective. */
 PetscErrorCode differential_create(PetscInt targets, char *const *target, PetscInt genes, char *const *gene, DifferentialTable *table);
+void           differential_drop_all(DifferentialTable *table);
 PetscErrorCode differential_destroy(DifferentialTable *table);
 
 /* Row of a target, -1: none. */
