@@ -41,25 +41,39 @@ static void count_part(const SparseRows *rows, PetscInt genes, Part *part)
   }
 }
 
-/* The values of a row from entry e on whose columns are below `before`; the entry after them. */
-static inline int64_t deal_out(const SparseRows *rows, int64_t e, int64_t end, PetscInt before, int64_t *next, GeneColumns *columns)
+/* The values of the part's rows to their genes, a block of these after the other; wide: of both precisions, for which it is compiled. The pieces of rows that a block takes are short: those of a later row
+   come from memory meanwhile. */
+__attribute__((always_inline)) static inline void deal_out(const SparseRows *rows, PetscInt genes, const Part *part, const PetscBool wide, GeneColumns *columns)
 {
-  for (; e < end && rows->column[e] < before; e++) {
-    if (!(sparserows_get(rows, e) > 0)) continue;
-    const int64_t at = next[rows->column[e]]++;
-    if (rows->wide) columns->wide[at] = rows->wide[e];
-    else columns->value[at] = rows->value[e];
-  }
-  return e;
+  const int32_t *const restrict column = rows->column;
+  const float *const restrict   value = rows->value;
+  const double *const restrict  exact = rows->wide;
+  float *const restrict         to = columns->value;
+  double *const restrict        exact_to = columns->wide;
+  int64_t *const restrict       next = part->next, *const restrict left = part->left;
+  const PetscInt                step = part->ascends ? BLOCK : PetscMax(1, genes);
+
+  for (PetscInt g = 0; g < genes; g += step)
+    for (PetscInt64 i = part->begin; i < part->end; i++) {
+      const int64_t end = rows->offset[i + 1], later = left[PetscMin(i + 2, part->end - 1) - part->begin];
+      const int32_t before = PetscMin(genes, g + step);
+      int64_t       e = left[i - part->begin];
+
+      for (int line = 0; line < 2; line++) {
+        __builtin_prefetch(column + later + 16 * line);
+        __builtin_prefetch(wide ? (const void *)(exact + later + 8 * line) : value + later + 16 * line);
+      }
+      for (; e < end && column[e] < before; e++)
+        if (wide && exact[e] > 0) exact_to[next[column[e]]++] = exact[e];
+        else if (!wide && value[e] > 0) to[next[column[e]]++] = value[e];
+      left[i - part->begin] = e;
+    }
 }
 
 static void deal_part(const SparseRows *rows, PetscInt genes, const Part *part, GeneColumns *columns)
 {
-  const PetscInt step = part->ascends ? BLOCK : PetscMax(1, genes);
-
-  for (PetscInt g = 0; g < genes; g += step)
-    for (PetscInt64 i = part->begin; i < part->end; i++)
-      part->left[i - part->begin] = deal_out(rows, part->left[i - part->begin], rows->offset[i + 1], PetscMin(genes, g + step), part->next, columns);
+  if (rows->wide) deal_out(rows, genes, part, PETSC_TRUE, columns);
+  else deal_out(rows, genes, part, PETSC_FALSE, columns);
 }
 
 /* Counts become places: in each gene those of the parts one after the other. */
