@@ -27,35 +27,62 @@ typedef struct {
   PetscInt              control_parts;
 } Work;
 
-/* Mean over cells as polars takes it (sums in double precision), of the columns in the order of the cells; before it is rounded to the matrix' precision. */
-static double gene_mean(const GeneColumns *columns, PetscInt g)
-{
-  double sum = 0;
-  for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) sum += genecolumns_get(columns, e);
-  return sum / (double)columns->cells;
-}
-
 static double rounded(double value, PetscBool single) { return single ? (double)(float)value : value; }
 
-/* Geometric mean in counts, expm1(mean(x)), in the matrix' own precision and in the order of scipy, which takes every value times 1/n, or of numpy for a
-   dense matrix. */
-static double geometric_mean(const CellView *view, const GeneColumns *columns, PetscInt g)
-{
-  const double share = view->dense ? 1 : 1 / (double)columns->cells;
-  double       mean = 0;
+/* Genes that are summed up side by side, as the additions of one wait for each other. */
+enum { SIDE_BY_SIDE = 4 };
 
-  if (view->single) {
-    const float weight = (float)share;
-    float       sum = 0;
-    for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) {
-      const float part = (float)genecolumns_get(columns, e) * weight;
-      sum += part;
-    }
-    if (view->dense) sum /= (float)columns->cells;
-    return (double)expm1f(sum);
+/* Of some genes, at most SIDE_BY_SIDE, over the values in the order of the cells: sums in double precision; sums of each value times `share`, those in the matrix' own precision. Compiled for both of
+   what is stored and both of these. */
+__attribute__((always_inline)) static inline void gene_sums(const GeneColumns *columns, PetscInt first, int genes, double share, const PetscBool wide, const PetscBool single, double *sum, double *shares)
+{
+  const int64_t *const offset = columns->offset + first;
+  const float          weight = (float)share;
+  float                narrow[SIDE_BY_SIDE] = {0};
+  int64_t              shortest = genes == SIDE_BY_SIDE ? INT64_MAX : 0;
+
+  for (int k = 0; k < genes; k++) {
+    sum[k] = shares[k] = 0;
+    shortest = PetscMin(shortest, offset[k + 1] - offset[k]);
   }
-  for (int64_t e = columns->offset[g]; e < columns->offset[g + 1]; e++) mean += genecolumns_get(columns, e) * share;
-  return expm1(view->dense ? mean / (double)columns->cells : mean);
+#define ADD(k, e)                                                                \
+  {                                                                              \
+    const double value = wide ? columns->wide[e] : (double)columns->value[e];    \
+    sum[k] += value;                                                             \
+    if (single) {                                                                \
+      const float part = (float)value * weight;                                  \
+      narrow[k] += part;                                                         \
+    } else shares[k] += value * share;                                           \
+  }
+  for (int64_t i = 0; i < shortest; i++)
+    _Pragma("GCC unroll 4") for (int k = 0; k < SIDE_BY_SIDE; k++) ADD(k, offset[k] + i)
+  for (int k = 0; k < genes; k++) {
+    for (int64_t e = offset[k] + shortest; e < offset[k + 1]; e++) ADD(k, e)
+    if (single) shares[k] = (double)narrow[k];
+  }
+#undef ADD
+}
+
+/* Of genes [first, end): mean over cells as polars takes it (sums in double precision), before it is rounded to the matrix' precision; geometric mean in counts, expm1(mean(x)), in the matrix' own
+   precision and in the order of scipy, which takes every value times 1/n, or of numpy for a dense matrix. */
+static void gene_means(const CellView *view, const GeneColumns *columns, PetscInt first, PetscInt end, double *mean, double *geometric)
+{
+  const double cells = (double)columns->cells, share = view->dense ? 1 : 1 / cells;
+  double       sum[SIDE_BY_SIDE], shares[SIDE_BY_SIDE];
+
+  for (PetscInt g = first; g < end; g += SIDE_BY_SIDE) {
+    const int genes = (int)PetscMin(SIDE_BY_SIDE, end - g);
+
+    if (columns->wide && view->single) gene_sums(columns, g, genes, share, PETSC_TRUE, PETSC_TRUE, sum, shares);
+    else if (columns->wide) gene_sums(columns, g, genes, share, PETSC_TRUE, PETSC_FALSE, sum, shares);
+    else if (view->single) gene_sums(columns, g, genes, share, PETSC_FALSE, PETSC_TRUE, sum, shares);
+    else gene_sums(columns, g, genes, share, PETSC_FALSE, PETSC_FALSE, sum, shares);
+    for (int k = 0; k < genes; k++) {
+      mean[g + k] = sum[k] / cells;
+      if (view->single) geometric[g + k] = (double)expm1f(view->dense ? (float)shares[k] / (float)cells : (float)shares[k]);
+      else geometric[g + k] = expm1(view->dense ? shares[k] / cells : shares[k]);
+    }
+  }
 }
 
 /* Counts of each gene per million counts of the group. */
@@ -80,12 +107,11 @@ static PetscErrorCode control_genes(void *context, PetscInt64 piece)
   Work          *w = context;
   const CellView *view = w->view;
   const PetscInt  genes = view->genes, first = (PetscInt)piece * CONTROL_GENES, end = PetscMin(genes, first + CONTROL_GENES);
+  double         *mean = w->summary->mean + (size_t)view->perturbations * (size_t)genes;
 
   PetscFunctionBeginUser;
-  for (PetscInt g = first; g < end; g++) {
-    w->summary->mean[(size_t)view->perturbations * (size_t)genes + (size_t)g] = rounded(gene_mean(&w->control_columns, g), view->single);
-    w->control_mean[g] = geometric_mean(view->lender ? view->lender : view, &w->control_columns, g);
-  }
+  gene_means(view->lender ? view->lender : view, &w->control_columns, first, end, mean, w->control_mean);
+  for (PetscInt g = first; g < end; g++) mean[g] = rounded(mean[g], view->single);
   if (w->options->differential) PetscCall(genecolumns_sort(&w->control_columns, first, end));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -148,7 +174,7 @@ static void genes_of_member(const Work *w, PetscInt p, PetscInt *first, PetscInt
   *end = (PetscInt)(genes * (member + 1) / count);
 }
 
-static PetscErrorCode test_genes(Work *w, PetscInt p, GeneColumns *columns)
+static PetscErrorCode test_genes(Work *w, PetscInt p, GeneColumns *columns, const double *geometric)
 {
   DifferentialTable *t = &w->summary->de;
   const PetscInt     genes = w->view->genes, row = w->deal->place[p];
@@ -164,7 +190,7 @@ static PetscErrorCode test_genes(Work *w, PetscInt p, GeneColumns *columns)
     counts_per_million(columns, cpm);
   }
   for (PetscInt g = 0; g < genes; g++) {
-    t->target_mean[base + (size_t)g] = geometric_mean(w->view, columns, g);
+    t->target_mean[base + (size_t)g] = geometric[g];
     t->reference_mean[base + (size_t)g] = w->control_mean[g];
     if (cpm) t->dropped[base + (size_t)g] = !(cpm[g] > w->options->cpm_filter || w->control_cpm[g] > w->options->cpm_filter);
     differential_fold_changes(t, base + (size_t)g);
@@ -204,17 +230,20 @@ static PetscErrorCode summarise_perturbation(Work *w, PetscInt p, const SparseRo
 {
   const PetscInt genes = w->view->genes;
   GeneColumns    columns;
+  double        *mean, *geometric;
 
   PetscFunctionBeginUser;
   PetscCall(genecolumns_create(rows, genes, &columns));
+  PetscCall(PetscMalloc2(genes, &mean, genes, &geometric));
+  gene_means(w->view, &columns, 0, genes, mean, geometric);
   for (PetscInt g = 0; g < genes && deal_leads(w->deal, p); g++) {
     const size_t at = (size_t)p * (size_t)genes + (size_t)g;
-    const double mean = gene_mean(&columns, g);
 
-    w->summary->mean[at] = rounded(mean, w->view->single);
-    if (w->summary->sums.mean) w->summary->sums.mean[at] = mean;
+    w->summary->mean[at] = rounded(mean[g], w->view->single);
+    if (w->summary->sums.mean) w->summary->sums.mean[at] = mean[g];
   }
-  if (w->options->differential) PetscCall(test_genes(w, p, &columns));
+  if (w->options->differential) PetscCall(test_genes(w, p, &columns, geometric));
+  PetscCall(PetscFree2(mean, geometric));
   PetscCall(genecolumns_destroy(&columns));
   PetscCall(distancecells_create(rows, genes, cells));
   if (w->options->energy) PetscCall(measure(w, p, cells));
