@@ -484,12 +484,21 @@ static PetscErrorCode summarise_own_of_both(Work *w)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Can the cells of a perturbation be had in both files, and the controls of both stay in memory? */
+static PetscBool goes_together(CellView *const view[2], const Deal *deal, const SummaryOptions options[2])
+{
+  double controls = 0;
+
+  for (int s = 0; s < 2; s++) controls += (double)view[s]->group_cells[view[s]->perturbations] * (double)view[s]->genes * (double)(view[s]->single ? sizeof(float) : sizeof(double));
+  return allows_sums(view[0], deal, &options[0]) && allows_sums(view[1], deal, &options[1]) && options[1].partner && controls <= options[1].both_bytes ? PETSC_TRUE : PETSC_FALSE;
+}
+
 PetscErrorCode filesummary_create_both(CellView *const view[2], const Deal *deal, char *const *label, char *const *gene, const SummaryOptions options[2], FileSummary summary[2])
 {
   Work w[2];
 
   PetscFunctionBeginUser;
-  if (!allows_sums(view[1], deal, &options[1]) || !options[1].partner || !allows_sums(view[0], deal, &options[0])) {
+  if (!goes_together(view, deal, options)) {
     for (int s = 0; s < 2; s++) PetscCall(filesummary_create(view[s], deal, label, gene, &options[s], &summary[s]));
     PetscFunctionReturn(PETSC_SUCCESS);
   }

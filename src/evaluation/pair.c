@@ -328,6 +328,7 @@ static PetscErrorCode summarise(Pair *pair, PetscBool expression, const char *co
                                   .energy = profile_has(profile, PEARSON_EDISTANCE),
                                   .cpm_filter = pair->options->cpm_filter,
                                   .bytes = bytes_of(pair->view[s], pair->options->memory),
+                                  .both_bytes = cellmemory_of(pair->options->memory).batch,
                                   .sums = sums,
                                   .partner = s && sums ? pair->view[0] : NULL};
   if (there) {

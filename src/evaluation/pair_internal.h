@@ -74,6 +74,7 @@ typedef struct {
   PetscBool differential, energy;
   double    cpm_filter; /* NaN: none */
   double    bytes;      /* of cells held at once */
+  double    both_bytes; /* of the controls of both files, held at once */
   PetscBool sums;       /* PopulationSums are wanted */
   CellView *partner;    /* the other view, NULL: none */
 } SummaryOptions;
