@@ -182,7 +182,7 @@ static PetscErrorCode take_rows(Pair *pair, const char *path, const Differential
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode read_expression(Pair *pair, int side, const char *path)
+static PetscErrorCode read_expression(Pair *pair, int side, const char *path, DifferentialTable *table)
 {
   const Deal       *deal = &pair->deal;
   DifferentialTable read;
@@ -192,8 +192,8 @@ static PetscErrorCode read_expression(Pair *pair, int side, const char *path)
   PetscCall(differential_read(pair->comm, path, &read));
   PetscCall(PetscMalloc1(deal->own, &own));
   for (PetscInt k = 0; k < deal->own; k++) own[k] = pair->label[deal->mine[k]];
-  PetscCall(differential_create(deal->own, own, pair->view[side]->genes, pair->gene, &pair->summary[side].de));
-  PetscCallAgree(pair->comm, take_rows(pair, path, &read, &pair->summary[side].de));
+  PetscCall(differential_create(deal->own, own, pair->view[side]->genes, pair->gene, table));
+  PetscCallAgree(pair->comm, take_rows(pair, path, &read, table));
   PetscCall(PetscFree(own));
   PetscCall(differential_destroy(&read));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -318,11 +318,16 @@ static double bytes_of(const CellView *view, double memory)
 /* kept: of the real cells, NULL: nothing is. */
 static PetscErrorCode summarise(Pair *pair, PetscBool expression, const char *const precomputed[2], RealSummary *kept)
 {
-  const Profile   profile = pair->options->profile;
-  const PetscBool sums = kept && pair->place->row + 1 < pair->place->metrics->sides ? PETSC_TRUE : PETSC_FALSE, there = kept && kept->there ? PETSC_TRUE : PETSC_FALSE;
-  SummaryOptions  options[2];
+  const Profile     profile = pair->options->profile;
+  const PetscBool   sums = kept && pair->place->row + 1 < pair->place->metrics->sides ? PETSC_TRUE : PETSC_FALSE, there = kept && kept->there ? PETSC_TRUE : PETSC_FALSE;
+  const int         first = there ? 1 : 0; /* side that is new */
+  SummaryOptions    options[2];
+  DifferentialTable given[2];
 
   PetscFunctionBeginUser;
+  /* Tables may be refused: before cells are read. */
+  for (int s = first; s < 2; s++)
+    if (expression && *precomputed[s]) PetscCall(read_expression(pair, s, precomputed[s], &given[s]));
   for (int s = 0; s < 2; s++)
     options[s] = (SummaryOptions){.differential = expression && !*precomputed[s] ? PETSC_TRUE : PETSC_FALSE,
                                   .energy = profile_has(profile, PEARSON_EDISTANCE),
@@ -335,8 +340,8 @@ static PetscErrorCode summarise(Pair *pair, PetscBool expression, const char *co
     pair->summary[0] = kept->summary;
     PetscCall(filesummary_create(pair->view[1], &pair->deal, pair->label, pair->gene, &options[1], &pair->summary[1]));
   } else PetscCall(filesummary_create_both(pair->view, &pair->deal, pair->label, pair->gene, options, pair->summary));
-  for (int s = there ? 1 : 0; s < 2; s++)
-    if (expression && *precomputed[s]) PetscCall(read_expression(pair, s, precomputed[s]));
+  for (int s = first; s < 2; s++)
+    if (expression && *precomputed[s]) pair->summary[s].de = given[s];
   if (kept && !there) *kept = (RealSummary){.there = PETSC_TRUE, .deal = pair->deal, .summary = pair->summary[0]};
   if (!*pair->options->embedding) PetscFunctionReturn(PETSC_SUCCESS);
   PetscInt columns[2];
