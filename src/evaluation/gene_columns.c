@@ -8,15 +8,6 @@
 
 /* ---- columns ------------------------------------------------------------------------------------------------------------------- */
 
-/* The ends of all genes are known. */
-static PetscErrorCode make_room(GeneColumns *columns, PetscBool wide)
-{
-  PetscFunctionBeginUser;
-  if (wide) PetscCall(PetscMalloc1(columns->offset[columns->genes] + 1, &columns->wide));
-  else PetscCall(PetscMalloc1(columns->offset[columns->genes] + 1, &columns->value));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* Genes whose ends are written to at a time: their cache lines stay in the first cache. Rows from which on they are shared among threads. */
 enum { BLOCK = 256, ROWS_FOR_THREADS = 512 };
 
@@ -76,7 +67,7 @@ static void deal_part(const SparseRows *rows, PetscInt genes, const Part *part, 
   else deal_out(rows, genes, part, PETSC_FALSE, columns);
 }
 
-/* Counts become places: in each gene those of the parts one after the other. */
+/* Counts become places, in each gene those of the parts one after the other, and room for all. */
 static PetscErrorCode place_parts(int parts, Part *part, PetscBool wide, GeneColumns *columns)
 {
   int64_t end = 0;
@@ -90,7 +81,8 @@ static PetscErrorCode place_parts(int parts, Part *part, PetscBool wide, GeneCol
     }
     columns->offset[g + 1] = end;
   }
-  PetscCall(make_room(columns, wide));
+  if (wide) PetscCall(PetscMalloc1(end + 1, &columns->wide));
+  else PetscCall(PetscMalloc1(end + 1, &columns->value));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -117,15 +109,15 @@ PetscErrorCode genecolumns_create(const SparseRows *rows, PetscInt genes, GeneCo
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Values above zero of each gene, counted in offset[gene + 1]; are all in single precision? */
-VECTOR_CLONES static PetscBool count_dense(PetscInt64 cells, const double *restrict rows, PetscInt genes, int64_t *restrict offset)
+/* Values above zero of each gene, added to count (genes); are all in single precision? */
+VECTOR_CLONES static PetscBool count_dense(PetscInt64 cells, const double *restrict rows, PetscInt genes, int64_t *restrict count)
 {
   int64_t wide = 0;
 
   for (PetscInt64 i = 0; i < cells; i++)
     for (PetscInt g = 0; g < genes; g++) {
       const double value = rows[i * genes + g];
-      offset[g + 1] += value > 0;
+      count[g] += value > 0;
       wide += value != (double)(float)value;
     }
   return wide ? PETSC_FALSE : PETSC_TRUE;
@@ -139,13 +131,9 @@ PetscErrorCode genecolumns_of_dense(PetscInt64 cells, const double *rows, PetscI
   PetscFunctionBeginUser;
   *columns = (GeneColumns){.cells = cells, .genes = genes};
   PetscCall(PetscCalloc1(genes + 1, &columns->offset));
-  const PetscBool wide = count_dense(cells, rows, genes, columns->offset) ? PETSC_FALSE : PETSC_TRUE;
-  PetscCall(PetscMalloc2(genes, &next, genes, &found));
-  for (PetscInt g = 0; g < genes; g++) {
-    next[g] = columns->offset[g];
-    columns->offset[g + 1] += columns->offset[g];
-  }
-  PetscCall(make_room(columns, wide));
+  PetscCall(PetscCalloc2(genes, &next, genes, &found));
+  const PetscBool wide = count_dense(cells, rows, genes, next) ? PETSC_FALSE : PETSC_TRUE;
+  PetscCall(place_parts(1, &(Part){.next = next}, wide, columns));
   for (PetscInt64 i = 0; i < cells; i++, rows += genes) {
     PetscInt count = 0;
 
