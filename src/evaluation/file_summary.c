@@ -116,8 +116,8 @@ static PetscErrorCode control_genes(void *context, PetscInt64 piece)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* What the tests of all perturbations need of the control. */
-static PetscErrorCode prepare_tests(Work *w)
+/* The control's means, and what the tests of all perturbations need of it. */
+static PetscErrorCode prepare_genes(Work *w)
 {
   const PetscInt genes = w->view->genes;
 
@@ -158,7 +158,7 @@ static PetscErrorCode prepare_control(Work *w)
   PetscCall(cellview_load(view->lender ? view->lender : view, wanted, rows));
   w->control_rows = rows[last];
   PetscCall(PetscFree2(wanted, rows));
-  PetscCall(prepare_tests(w));
+  PetscCall(prepare_genes(w));
   if (w->options->energy) PetscCall(prepare_distances(w));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -455,14 +455,20 @@ static PetscErrorCode work_end(Work *w)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The threads are ours, each with its own product. */
-static PetscErrorCode with_own_threads(PetscErrorCode (*summarise)(Work *w), Work *w)
+/* The files of some works, one or both, summarised at once. The threads are ours, each with its own product. */
+static PetscErrorCode create_summaries(int works, Work *w, char *const *label, char *const *gene, PetscErrorCode (*summarise)(Work *w))
 {
-  const int            blas_threads = openblas_get_num_threads();
-  const PetscErrorCode code = (openblas_set_num_threads(1), summarise(w));
+  const int      blas_threads = openblas_get_num_threads();
+  PetscErrorCode code;
 
+  PetscFunctionBeginUser;
+  for (int s = 0; s < works; s++) PetscCall(work_begin(&w[s], label, gene));
+  openblas_set_num_threads(1);
+  code = summarise(w);
   openblas_set_num_threads(blas_threads);
-  return code;
+  PetscCallAgree(w->deal->comm, code);
+  for (int s = 0; s < works; s++) PetscCall(work_end(&w[s]));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const *label, char *const *gene, const SummaryOptions *options, FileSummary *summary)
@@ -470,9 +476,7 @@ PetscErrorCode filesummary_create(CellView *view, const Deal *deal, char *const 
   Work w = {.view = view, .deal = deal, .options = options, .summary = summary};
 
   PetscFunctionBeginUser;
-  PetscCall(work_begin(&w, label, gene));
-  PetscCallAgree(deal->comm, with_own_threads(summarise_own, &w));
-  PetscCall(work_end(&w));
+  PetscCall(create_summaries(1, &w, label, gene, summarise_own));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -502,12 +506,8 @@ PetscErrorCode filesummary_create_both(CellView *const view[2], const Deal *deal
     for (int s = 0; s < 2; s++) PetscCall(filesummary_create(view[s], deal, label, gene, &options[s], &summary[s]));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  for (int s = 0; s < 2; s++) {
-    w[s] = (Work){.view = view[s], .deal = deal, .options = &options[s], .summary = &summary[s]};
-    PetscCall(work_begin(&w[s], label, gene));
-  }
-  PetscCallAgree(deal->comm, with_own_threads(summarise_own_of_both, w));
-  for (int s = 0; s < 2; s++) PetscCall(work_end(&w[s]));
+  for (int s = 0; s < 2; s++) w[s] = (Work){.view = view[s], .deal = deal, .options = &options[s], .summary = &summary[s]};
+  PetscCall(create_summaries(2, w, label, gene, summarise_own_of_both));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
