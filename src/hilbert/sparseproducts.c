@@ -4,7 +4,6 @@
 #include <perturbdiff/hilbert/sparseproducts.h>
 #include <perturbdiff/runtime/clones.h>
 #include <perturbdiff/runtime/error.h>
-#include <perturbdiff/runtime/memory.h>
 #include <string.h>
 #if defined(__x86_64__) && defined(__GNUC__)
   #include <immintrin.h>
@@ -276,29 +275,29 @@ static inline double given(const SparseCells *cells, const double *unit, int k, 
 }
 
 /* What to do with a value of cell k of a pair, at a gene's place. */
-typedef void Take(void *to, const double *panel, int64_t place, int k, double value);
+typedef void Take(void *to, int64_t place, int k, double value);
 
 /* All values of a part; compiled for each of what is done with them. */
-__attribute__((always_inline)) static inline void each_value(const SparseCells *cells, const SparsePart *part, const double *unit, Take *take, void *to, const double *panel)
+__attribute__((always_inline)) static inline void each_value(const SparseCells *cells, const SparsePart *part, const double *unit, Take *take, void *to)
 {
   const uint16_t *place = cells->place + part->begin;
   int64_t         at = part->value;
 
   for (int n = 0; n < part->zipped; n++, place += 2, at += 2)
     for (int k = 0; k < 2; k++) {
-      take(to, panel, place[0], k, unit[k]);
-      take(to, panel, place[1], k, given(cells, unit, k, at + k));
+      take(to, place[0], k, unit[k]);
+      take(to, place[1], k, given(cells, unit, k, at + k));
     }
   for (int n = 0; n < part->second_given + part->first_given; n++, place++, at++) {
     const int k = n < part->second_given;
-    take(to, panel, *place, 1 - k, unit[1 - k]);
-    take(to, panel, *place, k, given(cells, unit, k, at));
+    take(to, *place, 1 - k, unit[1 - k]);
+    take(to, *place, k, given(cells, unit, k, at));
   }
   for (int n = 0; n < part->both; n++, place++, at += 2)
-    for (int k = 0; k < 2; k++) take(to, panel, *place, k, given(cells, unit, k, at + k));
+    for (int k = 0; k < 2; k++) take(to, *place, k, given(cells, unit, k, at + k));
   for (int n = 0; n < part->first + part->second; n++, place++, at++) {
     const int k = n >= part->first;
-    take(to, panel, *place, k, given(cells, unit, k, at));
+    take(to, *place, k, given(cells, unit, k, at));
   }
 }
 
@@ -310,11 +309,10 @@ typedef struct {
   double  sign, *genes;
 } Cell;
 
-static inline void add_to_cell(void *to, const double *panel, int64_t place, int k, double value)
+static inline void add_to_cell(void *to, int64_t place, int k, double value)
 {
   const Cell *cell = to;
 
-  (void)panel;
   if (k == cell->k) cell->genes[place / SPARSE_PANEL] += cell->sign * value;
 }
 
@@ -324,19 +322,17 @@ void sparsecells_add(const SparseCells *cells, PetscInt64 i, double sign, double
 
   for (PetscInt64 s = 0; s < slabs; s++) {
     Cell to = {(int)(i % 2), sign, cell + s * SLAB};
-    each_value(cells, cells->part + s * pairs + i / 2, units_of(cells, i - i % 2), add_to_cell, &to, NULL);
+    each_value(cells, cells->part + s * pairs + i / 2, units_of(cells, i - i % 2), add_to_cell, &to);
   }
 }
 
-static inline void set_value(void *column, const double *panel, int64_t place, int k, double value)
+static inline void set_value(void *column, int64_t place, int k, double value)
 {
-  (void)panel;
   ((float *)column)[place + k] = (float)value;
 }
 
-static inline void set_wide(void *column, const double *panel, int64_t place, int k, double value)
+static inline void set_wide(void *column, int64_t place, int k, double value)
 {
-  (void)panel;
   ((double *)column)[place + k] = value;
 }
 
@@ -355,8 +351,8 @@ void sparsepanel_fill(const SparseCells *y, PetscInt64 first, const SparsePanel 
       const SparsePart *part = y->part + s * pairs + p;
       const size_t      column = slab + (size_t)(2 * p - first);
 
-      if (panel->wide) each_value(y, part, units_of(y, 2 * p), set_wide, panel->wide + column, NULL);
-      else each_value(y, part, units_of(y, 2 * p), set_value, panel->value + column, NULL);
+      if (panel->wide) each_value(y, part, units_of(y, 2 * p), set_wide, panel->wide + column);
+      else each_value(y, part, units_of(y, 2 * p), set_value, panel->value + column);
     }
   }
 }
@@ -374,21 +370,27 @@ typedef struct {
   double            *product;
 } Slab;
 
-static inline void add_value(void *to, const double *panel, int64_t place, int k, double value)
-{
-  double *product = to;
+/* What a pair's values times a panel are added to. */
+typedef struct {
+  double       *product;
+  const double *panel;
+} Sum;
 
-  for (int j = 0; j < SPARSE_PANEL; j++) product[k * SPARSE_PANEL + j] += value * panel[place + j];
+static inline void add_value(void *to, int64_t place, int k, double value)
+{
+  const Sum *sum = to;
+
+  for (int j = 0; j < SPARSE_PANEL; j++) sum->product[k * SPARSE_PANEL + j] += value * sum->panel[place + j];
 }
 
 /* With the values as they were: without units in the sums. */
 static void add_slab(const Slab *slab)
 {
-  double *product = slab->product;
+  Sum sum = {slab->product, slab->panel};
 
-  if (slab->sets) memset(product, 0, (size_t)(2 * slab->pairs) * SPARSE_PANEL * sizeof *product);
-  for (PetscInt64 p = 0; p < slab->pairs; p++, product += 2 * SPARSE_PANEL)
-    each_value(slab->cells, slab->part + p, slab->unit ? slab->unit + 2 * p : NULL, add_value, product, slab->panel);
+  if (slab->sets) memset(sum.product, 0, (size_t)(2 * slab->pairs) * SPARSE_PANEL * sizeof *sum.product);
+  for (PetscInt64 p = 0; p < slab->pairs; p++, sum.product += 2 * SPARSE_PANEL)
+    each_value(slab->cells, slab->part + p, slab->unit ? slab->unit + 2 * p : NULL, add_value, &sum);
 }
 
 #if HAVE_SPARSE_KERNEL
